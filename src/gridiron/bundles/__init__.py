@@ -1,0 +1,1 @@
+"""A bundle's way in: source, manifest, digest, project build, store."""

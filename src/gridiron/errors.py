@@ -1,0 +1,444 @@
+"""Every failure that Gridiron reports, as one tree.
+
+    GridironError
+    ├── BadInput         the caller has to change something
+    │   ├── source         SourceMissing SourceNotADirectory SourceSchemeUnsupported SourceUnreadable
+    │   ├── bundle         BundleEmpty BundleTooLarge BundleHasLink BundlePathInvalid
+    │   │                  MainModuleMissing ManifestInvalid DigestMismatch
+    │   ├── names          NameInvalid VersionInvalid
+    │   ├── script         ScriptFailed NoRestateService
+    │   ├── project        ProjectNotRecognised BuildStepFailed IdentityMissing
+    │   └── other          RequestInvalid SettingsInvalid TemplateInvalid
+    ├── NotFound         BuildNotFound
+    ├── Conflict         ActivationInProgress BuildInUse
+    ├── Unavailable      RestateUnavailable WorkersUnavailable ManagerUnavailable DrainUnknown
+    ├── Rejected         RestateRejected (Restate answered, and said no)
+    ├── Environment      ToolMissing ToolVersionWrong PortTaken DirectoryInUse StorageFailed
+    │                    ComponentFailed
+    └── ActivationFailed the step of an activation that failed; its cause is one of the above
+
+A class has a stable `code` and a `sentence` over its own fields that says what happened and what to do.
+The edges (HTTP, command line) turn both into an answer; nothing else compares sentences.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+class GridironError(Exception):
+    """Any failure that has a stable code; `str()` gives its sentence."""
+
+    code: ClassVar[str]
+    sentence: ClassVar[str]
+
+    def __str__(self) -> str:
+        return self.sentence.format(**vars(self))
+
+
+class BadInput(GridironError):
+    """The caller has to change something; trying again as it is will fail again."""
+
+
+class NotFound(GridironError):
+    """What was named does not exist here."""
+
+
+class Conflict(GridironError):
+    """It cannot be done in the state that things are in."""
+
+
+class Unavailable(GridironError):
+    """A component cannot be reached or did not answer; trying again later may help."""
+
+
+class Rejected(GridironError):
+    """A component answered, and refused."""
+
+
+class Environment(GridironError):
+    """The machine lacks something that Gridiron needs."""
+
+
+# -- sources and bundles ---------------------------------------------------------------------------------
+
+
+@dataclass(eq=False)
+class SourceMissing(BadInput):
+    """The source of a bundle does not exist."""
+
+    code = "source_missing"
+    sentence = "{path} does not exist. Give the path of a bundle: a directory with index.js in it."
+    path: str
+
+
+@dataclass(eq=False)
+class SourceNotADirectory(BadInput):
+    """The source of a bundle is something else than a directory."""
+
+    code = "source_not_a_directory"
+    sentence = "{path} is not a directory. Give the directory that holds index.js."
+    path: str
+
+
+@dataclass(eq=False)
+class SourceSchemeUnsupported(BadInput):
+    """The source is no URL that this node can read."""
+
+    code = "source_scheme_unsupported"
+    sentence = "{source!r} cannot be read as a source. Give file:///absolute/path/of/the/bundle."
+    source: str
+
+
+@dataclass(eq=False)
+class SourceUnreadable(BadInput):
+    """A file of the bundle cannot be read by the manager."""
+
+    code = "source_unreadable"
+    sentence = "{path} cannot be read ({reason}). Let the manager's user read it, then try again."
+    path: str
+    reason: str
+
+
+@dataclass(eq=False)
+class BundleEmpty(BadInput):
+    """The directory has no module in it."""
+
+    code = "bundle_empty"
+    sentence = "{path} has no module in it. A bundle needs at least its main module, index.js."
+    path: str
+
+
+@dataclass(eq=False)
+class BundleTooLarge(BadInput):
+    """The modules are larger than workerd loads."""
+
+    code = "bundle_too_large"
+    sentence = "The modules have {size} bytes in all; {limit} is the most that workerd loads. Leave some out."
+    size: int
+    limit: int
+
+
+@dataclass(eq=False)
+class BundleHasLink(BadInput):
+    """The bundle holds a symbolic link or a special file."""
+
+    code = "bundle_has_link"
+    sentence = "{path} is {kind}. A bundle holds plain files only: put the file itself there."
+    path: str
+    kind: str
+
+
+@dataclass(eq=False)
+class BundlePathInvalid(BadInput):
+    """A path leaves the bundle, or cannot be a module's name."""
+
+    code = "bundle_path_invalid"
+    sentence = "The path {path!r} cannot be in a bundle: {reason}. Rename or remove it."
+    path: str
+    reason: str
+
+
+@dataclass(eq=False)
+class MainModuleMissing(BadInput):
+    """The main module is not in the bundle."""
+
+    code = "main_module_missing"
+    sentence = "The bundle has no {main}, its main module. Build the project first, or name another `main`."
+    main: str
+
+
+@dataclass(eq=False)
+class ManifestInvalid(BadInput):
+    """`metadata.json`, `wrangler.toml` or `wrangler.jsonc` says something that a node cannot do."""
+
+    code = "manifest_invalid"
+    sentence = "{file}: {problems}."
+    file: str
+    problems: str
+
+
+@dataclass(eq=False)
+class DigestMismatch(BadInput):
+    """The content is not what the caller said that it is."""
+
+    code = "digest_mismatch"
+    sentence = "The bundle's sha256 is {actual}, and {expected} was asked for. Nothing was stored."
+    expected: str
+    actual: str
+
+
+@dataclass(eq=False)
+class NameInvalid(BadInput):
+    """The name of a bundle breaks the rule."""
+
+    code = "name_invalid"
+    sentence = "{name!r} is no name of a bundle: a-z first, then up to 62 of a-z, 0-9 and '-'."
+    name: str
+
+
+@dataclass(eq=False)
+class VersionInvalid(BadInput):
+    """The version of a bundle breaks the rule."""
+
+    code = "version_invalid"
+    sentence = "{version!r} is no version: a letter or digit first, then up to 63 of those and '.', '_', '-'."
+    version: str
+
+
+@dataclass(eq=False)
+class ScriptFailed(BadInput):
+    """workerd could not load the bundle: a syntax error, or an error that the script threw at its start."""
+
+    code = "script_failed"
+    sentence = "The bundle does not load: {reason}"
+    reason: str
+
+
+@dataclass(eq=False)
+class NoRestateService(BadInput):
+    """The bundle loads, and serves no Restate service."""
+
+    code = "no_restate_service"
+    sentence = (
+        "The bundle serves no Restate service ({reason}). Its default export needs "
+        "`fetch: createEndpointHandler({{ services: […], bidirectional: true }})`."
+    )
+    reason: str
+
+
+# -- projects --------------------------------------------------------------------------------------------
+
+
+@dataclass(eq=False)
+class ProjectNotRecognised(BadInput):
+    """The directory is neither a built bundle nor a project that can be built."""
+
+    code = "project_not_recognised"
+    sentence = "{path} has neither index.js nor wrangler.toml or wrangler.jsonc. Give a bundle or a project."
+    path: str
+
+
+@dataclass(eq=False)
+class BuildStepFailed(BadInput):
+    """The project's own build failed."""
+
+    code = "build_step_failed"
+    sentence = "The project does not build ({command}):\n{output}"
+    command: str
+    output: str
+
+
+@dataclass(eq=False)
+class IdentityMissing(BadInput):
+    """Nothing says which name or version the bundle has."""
+
+    code = "identity_missing"
+    sentence = "Nothing says which {field} {path} has. Give --{field}."
+    field: str
+    path: str
+
+
+# -- requests and settings -------------------------------------------------------------------------------
+
+
+@dataclass(eq=False)
+class RequestInvalid(BadInput):
+    """The body or a parameter of a request is not as described."""
+
+    code = "request_invalid"
+    sentence = "{problems}. /openapi.json describes what this request takes."
+    problems: str
+
+
+@dataclass(eq=False)
+class SettingsInvalid(BadInput):
+    """A flag, variable or line of gridiron.toml has a value that cannot be used."""
+
+    code = "settings_invalid"
+    sentence = "{setting}: {problem}."
+    setting: str
+    problem: str
+
+
+@dataclass(eq=False)
+class TemplateInvalid(BadInput):
+    """The template of a generated configuration cannot be rendered."""
+
+    code = "template_invalid"
+    sentence = "{template}: {problem}."
+    template: str
+    problem: str
+
+
+# -- builds ----------------------------------------------------------------------------------------------
+
+
+@dataclass(eq=False)
+class BuildNotFound(NotFound):
+    """No such build, or one that was pruned."""
+
+    code = "build_not_found"
+    sentence = "There is no build {build_id} (any more). `gridiron ls` lists those that there are."
+    build_id: str
+
+
+@dataclass(eq=False)
+class ActivationInProgress(Conflict):
+    """Another activation of the same name is running."""
+
+    code = "activation_in_progress"
+    sentence = "An activation of {name} is running already. Try again when it has ended."
+    name: str
+
+
+@dataclass(eq=False)
+class BuildInUse(Conflict):
+    """The build is active or draining, so that removing it would lose work."""
+
+    code = "build_in_use"
+    sentence = "{build_id} is {state}: {reason}. Wait until it is drained, or force its removal."
+    build_id: str
+    state: str
+    reason: str
+    invocations: int
+
+
+@dataclass(eq=False)
+class DrainUnknown(Unavailable):
+    """Whether anything needs the build cannot be said, so it stays."""
+
+    code = "drain_unknown"
+    sentence = "What {build_id} still has to do is unknown ({reason}). Nothing was removed; try again."
+    build_id: str
+    reason: str
+
+
+# -- components ------------------------------------------------------------------------------------------
+
+
+@dataclass(eq=False)
+class RestateUnavailable(Unavailable):
+    """Restate's admin API or ingress cannot be reached."""
+
+    code = "restate_unavailable"
+    sentence = "Restate does not answer at {url} ({reason}). Is it running? `gridiron status` tells."
+    url: str
+    reason: str
+
+
+@dataclass(eq=False)
+class RestateRejected(Rejected):
+    """Restate answered, and refused what was asked."""
+
+    code = "restate_rejected"
+    sentence = "Restate refused to {action} (HTTP {status}): {reason}"
+    action: str
+    status: int
+    reason: str
+
+
+@dataclass(eq=False)
+class WorkersUnavailable(Unavailable):
+    """The workers (HAProxy and cells) cannot be reached."""
+
+    code = "workers_unavailable"
+    sentence = "The workers do not answer at {url} ({reason}). Are they running? `gridiron status` tells."
+    url: str
+    reason: str
+
+
+@dataclass(eq=False)
+class ManagerUnavailable(Unavailable):
+    """The manager cannot be reached by a client."""
+
+    code = "manager_unavailable"
+    sentence = "The manager does not answer at {url} ({reason}). Start a node with `gridiron up`."
+    url: str
+    reason: str
+
+
+# -- the machine -----------------------------------------------------------------------------------------
+
+
+@dataclass(eq=False)
+class ToolMissing(Environment):
+    """A program that Gridiron drives is not on this machine."""
+
+    code = "tool_missing"
+    sentence = "{tool} is missing (looked in {looked_in}). {mend}"
+    tool: str
+    looked_in: str
+    mend: str
+
+
+@dataclass(eq=False)
+class ToolVersionWrong(Environment):
+    """A program is there in a version that this Gridiron was not tested with."""
+
+    code = "tool_version_wrong"
+    sentence = "{path} is {tool} {actual}, and {expected} is needed. {mend}"
+    tool: str
+    path: str
+    actual: str
+    expected: str
+    mend: str
+
+
+@dataclass(eq=False)
+class PortTaken(Environment):
+    """Another program listens on a port that the node needs."""
+
+    code = "port_taken"
+    sentence = (
+        "Port {port} ({purpose}) is taken. Stop what listens there, or give --port-offset or {setting}."
+    )
+    port: int
+    purpose: str
+    setting: str
+
+
+@dataclass(eq=False)
+class DirectoryInUse(Environment):
+    """Another process holds the lock of the directory."""
+
+    code = "directory_in_use"
+    sentence = "{path} is in use by process {pid}. Stop it, or give another directory."
+    path: str
+    pid: str
+
+
+@dataclass(eq=False)
+class StorageFailed(Environment):
+    """A file could not be written, read or removed."""
+
+    code = "storage_failed"
+    sentence = "{action} {path} failed: {reason}. Mend the disk or its permissions, then try again."
+    action: str
+    path: str
+    reason: str
+
+
+@dataclass(eq=False)
+class ComponentFailed(Environment):
+    """A component of the node did not start to serve in time."""
+
+    code = "component_failed"
+    sentence = "{component} did not start: {reason}."
+    component: str
+    reason: str
+
+
+# -- activation ------------------------------------------------------------------------------------------
+
+
+@dataclass(eq=False)
+class ActivationFailed(GridironError):
+    """The step of an activation that failed. Its `code` is the cause's, its cause says why."""
+
+    code = "activation_failed"
+    sentence = "Step {step!r} failed, and nothing was changed: {cause}"
+    step: str
+    build_id: str
+    cause: GridironError

@@ -1,0 +1,1 @@
+"""States and plans: pure functions of an observation and a time."""

@@ -1,0 +1,1 @@
+"""The control plane: activation, drain, prune, registry, HTTP API."""

@@ -1,0 +1,219 @@
+"""Every setting of a node and of the command line, in one place.
+
+Order: flag, environment, `gridiron.toml`, default. The variable of a field is `GRIDIRON_` and its name in
+capitals, except for the six that the contract fixes (`MANAGER_PORT`, `BUNDLES_DIR`, `MANAGER_STATE_DIR`,
+`WORKERD_CONFIG_PATH`, `WORKERD_TEMPLATE_PATH`, `RESTATE_ADMIN_URL`), which have no prefix. The key in
+`gridiron.toml` is the field's name. `port_offset` moves every port of the node: `Settings.ports` has the
+numbers that are really used.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+from pydantic import AfterValidator, Field, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from gridiron.errors import SettingsInvalid
+from gridiron.model import describe_validation
+
+Port = Annotated[int, Field(ge=1, le=65_535)]
+AbsolutePath = Annotated[Path, AfterValidator(lambda path: path.expanduser().absolute())]
+
+CONFIG_FILE = "gridiron.toml"
+SHARE = Path(__file__).parent / "_share"
+"""Where a wheel keeps what a checkout has at its root."""
+
+MAX_SOCKET_DIRECTORY = 70
+"""Characters of a directory that unix sockets fit in: Linux ends their paths at 107, macOS at 103, and a
+socket's own name with HAProxy's temporary suffix takes up to 30."""
+
+
+class Ports(NamedTuple):
+    """The ports that a node listens on, offset included."""
+
+    manager: int
+    workers: int
+    ingress: int
+    admin: int
+    fabric: int
+
+
+def checkout() -> Path | None:
+    """Give the root of the checkout that this package runs from, or None when it is installed."""
+    root = Path(__file__).parents[2]
+    return root if (root / "package.json").is_file() and (root / "config").is_dir() else None
+
+
+def shared_path(relative: str) -> Path:
+    """Find a file or directory that belongs to the project, in the checkout or in the installed package."""
+    return (checkout() or SHARE) / relative
+
+
+def user_data_dir() -> Path:
+    """Give the user's directory for data that outlives a run (XDG base directory specification)."""
+    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "gridiron"
+
+
+def _socket_dir(data_dir: Path) -> Path:
+    """Choose a directory for sockets: in the data directory, or a short one where that is too long."""
+    directory = data_dir / "run"
+    if len(str(directory)) <= MAX_SOCKET_DIRECTORY:
+        return directory
+    digest = hashlib.sha256(str(data_dir).encode()).hexdigest()[:12]
+    return Path(tempfile.gettempdir()) / f"gridiron-{os.getuid()}-{digest}"
+
+
+class Settings(BaseSettings):
+    """The settings of one node. `load_settings` reads them. All paths are absolute."""
+
+    model_config = SettingsConfigDict(env_prefix="GRIDIRON_", extra="forbid", frozen=True)
+
+    # where things are
+    data_dir: AbsolutePath = Field(default_factory=lambda: user_data_dir() / "data")
+    bundles_dir: AbsolutePath = Field(
+        default_factory=lambda given: given["data_dir"] / "bundles", validation_alias="bundles_dir"
+    )
+    manager_state_dir: AbsolutePath = Field(
+        default_factory=lambda given: given["data_dir"] / "manager", validation_alias="manager_state_dir"
+    )
+    workerd_config_path: AbsolutePath = Field(
+        default_factory=lambda given: given["data_dir"] / "workers" / "workerd.capnp",
+        validation_alias="workerd_config_path",
+    )
+    workerd_template_path: AbsolutePath = Field(
+        default_factory=lambda: shared_path("config/workerd-template.capnp"),
+        validation_alias="workerd_template_path",
+    )
+    haproxy_template_path: AbsolutePath = Field(
+        default_factory=lambda: shared_path("config/haproxy-template.cfg")
+    )
+    restate_template_path: AbsolutePath = Field(
+        default_factory=lambda: shared_path("config/restate-template.toml")
+    )
+    run_dir: AbsolutePath = Field(default_factory=lambda given: _socket_dir(given["data_dir"]))
+    toolchain_dir: AbsolutePath = Field(default_factory=lambda: user_data_dir() / "toolchain")
+
+    # what listens where, before the offset
+    port_offset: Annotated[int, Field(ge=0, le=50_000)] = 0
+    manager_host: str = "127.0.0.1"
+    manager_port: Port = Field(default=8081, validation_alias="manager_port")
+    workers_host: str = "127.0.0.1"
+    workers_port: Port = 9080
+    ingress_host: str = "127.0.0.1"
+    ingress_port: Port = 8080
+    admin_host: str = "127.0.0.1"
+    admin_port: Port = 9070
+    fabric_host: str = "127.0.0.1"
+    fabric_port: Port = 5122
+
+    # how the components reach one another, and clients reach them
+    restate_admin_url: str = Field(
+        default_factory=lambda given: _local_url(given, "admin_port"), validation_alias="restate_admin_url"
+    )
+    ingress_url: str = Field(default_factory=lambda given: _local_url(given, "ingress_port"))
+    workers_url: str = Field(default_factory=lambda given: _local_url(given, "workers_port"))
+    manager_url: str = Field(default_factory=lambda given: _local_url(given, "manager_port"))
+
+    # the node
+    node_name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")] = "n1"
+    cells: Annotated[int, Field(ge=0, le=256)] = 0  # 0: one for each core
+    restate_memory: str = "256 MiB"  # of RocksDB; Restate's own default is 2 GiB
+    restate_partitions: Annotated[int, Field(ge=1, le=65_535)] = 8  # for good, once it ran
+    workers_service: AbsolutePath | None = None  # of runit, where runit runs the workers
+
+    # programs; None: looked for in the checkout, the toolchain directory, the PATH
+    restate_server: AbsolutePath | None = None
+    workerd: AbsolutePath | None = None
+    haproxy: AbsolutePath | None = None
+
+    # lifecycle
+    sweep_seconds: Annotated[float, Field(gt=0)] = 30.0
+    drain_grace_seconds: Annotated[float, Field(ge=0)] = 60.0
+    retain: Annotated[int, Field(ge=0)] = 5  # retired builds of a name whose files are kept
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - pydantic-settings calls it by name
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the same
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Put gridiron.toml behind the environment; read no .env and no secrets directory."""
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, _config_file())
+
+    @property
+    def ports(self) -> Ports:
+        """The ports that are really used: each setting plus the offset."""
+        offset = self.port_offset
+        return Ports(
+            manager=self.manager_port + offset,
+            workers=self.workers_port + offset,
+            ingress=self.ingress_port + offset,
+            admin=self.admin_port + offset,
+            fabric=self.fabric_port + offset,
+        )
+
+    @property
+    def drain_grace(self) -> timedelta:
+        """How long a build stays drained before it is removed."""
+        return timedelta(seconds=self.drain_grace_seconds)
+
+    @property
+    def restate_dir(self) -> Path:
+        """Restate's own data."""
+        return self.data_dir / "restate"
+
+    @property
+    def workers_dir(self) -> Path:
+        """What is generated for HAProxy and workerd."""
+        return self.workerd_config_path.parent
+
+    def environment(self) -> dict[str, str]:
+        """Give the variables that make another process of this program load exactly these settings."""
+        return {
+            variable_name(field): str(value)
+            for field in type(self).model_fields
+            if (value := getattr(self, field)) is not None
+        }
+
+
+def _local_url(given: dict[str, Any], port: str) -> str:
+    return f"http://localhost:{given[port] + given['port_offset']}"
+
+
+def _config_file() -> Path:
+    return Path(os.environ.get("GRIDIRON_CONFIG") or CONFIG_FILE)
+
+
+def variable_name(field: str) -> str:
+    """Name the environment variable of a field of Settings."""
+    alias = Settings.model_fields[field].validation_alias
+    return str(alias).upper() if alias else f"GRIDIRON_{field.upper()}"
+
+
+def load_settings(**flags: Any) -> Settings:  # noqa: ANN401 - a flag has its field's type, checked here
+    """Read the settings: `flags` that are not None, then the environment, gridiron.toml and the defaults.
+
+    Raises SettingsInvalid, naming every setting that cannot be used.
+    """
+    try:
+        return Settings(**{name: value for name, value in flags.items() if value is not None})
+    except ValidationError as error:
+        problems = error.errors()
+        setting = ", ".join(str(problem["loc"][0]) for problem in problems if problem["loc"])
+        raise SettingsInvalid(setting or CONFIG_FILE, describe_validation(list(problems))) from error
+    except ValueError as error:  # gridiron.toml is no TOML
+        raise SettingsInvalid(str(_config_file()), str(error)) from error

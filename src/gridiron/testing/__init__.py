@@ -1,0 +1,1 @@
+"""Fakes of the systems outside; contract tests hold them to the real ones."""

@@ -1,0 +1,1 @@
+"""The data plane: generated configuration, router, cells, pool, proxy."""
