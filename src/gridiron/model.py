@@ -6,9 +6,9 @@ back checks it.
 
 from __future__ import annotations
 
+import datetime as dt
 import re
 from collections.abc import Mapping
-from datetime import date, datetime
 from enum import StrEnum
 from pathlib import PurePosixPath
 from typing import Annotated, Any
@@ -21,7 +21,7 @@ NAME = re.compile(r"[a-z][a-z0-9-]{0,62}")
 VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,63}")
 ADDRESS = re.compile(rf"/(?P<name>{NAME.pattern})/(?P<version>{VERSION.pattern})-(?P<timestamp>[0-9]+)/?")
 
-DEFAULT_COMPATIBILITY_DATE = date(2026, 10, 1)
+DEFAULT_COMPATIBILITY_DATE = dt.date(2026, 10, 1)
 """What a bundle gets that names none: the day whose behaviour the demos and tests are run with."""
 
 MAX_MODULES_SIZE = 64 * 1024 * 1024
@@ -115,7 +115,7 @@ class Module(Value):
 class Compatibility(Value):
     """Which behaviour of workerd a bundle was written for."""
 
-    date: date = DEFAULT_COMPATIBILITY_DATE
+    date: dt.date = DEFAULT_COMPATIBILITY_DATE
     flags: tuple[str, ...] = ()
 
 
@@ -135,7 +135,7 @@ class Build(Value):
     name: Annotated[str, AfterValidator(check_name)]
     version: Annotated[str, AfterValidator(check_version)]
     timestamp: Annotated[int, Field(ge=0)]
-    created_at: datetime
+    created_at: dt.datetime
     source: str
     sha256: str  # of the content: see gridiron.bundles.digest
     main: str

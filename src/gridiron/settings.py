@@ -32,7 +32,7 @@ AbsolutePath = Annotated[Path, AfterValidator(lambda path: path.expanduser().abs
 
 CONFIG_FILE = "gridiron.toml"
 SHARE = Path(__file__).parent / "_share"
-"""Where a wheel keeps what a checkout has at its root."""
+"""What a checkout has at its root and the package needs: links there, copies in an installed package."""
 
 MAX_SOCKET_DIRECTORY = 70
 """Characters of a directory that unix sockets fit in: Linux ends their paths at 107, macOS at 103, and a
@@ -56,8 +56,8 @@ def checkout() -> Path | None:
 
 
 def shared_path(relative: str) -> Path:
-    """Find a file or directory that belongs to the project, in the checkout or in the installed package."""
-    return (checkout() or SHARE) / relative
+    """Find a file or directory that goes along with the package: in `config`, `demo`, `package.json`."""
+    return SHARE / relative
 
 
 def user_data_dir() -> Path:
