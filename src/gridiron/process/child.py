@@ -1,0 +1,127 @@
+"""One child process: started so that it cannot outlive this process, its output read line by line."""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import os
+import signal
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+from gridiron.errors import ComponentFailed
+
+LINE_LIMIT = 256 * 1024
+"""Bytes of one line of output that are kept together; a longer line arrives in pieces of this size."""
+
+_PR_SET_PDEATHSIG = 1  # prctl(2)
+_libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """What to run: data, so that it can be looked at before it is started."""
+
+    name: str  # as people know it: "restate", "cell-3"
+    arguments: tuple[str, ...]  # the program first
+    cwd: Path | None = None  # None: this process's
+    environment: Mapping[str, str] | None = None  # None: this process's
+
+
+class Child:
+    """A running process. `start_child` makes one."""
+
+    def __init__(self, name: str, process: asyncio.subprocess.Process, reader: asyncio.Task[None]) -> None:
+        self.name = name
+        self._process = process
+        self._reader = reader
+
+    @property
+    def pid(self) -> int:
+        """Its process id, also after its end."""
+        return self._process.pid
+
+    @property
+    def returncode(self) -> int | None:
+        """None while it runs; negative for the signal that ended it."""
+        return self._process.returncode
+
+    async def wait(self) -> int:
+        """Wait for its end and for its last line of output; give its return code. Safe to repeat."""
+        returncode = await self._process.wait()
+        await asyncio.shield(self._reader)
+        return returncode
+
+    def send_signal(self, number: signal.Signals) -> None:
+        """Send a signal; nothing happens when it has ended."""
+        if self._process.returncode is None:
+            self._process.send_signal(number)
+
+    async def stop(self, grace: timedelta) -> int:
+        """Ask it to end, kill it when it has not after `grace`; give its return code. Safe to repeat."""
+        self.send_signal(signal.SIGTERM)
+        try:
+            return await asyncio.wait_for(self.wait(), grace.total_seconds())
+        except TimeoutError:
+            self.send_signal(signal.SIGKILL)
+            return await self.wait()
+
+
+async def start_child(command: Command, on_line: Callable[[str], None]) -> Child:
+    """Start a process in a session of its own; `on_line` gets each line of its output, without its end.
+
+    Having a session of its own, it does not get the terminal's Ctrl-C: whoever started it stops it in order.
+    On Linux the kernel kills it when this process dies, however that happens. Raises ComponentFailed when it
+    cannot be started.
+    """
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *command.arguments,
+            cwd=command.cwd,
+            env=command.environment,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            limit=LINE_LIMIT,
+            start_new_session=True,
+            preexec_fn=_die_with(os.getpid()) if _libc else None,
+        )
+    except OSError as error:
+        raise ComponentFailed(command.name, str(error)) from error
+    if process.stdout is None:
+        raise ComponentFailed(command.name, "it has no output pipe")
+    reader = asyncio.create_task(_read_lines(process.stdout, on_line), name=f"output of {command.name}")
+    return Child(command.name, process, reader)
+
+
+def _die_with(parent: int) -> Callable[[], None]:
+    """Make the function that runs in the child before the program: tie its life to that of `parent`.
+
+    Between fork and exec only async-signal-safe things may happen; prctl, getppid and _exit are.
+    """
+
+    def tie() -> None:
+        if _libc is not None:
+            _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:  # it died before the line above
+            os._exit(1)
+
+    return tie
+
+
+async def _read_lines(stream: asyncio.StreamReader, on_line: Callable[[str], None]) -> None:
+    while line := await _read_line(stream):
+        on_line(line.decode(errors="replace").rstrip("\r\n"))
+
+
+async def _read_line(stream: asyncio.StreamReader) -> bytes:
+    """Read to the end of a line, or as much as is kept together; empty at the end of the stream."""
+    try:
+        return await stream.readuntil()
+    except asyncio.IncompleteReadError as end:
+        return end.partial
+    except asyncio.LimitOverrunError as overrun:
+        return await stream.read(max(overrun.consumed, 1))

@@ -1,0 +1,39 @@
+"""A lock on a directory: held by one process, let go by the kernel when that process ends."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from gridiron.errors import DirectoryInUse, StorageFailed
+
+LOCK_FILE = "lock"
+
+
+@contextmanager
+def lock_directory(directory: Path, name: str = LOCK_FILE) -> Iterator[None]:
+    """Hold `{directory}/{name}` locked, making the directory first where it is missing.
+
+    Raises DirectoryInUse with the holder's process id when another process has it, StorageFailed when the
+    file cannot be made. The file stays: removing it would let two processes lock two files of one name.
+    """
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(directory / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise StorageFailed("Locking", str(directory), error.strerror or str(error)) from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        holder = os.read(descriptor, 32).decode(errors="replace").strip() or "unknown"
+        os.close(descriptor)
+        raise DirectoryInUse(str(directory), holder) from error
+    try:
+        os.ftruncate(descriptor, 0)
+        os.write(descriptor, f"{os.getpid()}\n".encode())
+        yield
+    finally:
+        os.close(descriptor)
