@@ -1,0 +1,165 @@
+"""What goes over the manager's HTTP API: requests, answers and problems. The command line reads the same."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, JsonValue
+
+from gridiron.model import State, Value, check_name, check_version
+
+PROBLEM_MEDIA_TYPE = "application/problem+json"
+
+
+class ActivateRequest(Value):
+    """Store a bundle as a new build and route new invocations to it."""
+
+    source: str = Field(description="Where the bundle is: `file:///absolute/directory`.")
+    name: Annotated[str, AfterValidator(check_name)] = Field(description="`[a-z][a-z0-9-]{0,62}`")
+    version: Annotated[str, AfterValidator(check_version)] = Field(
+        description="`[0-9A-Za-z][0-9A-Za-z._-]{0,63}`"
+    )
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = Field(
+        default=None, description="Refuse the bundle when its content has another digest."
+    )
+    vars: dict[str, JsonValue] = Field(
+        default_factory=dict, description="Bindings of the worker; these win over those of the bundle."
+    )
+    dry_run: bool = Field(default=False, description="Go through every check, then leave all as it was.")
+
+
+class PruneRequest(Value):
+    """Remove one build, or all that are drained."""
+
+    build_id: str | None = Field(default=None, description="None: every drained build.")
+    force: bool = Field(default=False, description="Remove it even when invocations still need it.")
+    dry_run: bool = Field(default=False, description="Say what would go, and remove nothing.")
+
+
+class ServiceView(Value):
+    """A Restate service that a build offers."""
+
+    name: str
+    active: bool = Field(description="Whether Restate routes its new invocations to this build.")
+
+
+class Invocations(Value):
+    """What a build still has to do."""
+
+    pinned: int = Field(description="Invocations, not completed, whose journal this build wrote.")
+    attempting: int = Field(description="Invocations with no journal entry yet that run or retry on it.")
+
+
+class CellView(Value):
+    """One cell's part in a build."""
+
+    cell: str
+    loaded: bool
+    in_flight: int = Field(description="Requests that it is answering now.")
+
+
+class NodeView(Value):
+    """One node's part in a build."""
+
+    node: str
+    loaded: bool = Field(description="Whether any cell of the node has it loaded.")
+    cells: tuple[CellView, ...]
+
+
+class DeploymentView(Value):
+    """One build and what is known of it."""
+
+    build_id: str
+    name: str
+    version: str
+    path: str
+    state: State
+    reason: str = Field(description="Why it is in this state, in a sentence.")
+    deployment_id: str | None
+    protocol: str | None = Field(description="How Restate talks to it: `BidiStream` or `RequestResponse`.")
+    services: tuple[ServiceView, ...]
+    invocations: Invocations | None = Field(description="None: unknown.")
+    sha256: str
+    size: int = Field(description="Bytes of its modules.")
+    source: str
+    created_at: datetime
+    activated_at: datetime | None
+    drained_at: datetime | None
+    timings_ms: dict[str, float] = Field(description="The steps of its activation, in order.")
+    nodes: tuple[NodeView, ...] | None = Field(description="None: the cells could not be asked.")
+
+
+class DeploymentList(Value):
+    """A page of builds, oldest first."""
+
+    deployments: tuple[DeploymentView, ...]
+    next: str | None = Field(description="`cursor` of the next page; None on the last.")
+
+
+class Activated(Value):
+    """The outcome of an activation."""
+
+    outcome: Literal["activated", "unchanged", "dry_run"]
+    build_id: str
+    path: str
+    deployment_id: str | None = Field(description="None after a dry run.")
+    protocol: str | None
+    services: tuple[str, ...]
+    sha256: str
+    size: int
+    ignored: tuple[str, ...] = Field(description="Files of the source that are no part of a bundle.")
+    replaces: tuple[str, ...] = Field(description="Builds of this name that were active until now.")
+    timings_ms: dict[str, float] = Field(description="The steps in order, and `total`.")
+
+
+class Pruned(Value):
+    """A build that was removed, and what of it."""
+
+    build_id: str
+    unregistered: bool
+    files_removed: bool
+
+
+class Kept(Value):
+    """A build that stayed, and why."""
+
+    build_id: str
+    state: State
+    reason: str
+
+
+class PruneOutcome(Value):
+    """What a prune removed and what it left."""
+
+    dry_run: bool
+    pruned: tuple[Pruned, ...]
+    kept: tuple[Kept, ...]
+
+
+class Component(Value):
+    """One thing that the node needs to work."""
+
+    name: str
+    ready: bool
+    reason: str = Field(description="Empty when it is ready.")
+
+
+class Health(Value):
+    """Whether the node can be used."""
+
+    ready: bool
+    components: tuple[Component, ...]
+
+
+class Problem(Value):
+    """A failure (RFC 9457)."""
+
+    type: str = "about:blank"
+    title: str
+    status: int
+    detail: str = Field(description="What happened and what to do.")
+    code: str = Field(description="Stable; compare this.")
+    build_id: str | None = None
+    step: str | None = Field(default=None, description="The step of an activation that failed.")
+    invocations: int | None = Field(default=None, description="How many still need the build.")
