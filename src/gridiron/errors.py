@@ -11,7 +11,8 @@
     │   └── other          RequestInvalid SettingsInvalid TemplateInvalid
     ├── NotFound         BuildNotFound
     ├── Conflict         ActivationInProgress BuildInUse
-    ├── Unavailable      RestateUnavailable WorkersUnavailable ManagerUnavailable DrainUnknown
+    ├── Unavailable      RestateUnavailable RegistrationUnknown WorkersUnavailable ManagerUnavailable
+    │                    DrainUnknown
     ├── Rejected         RestateRejected (Restate answered, and said no)
     ├── Environment      ToolMissing ToolVersionWrong PortTaken DirectoryInUse StorageFailed
     │                    ComponentFailed
@@ -302,7 +303,7 @@ class BuildInUse(Conflict):
     build_id: str
     state: str
     reason: str
-    invocations: int
+    invocations: int | None  # None: unknown
 
 
 @dataclass(eq=False)
@@ -336,6 +337,19 @@ class RestateRejected(Rejected):
     sentence = "Restate refused to {action} (HTTP {status}): {reason}"
     action: str
     status: int
+    reason: str
+
+
+@dataclass(eq=False)
+class RegistrationUnknown(Unavailable):
+    """Restate did not say whether it registered a build, so the build's files stay."""
+
+    code = "registration_unknown"
+    sentence = (
+        "Restate was asked to register {build_id} and did not answer ({reason}). The build stays: "
+        "`gridiron show {build_id}` tells whether it became active; if not, deploy again."
+    )
+    build_id: str
     reason: str
 
 

@@ -19,7 +19,9 @@ from gridiron.errors import NameInvalid, VersionInvalid
 
 NAME = re.compile(r"[a-z][a-z0-9-]{0,62}")
 VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,63}")
-ADDRESS = re.compile(rf"/(?P<name>{NAME.pattern})/(?P<version>{VERSION.pattern})-(?P<timestamp>[0-9]+)/?")
+ADDRESS = re.compile(
+    rf"/(?P<name>{NAME.pattern})/(?P<version>{VERSION.pattern})-(?P<timestamp>0|[1-9][0-9]*)/?"
+)
 
 DEFAULT_COMPATIBILITY_DATE = dt.date(2026, 10, 1)
 """What a bundle gets that names none: the day whose behaviour the demos and tests are run with."""

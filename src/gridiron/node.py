@@ -1,1 +1,270 @@
-"""A whole node out of its roles."""
+"""A whole node out of its roles: what `gridiron up` runs, as a supervisor such as runit would.
+
+    restate    the journal and the routing
+    workers    HAProxy and the cells
+    manager    the HTTP API and the sweep
+
+Each role is a process of its own (`gridiron restate`, `gridiron workers`, `gridiron manager`), so any may
+die without the others. They start in this order, each when the one before really serves, and stop in the
+opposite one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import signal
+import socket
+import sys
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import ClassVar, TextIO
+
+import httpx2
+
+from gridiron.errors import ComponentFailed, PortTaken, RestateRejected, RestateUnavailable
+from gridiron.process.backoff import Backoff
+from gridiron.process.child import Child, Command, start_child
+from gridiron.process.lock import lock_directory
+from gridiron.restate.admin import RestateAdmin
+from gridiron.settings import Settings, variable_name
+
+START_LIMIT = timedelta(seconds=60)
+"""How long a role may take until it serves; Restate replaying a large log is the slowest."""
+
+PROBE_INTERVAL = timedelta(milliseconds=50)
+WATCH_INTERVAL = timedelta(seconds=1)
+LAST_LINES = 20
+"""Lines of a role's output that are shown when it does not start."""
+
+Say = Callable[[str, str], None]
+"""Prints one line of one role: its name, the line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Role:
+    """One process of a node."""
+
+    name: str
+    serves: Callable[[Settings], Awaitable[bool]]
+    stop_grace: timedelta  # these three together stay below the ten seconds that a stop may take
+
+
+@dataclass(slots=True)
+class Running:
+    """A role that was started: its process, which changes when it is started again."""
+
+    role: Role
+    child: Child
+    last_lines: deque[str]
+
+
+async def _restate_serves(settings: Settings) -> bool:
+    async with RestateAdmin(settings.restate_admin_url) as restate:
+        try:
+            await restate.check()
+        except (RestateUnavailable, RestateRejected):  # not yet
+            return False
+    return True
+
+
+async def _workers_serve(settings: Settings) -> bool:
+    return await _answers_ok(settings.workers_url + "/-/health")
+
+
+async def _manager_serves(settings: Settings) -> bool:
+    return await _answers_ok(settings.manager_url + "/health/ready")
+
+
+async def _answers_ok(url: str) -> bool:
+    async with httpx2.AsyncClient(timeout=5) as client:
+        try:
+            return (await client.get(url)).status_code == 200
+        except httpx2.TransportError:  # not yet
+            return False
+
+
+ROLES = (
+    Role("restate", _restate_serves, timedelta(seconds=4)),
+    Role("workers", _workers_serve, timedelta(seconds=3)),
+    Role("manager", _manager_serves, timedelta(seconds=2)),
+)
+
+
+def plan_command(role: Role, settings: Settings) -> Command:
+    """Say how a role is started: a verb of this program, the settings in its environment."""
+    environment = {**os.environ, **settings.environment(), "PYTHONUNBUFFERED": "1"}
+    return Command(role.name, (sys.executable, "-m", "gridiron", role.name), environment=environment)
+
+
+def check_ports(settings: Settings) -> None:
+    """Raise PortTaken for the first port of the node that another program listens on."""
+    for purpose in settings.ports._fields:
+        host, port = getattr(settings, f"{purpose}_host"), getattr(settings.ports, purpose)
+        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((host, port))
+            except OSError as error:
+                raise PortTaken(port, purpose, variable_name(f"{purpose}_port")) from error
+
+
+class Node:
+    """The roles of one node, supervised."""
+
+    def __init__(self, settings: Settings, say: Say, backoff: Backoff | None = None) -> None:
+        self._settings = settings
+        self._say = say
+        self._backoff = backoff or Backoff()
+        self._running: list[Running] = []
+
+    async def run(self, on_ready: Callable[[], None]) -> None:
+        """Start every role, call `on_ready` when all serve, and keep them running until cancelled.
+
+        Raises ComponentFailed when a role does not start. Nothing is left running however this ends.
+        """
+        try:
+            for role in ROLES:
+                await self._start(role)
+            on_ready()
+            async with asyncio.TaskGroup() as group:
+                for running in self._running:
+                    group.create_task(self._keep_running(running), name=f"supervise {running.role.name}")
+                group.create_task(self._watch_config(), name="watch workerd config")
+        finally:
+            await self._stop_all()
+
+    async def _start(self, role: Role) -> None:
+        """Start a role for the first time and wait until it serves."""
+        running = Running(role, await self._start_child(role, lines := deque(maxlen=LAST_LINES)), lines)
+        self._running.append(running)
+        try:
+            async with asyncio.timeout(START_LIMIT.total_seconds()):
+                while not await role.serves(self._settings):
+                    if running.child.returncode is not None:
+                        await running.child.wait()  # for its last words
+                        raise ComponentFailed(role.name, _died(running))
+                    await asyncio.sleep(PROBE_INTERVAL.total_seconds())
+        except TimeoutError as error:
+            limit = f"{START_LIMIT.total_seconds():.0f} s"
+            raise ComponentFailed(role.name, f"it does not serve after {limit}{_quoted(lines)}") from error
+
+    async def _start_child(self, role: Role, last_lines: deque[str]) -> Child:
+        def on_line(line: str) -> None:
+            last_lines.append(line)
+            self._say(role.name, line)
+
+        return await start_child(plan_command(role, self._settings), on_line)
+
+    async def _keep_running(self, running: Running) -> None:
+        """Start a role again whenever it ends, with a delay that grows while it keeps ending."""
+        failures, began = 0, time.monotonic()
+        while True:
+            returncode = await running.child.wait()
+            uptime = timedelta(seconds=time.monotonic() - began)
+            failures = self._backoff.failures_after(failures, uptime)
+            delay = self._backoff.delay(failures).total_seconds()
+            how = describe_returncode(returncode)
+            self._say("node", f"{running.role.name} ended ({how}); starting it again in {delay:.1f} s")
+            await asyncio.sleep(delay)
+            began = time.monotonic()
+            running.child = await self._start_child(running.role, running.last_lines)
+
+    async def _watch_config(self) -> None:
+        """Have the workers take up their generated configuration whenever its text changes."""
+        path = self._settings.workerd_config_path
+        seen = _digest(path)
+        while True:
+            await asyncio.sleep(WATCH_INTERVAL.total_seconds())
+            if (now := _digest(path)) != seen:
+                seen = now
+                self._say("node", f"{path.name} changed; the workers take it up")
+                for running in self._running:
+                    if running.role.name == "workers":
+                        running.child.send_signal(signal.SIGHUP)
+
+    async def _stop_all(self) -> None:
+        for running in reversed(self._running):
+            await running.child.stop(running.role.stop_grace)
+            self._say("node", f"{running.role.name} stopped")
+
+
+def describe_returncode(returncode: int) -> str:
+    """Say how a process ended: `exit code 1`, `SIGKILL`."""
+    return signal.Signals(-returncode).name if returncode < 0 else f"exit code {returncode}"
+
+
+def _died(running: Running) -> str:
+    returncode = running.child.returncode
+    how = "it ended" if returncode is None else f"it ended ({describe_returncode(returncode)})"
+    return how + _quoted(running.last_lines)
+
+
+def _quoted(lines: deque[str]) -> str:
+    return "; its last lines:\n  " + "\n  ".join(lines) + "\n" if lines else " and said nothing"
+
+
+def _digest(path: Path) -> str | None:
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.exists() else None
+
+
+class Printer:
+    """Prints the lines of all roles with their names before them, coloured on a terminal."""
+
+    COLOURS: ClassVar[Mapping[str, int]] = {"restate": 35, "workers": 33, "manager": 36, "node": 32}  # ANSI
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._coloured = stream.isatty()
+
+    def __call__(self, role: str, line: str) -> None:
+        """Print one line."""
+        name = f"{role:<8}"
+        if self._coloured:
+            name = f"\x1b[{self.COLOURS[role]}m{name}\x1b[0m"
+        print(f"{name}| {line}", file=self._stream, flush=True)
+
+
+def describe_ready(settings: Settings, seconds: float) -> str:
+    """Make the line that `gridiron up` prints when the node serves."""
+    return (
+        f"ready in {seconds:.1f} s  manager {settings.manager_url}  ingress {settings.ingress_url}  "
+        f"restate {settings.restate_admin_url}  workers {settings.workers_url}"
+    )
+
+
+async def run_node(settings: Settings, stream: TextIO = sys.stdout) -> None:
+    """Run a node in the foreground until SIGINT or SIGTERM.
+
+    Raises DirectoryInUse, PortTaken, ToolMissing, ToolVersionWrong or ComponentFailed when it cannot start.
+    """
+    began = time.monotonic()
+    with lock_directory(settings.data_dir):
+        check_ports(settings)
+        node = Node(settings, Printer(stream))
+        work = asyncio.current_task()
+        loop = asyncio.get_running_loop()
+        stopping = False
+
+        def stop() -> None:  # once: a second Ctrl-C must not cut the orderly stop short
+            nonlocal stopping
+            if not stopping and work is not None:
+                stopping = True
+                work.cancel()
+
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, stop)
+
+        def on_ready() -> None:
+            print(describe_ready(settings, time.monotonic() - began), file=stream, flush=True)
+
+        try:
+            await node.run(on_ready)
+        except asyncio.CancelledError:
+            if not stopping:
+                raise

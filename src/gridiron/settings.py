@@ -25,7 +25,6 @@ from pydantic_settings import (
 )
 
 from gridiron.errors import SettingsInvalid
-from gridiron.model import describe_validation
 
 Port = Annotated[int, Field(ge=1, le=65_535)]
 AbsolutePath = Annotated[Path, AfterValidator(lambda path: path.expanduser().absolute())]
@@ -212,8 +211,9 @@ def load_settings(**flags: Any) -> Settings:  # noqa: ANN401 - a flag has its fi
     try:
         return Settings(**{name: value for name, value in flags.items() if value is not None})
     except ValidationError as error:
-        problems = error.errors()
-        setting = ", ".join(str(problem["loc"][0]) for problem in problems if problem["loc"])
-        raise SettingsInvalid(setting or CONFIG_FILE, describe_validation(list(problems))) from error
+        # a default that is made of a setting that failed fails too: that says nothing more
+        problems = [each for each in error.errors() if each["type"] != "default_factory_not_called"]
+        names = ", ".join(str(problem["loc"][0]) for problem in problems)
+        raise SettingsInvalid(names, "; ".join(problem["msg"] for problem in problems)) from error
     except ValueError as error:  # gridiron.toml is no TOML
         raise SettingsInvalid(str(_config_file()), str(error)) from error

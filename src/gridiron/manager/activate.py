@@ -1,0 +1,253 @@
+"""Activation: a bundle becomes a stored build, and Restate routes new invocations to it.
+
+    stage      copy the source beside the builds, hashing it
+    check      its digest is the one asked for; is this content active already?
+    store      write metadata.json, sync, rename into place
+    discover   Restate reads the build's services without registering it: it loads, and serves some
+    register   Restate makes it the newest for its services
+
+A failure before the registration takes away what was made; the build that is active goes on. Where Restate
+did not say whether it registered the build, the build stays: nothing is removed on an unknown.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+import structlog
+
+from gridiron.bundles.source import parse_source
+from gridiron.bundles.store import Staged
+from gridiron.errors import (
+    ActivationFailed,
+    ActivationInProgress,
+    DigestMismatch,
+    GridironError,
+    NoRestateService,
+    RegistrationUnknown,
+    RestateRejected,
+    RestateUnavailable,
+    ScriptFailed,
+    WorkersUnavailable,
+)
+from gridiron.lifecycle.observation import Observation, Unknown
+from gridiron.lifecycle.states import BuildStatus, statuses_of
+from gridiron.manager.api import Activated, ActivateRequest
+from gridiron.manager.context import Context
+from gridiron.manager.registry import Record
+from gridiron.manager.steps import Steps
+from gridiron.model import Address, Build, State
+from gridiron.restate.port import Discovered, DiscoveredService, Registered
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """What Restate knows of a build in the end."""
+
+    services: tuple[str, ...]
+    deployment_id: str | None = None  # None: not registered
+    protocol: str | None = None
+    replaces: tuple[str, ...] = ()  # builds of this name that were active until now
+
+
+class Activator:
+    """The activations of this manager."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._running: dict[str, str] = {}  # name -> build id
+
+    @property
+    def activating(self) -> frozenset[str]:
+        """The ids of the builds whose activation is under way."""
+        return frozenset(self._running.values())
+
+    async def activate(self, request: ActivateRequest) -> Activated:
+        """Bring a bundle to life; see the module for the steps.
+
+        The same content, variables included, that is already active under this name and version is left as
+        it is (`unchanged`). Raises ActivationInProgress while another of this name runs, and
+        ActivationFailed with the step and its cause.
+        """
+        with self._claim(request) as address:
+            steps = Steps(str(address))
+            with steps.step("stage"):
+                source = parse_source(request.source)
+                staged = await asyncio.to_thread(self._context.store.stage, source)
+            try:
+                with steps.step("check"):
+                    build = plan_build(address, staged, request, self._context.now())
+                    active = await self._fetch_active(request.name)
+                same = None if request.dry_run else find_same(build, active)
+                if same is not None:
+                    return render_activated("unchanged", same.build, _live_already(same), staged, steps)
+                with steps.step("store"):
+                    await asyncio.to_thread(self._context.store.publish, staged, build)
+            finally:
+                await asyncio.to_thread(self._context.store.discard, staged)
+            return await self._go_live(build, staged, active, steps, dry_run=request.dry_run)
+
+    @contextmanager
+    def _claim(self, request: ActivateRequest) -> Iterator[Address]:
+        """Hold the name for one activation."""
+        if request.name in self._running:
+            raise ActivationInProgress(request.name)
+        timestamp = self._context.registry.take_timestamp(self._context.now())
+        address = Address(name=request.name, version=request.version, timestamp=timestamp)
+        self._running[request.name] = str(address)
+        try:
+            yield address
+        finally:
+            del self._running[request.name]
+
+    async def _fetch_active(self, name: str) -> tuple[BuildStatus, ...]:
+        """Find the builds of a name that are active now; raises what Restate raises."""
+        builds = await asyncio.to_thread(self._context.store.list_builds)
+        observation = Observation(
+            builds=builds,
+            registrations=await self._context.restate.fetch_registrations(),
+            newest=await self._context.restate.fetch_newest(),
+            demand=Unknown("not asked"),
+            observed_at=self._context.now(),
+        )
+        named = [build for build in builds if build.name == name]
+        return tuple(status for status in statuses_of(named, observation) if status.state is State.ACTIVE)
+
+    async def _go_live(
+        self, build: Build, staged: Staged, active: Collection[BuildStatus], steps: Steps, *, dry_run: bool
+    ) -> Activated:
+        try:
+            with steps.step("discover"):
+                discovered = await self._discover(build)
+            if dry_run:
+                await self._withdraw(build)
+                live = Live(_service_names(discovered.services))
+                return render_activated("dry_run", build, live, staged, steps)
+            with steps.step("register"):
+                registered = await self._register(build)
+        except ActivationFailed as failure:
+            if not isinstance(failure.cause, RegistrationUnknown):
+                await self._withdraw(build)
+            raise
+        self._context.registry.remember(build.build_id, plan_record(registered, steps, self._context.now()))
+        log.info("build.activated", build_id=build.build_id, deployment_id=registered.deployment_id)
+        live = Live(
+            services=_service_names(registered.services),
+            deployment_id=registered.deployment_id,
+            protocol=registered.protocol,
+            replaces=tuple(status.build.build_id for status in active),
+        )
+        return render_activated("activated", build, live, staged, steps)
+
+    async def _discover(self, build: Build) -> Discovered:
+        try:
+            discovered = await self._context.restate.discover(self._context.uri(build.address))
+        except RestateRejected as refusal:
+            raise await self._explain(build, refusal) from refusal
+        if not discovered.services:
+            raise NoRestateService("its endpoint lists none")
+        return discovered
+
+    async def _explain(self, build: Build, refusal: RestateRejected) -> GridironError:
+        """Find out why Restate could not read a build's services; the script's own error says most."""
+        problem = await self._context.cells.fetch_problem(build.address.path)
+        if problem is None:
+            return NoRestateService(refusal.reason)
+        if problem.code == ScriptFailed.code:
+            return ScriptFailed(problem.detail)
+        return WorkersUnavailable(self._context.uri(build.address), problem.detail)
+
+    async def _register(self, build: Build) -> Registered:
+        metadata = {"build_id": build.build_id, "sha256": build.sha256}
+        try:
+            return await self._context.restate.register(self._context.uri(build.address), metadata)
+        except RestateUnavailable as error:  # it may have arrived
+            raise RegistrationUnknown(build.build_id, error.reason) from error
+
+    async def _withdraw(self, build: Build) -> None:
+        """Take away a build that was stored and never registered."""
+        try:
+            await self._context.cells.unload(build.address.path)
+        except WorkersUnavailable as error:
+            # its address is never used again, so what stays loaded costs memory until the cell is replaced
+            log.warning("build.not_unloaded", build_id=build.build_id, reason=str(error))
+        await asyncio.to_thread(self._context.store.remove, build.build_id)
+
+
+def plan_build(address: Address, staged: Staged, request: ActivateRequest, now: datetime) -> Build:
+    """Make the record of a build from what was staged and asked for. Raises DigestMismatch."""
+    if request.sha256 not in {None, staged.sha256}:
+        raise DigestMismatch(str(request.sha256), staged.sha256)
+    return Build(
+        name=address.name,
+        version=address.version,
+        timestamp=address.timestamp,
+        created_at=now,
+        source=request.source,
+        sha256=staged.sha256,
+        main=staged.manifest.main,
+        modules=staged.modules,
+        compatibility=staged.manifest.compatibility,
+        vars={**staged.manifest.vars, **request.vars},
+    )
+
+
+def find_same(build: Build, active: Collection[BuildStatus]) -> BuildStatus | None:
+    """Find the active build that has this version, content and variables."""
+    for status in active:
+        other = status.build
+        if (other.version, other.sha256, other.vars) == (build.version, build.sha256, build.vars):
+            return status
+    return None
+
+
+def plan_record(registered: Registered, steps: Steps, now: datetime) -> Record:
+    """Make what the registry keeps of a build that was just registered."""
+    return Record(
+        deployment_id=registered.deployment_id,
+        services=_service_names(registered.services),
+        protocol=registered.protocol,
+        activated_at=now,
+        timings_ms=steps.timings_ms,
+    )
+
+
+def _service_names(services: Collection[DiscoveredService]) -> tuple[str, ...]:
+    return tuple(sorted(service.name for service in services))
+
+
+def _live_already(status: BuildStatus) -> Live:
+    if status.registration is None:  # an active build is registered: that is what makes it active
+        raise AssertionError(status.build.build_id)
+    registration = status.registration
+    return Live(registration.services, registration.deployment_id, registration.protocol)
+
+
+def render_activated(
+    outcome: Literal["activated", "unchanged", "dry_run"],
+    build: Build,
+    live: Live,
+    staged: Staged,
+    steps: Steps,
+) -> Activated:
+    """Put the answer together."""
+    return Activated(
+        outcome=outcome,
+        build_id=build.build_id,
+        path=build.address.path,
+        deployment_id=live.deployment_id,
+        protocol=live.protocol,
+        services=live.services,
+        sha256=build.sha256,
+        size=build.size,
+        ignored=staged.ignored,
+        replaces=live.replaces,
+        timings_ms=steps.timings_ms,
+    )

@@ -1,0 +1,1 @@
+"""The manager's HTTP API: routes, problems, and nothing that decides."""

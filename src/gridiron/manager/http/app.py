@@ -1,0 +1,115 @@
+"""The routes of the manager."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import FastAPI, Query, Response
+
+import gridiron
+from gridiron.manager.activate import Activator
+from gridiron.manager.api import (
+    PROBLEM_MEDIA_TYPE,
+    Activated,
+    ActivateRequest,
+    DeploymentList,
+    DeploymentView,
+    Health,
+    Problem,
+    PruneOutcome,
+    PruneRequest,
+)
+from gridiron.manager.deployments import Deployments
+from gridiron.manager.health import HealthChecker
+from gridiron.manager.http.problems import add_problem_handlers
+from gridiron.manager.prune import Pruner
+from gridiron.model import State
+
+DESCRIPTION = (
+    "Deploys bundles into a Gridiron node, shows what runs, removes what is drained. "
+    "Every failure is `application/problem+json` with a stable `code`."
+)
+
+
+def _problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    content = {PROBLEM_MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    return {
+        status: {"model": Problem, "description": "A problem.", "content": content} for status in statuses
+    }
+
+
+def make_app(
+    activator: Activator, pruner: Pruner, deployments: Deployments, health: HealthChecker
+) -> FastAPI:
+    """Make the application out of the parts that do the work."""
+    app = FastAPI(
+        title="Gridiron manager",
+        version=gridiron.__version__,
+        description=DESCRIPTION,
+        docs_url=None,
+        redoc_url=None,
+    )
+    add_problem_handlers(app)
+    _add_commands(app, activator, pruner)
+    _add_reads(app, deployments)
+    _add_health(app, health)
+    return app
+
+
+def _add_commands(app: FastAPI, activator: Activator, pruner: Pruner) -> None:
+    @app.post(
+        "/activate",
+        status_code=201,
+        summary="Deploy a bundle",
+        responses={
+            200: {"model": Activated, "description": "The same content is active already, or a dry run."},
+            **_problems(409, 422, 500, 502, 503),
+        },
+    )
+    async def activate(request: ActivateRequest, response: Response) -> Activated:
+        activated = await activator.activate(request)
+        if activated.outcome != "activated":
+            response.status_code = 200
+        return activated
+
+    @app.post(
+        "/prune",
+        summary="Remove one build, or all that are drained",
+        responses=_problems(404, 409, 422, 500, 502, 503),
+    )
+    async def prune(request: PruneRequest) -> PruneOutcome:
+        return await pruner.prune(request)
+
+
+def _add_reads(app: FastAPI, deployments: Deployments) -> None:
+    @app.get("/deployments", summary="List builds", responses=_problems(422, 500))
+    async def list_deployments(
+        name: Annotated[str | None, Query(description="Only builds of this name.")] = None,
+        state: Annotated[State | None, Query(description="Only builds in this state.")] = None,
+        cursor: Annotated[
+            str | None, Query(pattern="^[0-9]{1,20}$", description="`next` of the page before.")
+        ] = None,
+        limit: Annotated[int, Query(ge=1, le=1000, description="Builds on a page.")] = 100,
+    ) -> DeploymentList:
+        return await deployments.fetch_page(name, state, cursor, limit)
+
+    @app.get("/deployments/{build_id}", summary="Show one build", responses=_problems(404, 500))
+    async def show_deployment(build_id: str) -> DeploymentView:
+        return await deployments.fetch(build_id)
+
+
+def _add_health(app: FastAPI, health: HealthChecker) -> None:
+    @app.get("/health/live", summary="Is the process alive?")
+    async def live() -> dict[str, str]:
+        return {"status": "alive"}
+
+    @app.get(
+        "/health/ready",
+        summary="Is every component usable?",
+        responses={503: {"model": Health, "description": "One of them is not; it says why."}},
+    )
+    async def ready(response: Response) -> Health:
+        seen = await health.check()
+        if not seen.ready:
+            response.status_code = 503
+        return seen

@@ -1,0 +1,111 @@
+"""Failures as `application/problem+json` (RFC 9457)."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from gridiron.errors import (
+    ActivationFailed,
+    BadInput,
+    BuildInUse,
+    Conflict,
+    Environment,
+    GridironError,
+    NotFound,
+    Rejected,
+    RequestInvalid,
+    Unavailable,
+)
+from gridiron.manager.api import PROBLEM_MEDIA_TYPE, Problem
+from gridiron.model import describe_validation
+
+log = structlog.get_logger()
+
+STATUSES: tuple[tuple[type[GridironError], HTTPStatus], ...] = (
+    (RequestInvalid, HTTPStatus.UNPROCESSABLE_ENTITY),
+    (BadInput, HTTPStatus.UNPROCESSABLE_ENTITY),
+    (NotFound, HTTPStatus.NOT_FOUND),
+    (Conflict, HTTPStatus.CONFLICT),
+    (Unavailable, HTTPStatus.SERVICE_UNAVAILABLE),
+    (Rejected, HTTPStatus.BAD_GATEWAY),
+    (Environment, HTTPStatus.INTERNAL_SERVER_ERROR),
+)
+
+
+def status_of(error: GridironError) -> HTTPStatus:
+    """Choose the HTTP status of a failure; that of an activation is its cause's."""
+    if isinstance(error, ActivationFailed):
+        return status_of(error.cause)
+    return next(status for kind, status in STATUSES if isinstance(error, kind))
+
+
+def render_problem(error: GridironError) -> Problem:
+    """Put a failure into the words of RFC 9457."""
+    status = status_of(error)
+    cause = error.cause if isinstance(error, ActivationFailed) else error
+    return Problem(
+        title=cause.code.replace("_", " ").capitalize(),
+        status=status.value,
+        detail=str(cause),
+        code=cause.code,
+        build_id=getattr(error, "build_id", None),
+        step=error.step if isinstance(error, ActivationFailed) else None,
+        invocations=cause.invocations if isinstance(cause, BuildInUse) else None,
+    )
+
+
+def answer(problem: Problem) -> JSONResponse:
+    """Make the response that carries a problem."""
+    return JSONResponse(
+        problem.model_dump(exclude_none=True), status_code=problem.status, media_type=PROBLEM_MEDIA_TYPE
+    )
+
+
+async def _answer_failure(request: Request, error: Exception) -> JSONResponse:
+    if not isinstance(error, GridironError):  # registered for GridironError only
+        raise error
+    problem = render_problem(error)
+    log.info("request.failed", path=request.url.path, code=problem.code, status=problem.status)
+    return answer(problem)
+
+
+async def _answer_invalid(_request: Request, error: Exception) -> JSONResponse:
+    if not isinstance(error, RequestValidationError):  # registered for RequestValidationError only
+        raise error
+    return answer(render_problem(RequestInvalid(describe_validation(list(error.errors())))))
+
+
+async def _answer_http(_request: Request, error: Exception) -> JSONResponse:
+    """Answer what the framework refuses by itself: no such path, a method that is not allowed."""
+    if not isinstance(error, HTTPException):  # registered for HTTPException only
+        raise error
+    status = HTTPStatus(error.status_code)
+    code = "path_not_found" if status is HTTPStatus.NOT_FOUND else status.name.lower()
+    detail = f"{error.detail}. /openapi.json lists what there is."
+    problem = Problem(title=status.phrase, status=status.value, detail=detail, code=code)
+    response = answer(problem)
+    response.headers.update(error.headers or {})
+    return response
+
+
+async def _answer_unexpected(request: Request, error: Exception) -> JSONResponse:
+    log.error("request.crashed", path=request.url.path, exc_info=error)
+    status = HTTPStatus.INTERNAL_SERVER_ERROR
+    detail = (
+        "The manager failed in a way that it did not foresee; its log has the traceback. Please report it."
+    )
+    return answer(Problem(title=status.phrase, status=status.value, detail=detail, code="internal_error"))
+
+
+def add_problem_handlers(app: FastAPI) -> None:
+    """Make every failure of an app a problem."""
+    app.add_exception_handler(GridironError, _answer_failure)
+    app.add_exception_handler(RequestValidationError, _answer_invalid)
+    app.add_exception_handler(HTTPException, _answer_http)
+    app.add_exception_handler(Exception, _answer_unexpected)

@@ -1,0 +1,40 @@
+"""Observe: read the bundle directory and Restate into one immutable observation."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+from typing import TypeVar
+
+from gridiron.errors import Rejected, StorageFailed, Unavailable
+from gridiron.lifecycle.observation import Observation, Unknown
+from gridiron.manager.context import Context
+
+T = TypeVar("T")
+
+
+async def fetch_observation(context: Context) -> Observation:
+    """Read all parts side by side. A part that cannot be read is Unknown, with the reason; nothing raises."""
+    async with asyncio.TaskGroup() as group:
+        builds = group.create_task(
+            _or_unknown(asyncio.to_thread(context.store.list_builds)), name="observe builds"
+        )
+        registrations = group.create_task(
+            _or_unknown(context.restate.fetch_registrations()), name="observe registrations"
+        )
+        newest = group.create_task(_or_unknown(context.restate.fetch_newest()), name="observe newest")
+        demand = group.create_task(_or_unknown(context.restate.fetch_demand()), name="observe demand")
+    return Observation(
+        builds=builds.result(),
+        registrations=registrations.result(),
+        newest=newest.result(),
+        demand=demand.result(),
+        observed_at=context.now(),
+    )
+
+
+async def _or_unknown(reading: Awaitable[T]) -> T | Unknown:
+    try:
+        return await reading
+    except (Unavailable, Rejected, StorageFailed) as error:
+        return Unknown(str(error))

@@ -1,0 +1,111 @@
+"""Removal: what is drained is unregistered, unloaded from every cell, and in the end deleted.
+
+In this order, whatever happens: an address that is registered and not served would pause the invocations
+that Restate sends there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Collection, Mapping
+
+import structlog
+
+from gridiron.errors import BuildNotFound, StorageFailed
+from gridiron.lifecycle.observation import Observation, Unknown
+from gridiron.lifecycle.plan import Removal, plan_prune, plan_prune_drained, plan_sweep, track_drained
+from gridiron.lifecycle.states import BuildStatus, statuses_of
+from gridiron.manager.api import Kept, Pruned, PruneOutcome, PruneRequest
+from gridiron.manager.context import Context
+from gridiron.manager.observe import fetch_observation
+from gridiron.model import Build, State
+
+log = structlog.get_logger()
+
+
+class Pruner:
+    """The removals of this manager. Two at once do each other no harm: every step is safe to repeat."""
+
+    def __init__(self, context: Context, activating: Callable[[], Collection[str]]) -> None:
+        self._context = context
+        self._activating = activating
+
+    async def sweep(self) -> PruneOutcome:
+        """Look at all builds; remove what is drained past its grace, and files kept long enough."""
+        observation, statuses = await self.observe()
+        registry, now = self._context.registry, self._context.now()
+        registry.reconcile(observation)
+        registry.mark_drained(track_drained(statuses, registry.drained_at, now))
+        return await self._remove(plan_sweep(statuses, registry.drained_at, self._context.policy, now))
+
+    async def prune(self, request: PruneRequest) -> PruneOutcome:
+        """Do what `request` asks for.
+
+        Raises BuildNotFound, BuildInUse, DrainUnknown or ActivationInProgress for one build.
+        """
+        _, statuses = await self.observe()
+        if request.build_id is None:
+            removals = plan_prune_drained(statuses, self._context.policy)
+        else:
+            removals = (plan_prune(find_status(statuses, request.build_id), force=request.force),)
+        if request.dry_run:
+            pruned = tuple(_pruned(removal) for removal in removals)
+            return PruneOutcome(dry_run=True, pruned=pruned, kept=())
+        return await self._remove(removals, force=request.force)
+
+    async def observe(self) -> tuple[Observation, tuple[BuildStatus, ...]]:
+        """Look at all builds. Raises StorageFailed when the bundle directory cannot be read."""
+        observation = await fetch_observation(self._context)
+        if isinstance(observation.builds, Unknown):
+            raise StorageFailed("Reading", str(self._context.settings.bundles_dir), observation.builds.reason)
+        return observation, statuses_of(observation.builds, observation, self._activating())
+
+    async def _remove(self, removals: Collection[Removal], *, force: bool = False) -> PruneOutcome:
+        """Carry the removals out, one after the other; what is needed again by then is kept."""
+        pruned, kept = [], []
+        for removal in removals:
+            if removal.deployment_id is not None and not force:
+                status = await self._look_again(removal.build)
+                if status.state is not State.DRAINED:
+                    kept.append(_kept(status))
+                    continue
+            await self._carry_out(removal)
+            pruned.append(_pruned(removal))
+        return PruneOutcome(dry_run=False, pruned=tuple(pruned), kept=tuple(kept))
+
+    async def _look_again(self, build: Build) -> BuildStatus:
+        """Decide a build's state right before its removal: what was drained a moment ago may be needed."""
+        observation = await fetch_observation(self._context)
+        return statuses_of([build], observation, self._activating())[0]
+
+    async def _carry_out(self, removal: Removal) -> None:
+        build = removal.build
+        if removal.deployment_id is not None:
+            await self._context.restate.unregister(removal.deployment_id)
+            log.info("build.unregistered", build_id=build.build_id, deployment_id=removal.deployment_id)
+        await self._context.cells.unload(build.address.path)
+        self._context.registry.forget(build.build_id)
+        if removal.files:
+            await asyncio.to_thread(self._context.store.remove, build.build_id)
+            log.info("build.removed", build_id=build.build_id)
+
+
+def find_status(statuses: Collection[BuildStatus], build_id: str) -> BuildStatus:
+    """Find the status of one build. Raises BuildNotFound."""
+    by_id: Mapping[str, BuildStatus] = {status.build.build_id: status for status in statuses}
+    try:
+        return by_id[build_id]
+    except KeyError as error:
+        raise BuildNotFound(build_id) from error
+
+
+def _pruned(removal: Removal) -> Pruned:
+    return Pruned(
+        build_id=removal.build.build_id,
+        unregistered=removal.deployment_id is not None,
+        files_removed=removal.files,
+    )
+
+
+def _kept(status: BuildStatus) -> Kept:
+    return Kept(build_id=status.build.build_id, state=status.state, reason=status.reason)

@@ -1,0 +1,160 @@
+"""state.json: what the manager would rather not ask or compute again.
+
+It is a cache. Restate's record is the truth about routing, the bundle directory about content; a registry
+that is missing, damaged or of another format is rebuilt from both (`Registry.reconcile`), and loses only
+what stands nowhere else: since when a build is drained, and how long the steps of its activation took.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Literal
+
+import structlog
+from pydantic import Field, ValidationError
+
+from gridiron.errors import StorageFailed
+from gridiron.lifecycle.observation import Observation, Registration, Unknown
+from gridiron.model import Value
+
+log = structlog.get_logger()
+
+FORMAT: Literal[1] = 1
+
+
+class Record(Value):
+    """What is remembered of one build."""
+
+    deployment_id: str
+    services: tuple[str, ...]
+    protocol: str
+    activated_at: datetime
+    drained_at: datetime | None = None
+    timings_ms: dict[str, float] = Field(default_factory=dict)
+
+
+class Snapshot(Value):
+    """The content of state.json."""
+
+    format: Literal[1] = FORMAT
+    last_timestamp: int = 0  # of any build that was ever made here
+    records: dict[str, Record] = Field(default_factory=dict)  # by build id
+
+
+class Registry:
+    """The snapshot, in memory and on disk. Every change is on disk before the method returns."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._snapshot = _read(path)
+
+    @property
+    def records(self) -> Mapping[str, Record]:
+        """What is remembered, by build id."""
+        return self._snapshot.records
+
+    @property
+    def drained_at(self) -> dict[str, datetime]:
+        """Since when each drained build is drained, by build id."""
+        return {build_id: record.drained_at for build_id, record in self.records.items() if record.drained_at}
+
+    def take_timestamp(self, now: datetime) -> int:
+        """Give `now` in milliseconds, or one more than any timestamp before: each call gives a larger one."""
+        timestamp = max(int(now.timestamp() * 1000), self._snapshot.last_timestamp + 1)
+        self._write(self._snapshot.model_copy(update={"last_timestamp": timestamp}))
+        return timestamp
+
+    def remember(self, build_id: str, record: Record) -> None:
+        """Keep the record of a build that was just registered."""
+        self._write_records({**self.records, build_id: record})
+
+    def forget(self, build_id: str) -> None:
+        """Drop the record of a build. Safe to repeat."""
+        self._write_records({key: record for key, record in self.records.items() if key != build_id})
+
+    def mark_drained(self, drained_at: Mapping[str, datetime]) -> None:
+        """Replace since when each build is drained; writes only when something changed."""
+        self._write_records(
+            {
+                build_id: record.model_copy(update={"drained_at": drained_at.get(build_id)})
+                for build_id, record in self.records.items()
+            }
+        )
+
+    def reconcile(self, observation: Observation) -> None:
+        """Make the records agree with what was observed; writes only when they did not.
+
+        Nothing follows from an unknown: a part that could not be read leaves its records alone.
+        """
+        builds, registrations = observation.builds, observation.registrations
+        if isinstance(builds, Unknown) or isinstance(registrations, Unknown):
+            return
+        present = {build.build_id for build in builds}
+        records = {key: record for key, record in self.records.items() if key in present}
+        for registration in registrations:
+            build_id = str(registration.address)
+            if registration.address is not None and build_id in present:
+                records[build_id] = _refresh(records.get(build_id), registration)
+        newest = max((build.timestamp for build in builds), default=0)
+        last_timestamp = max(self._snapshot.last_timestamp, newest)
+        self._write(Snapshot(last_timestamp=last_timestamp, records=records))
+
+    def _write_records(self, records: dict[str, Record]) -> None:
+        self._write(self._snapshot.model_copy(update={"records": records}))
+
+    def _write(self, snapshot: Snapshot) -> None:
+        if snapshot == self._snapshot:
+            return
+        write_atomically(self._path, snapshot.model_dump_json(indent=1).encode())
+        self._snapshot = snapshot
+
+
+def _refresh(record: Record | None, registration: Registration) -> Record:
+    known = {
+        "deployment_id": registration.deployment_id,
+        "services": registration.services,
+        "protocol": registration.protocol,
+    }
+    if record is None:
+        return Record(**known, activated_at=registration.created_at)
+    return record.model_copy(update=known)
+
+
+def _read(path: Path) -> Snapshot:
+    """Read the snapshot; an empty one where there is none or it is damaged, which `reconcile` fills."""
+    try:
+        return Snapshot.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        return Snapshot()
+    except ValidationError as error:
+        aside = path.with_suffix(".damaged.json")
+        log.warning("registry.damaged", path=str(path), kept_as=str(aside), reason=str(error))
+        path.replace(aside)
+        return Snapshot()
+    except OSError as error:
+        raise StorageFailed("Reading", str(path), error.strerror or str(error)) from error
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file so that whoever reads it finds the old content or the new, whole and on disk.
+
+    Raises StorageFailed and leaves the old content.
+    """
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        with partial.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+        directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise StorageFailed("Writing", str(path), error.strerror or str(error)) from error

@@ -1,0 +1,87 @@
+"""The manager as a process: the HTTP API and the sweep, until it is told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import Iterator
+
+import structlog
+import uvicorn
+
+from gridiron.bundles.store import BundleStore
+from gridiron.errors import PortTaken
+from gridiron.manager.activate import Activator
+from gridiron.manager.context import Context
+from gridiron.manager.deployments import Deployments
+from gridiron.manager.health import HealthChecker
+from gridiron.manager.http.app import make_app
+from gridiron.manager.prune import Pruner
+from gridiron.manager.registry import Registry
+from gridiron.manager.sweep import sweep_forever
+from gridiron.process.lock import lock_directory
+from gridiron.restate.admin import RestateAdmin
+from gridiron.settings import Settings
+from gridiron.toolchain.programs import find_toolchain
+from gridiron.workers.cells import Cells
+
+log = structlog.get_logger()
+
+SHUTDOWN_SECONDS = 5
+"""How long requests under way may take to end after SIGTERM; an activation takes well under one second."""
+
+
+async def run_manager(settings: Settings) -> None:
+    """Serve until SIGTERM or SIGINT. Raises DirectoryInUse when another manager has the state directory."""
+    with lock_directory(settings.manager_state_dir):
+        async with RestateAdmin(settings.restate_admin_url) as restate:
+            context = Context(
+                settings=settings,
+                store=BundleStore(settings.bundles_dir),
+                restate=restate,
+                cells=Cells(settings.run_dir, settings.workers_url),
+                registry=Registry(settings.manager_state_dir / "state.json"),
+            )
+            await asyncio.to_thread(context.store.clear_staging)  # what a crash left
+            await _serve(context)
+
+
+async def _serve(context: Context) -> None:
+    activator = Activator(context)
+    pruner = Pruner(context, lambda: activator.activating)
+    app = make_app(activator, pruner, Deployments(context, pruner), HealthChecker(context))
+    settings = context.settings
+    config = uvicorn.Config(
+        app,
+        host=settings.manager_host,
+        port=settings.ports.manager,
+        log_config=None,
+        access_log=False,
+        lifespan="off",
+        timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+    )
+    server = _Server(config)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, server.stop)
+    toolchain = find_toolchain(settings)
+    async with asyncio.TaskGroup() as group:
+        sweeper = group.create_task(sweep_forever(context, pruner, toolchain), name="sweep")
+        try:
+            await server.serve()
+        except SystemExit as error:  # uvicorn's way to say that it cannot listen
+            raise PortTaken(settings.ports.manager, "the manager", "MANAGER_PORT") from error
+        finally:
+            sweeper.cancel()
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its own signal handlers, which would end the process by the signal and not in order."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    def stop(self) -> None:
+        self.should_exit = True
