@@ -13,9 +13,9 @@
     ├── Conflict         ActivationInProgress BuildInUse
     ├── Unavailable      RestateUnavailable RegistrationUnknown WorkersUnavailable ManagerUnavailable
     │                    DrainUnknown
-    ├── Rejected         RestateRejected (Restate answered, and said no)
-    ├── Environment      ToolMissing ToolVersionWrong PortTaken DirectoryInUse StorageFailed
-    │                    ComponentFailed
+    ├── Rejected         RestateRejected InvocationFailed (Restate answered, and said no)
+    ├── Environment      ToolMissing ToolVersionWrong ToolchainNotInstalled PortTaken DirectoryInUse
+    │                    StorageFailed ComponentFailed
     └── ActivationFailed the step of an activation that failed; its cause is one of the above
 
 A class has a stable `code` and a `sentence` over its own fields that says what happened and what to do.
@@ -338,6 +338,15 @@ class RestateRejected(Rejected):
     action: str
     status: int
     reason: str
+    restate_code: str = ""  # Restate's own, such as META0003; empty where it gives none
+
+
+@dataclass(eq=False)
+class InvocationFailed(RestateRejected):
+    """An invocation ended with a terminal error: the handler's own, or one of its kind from the SDK."""
+
+    code = "invocation_failed"
+    sentence = "The invocation failed ({action}, HTTP {status}): {reason}"
 
 
 @dataclass(eq=False)
@@ -398,6 +407,19 @@ class ToolVersionWrong(Environment):
     actual: str
     expected: str
     mend: str
+
+
+@dataclass(eq=False)
+class ToolchainNotInstalled(Environment):
+    """npm could not install the programs; nothing of them was kept."""
+
+    code = "toolchain_not_installed"
+    sentence = (
+        "npm could not install the programs into {path}:\n{output}\n"
+        "The network is needed this once. Run the same command again when npm can reach its registry."
+    )
+    path: str
+    output: str
 
 
 @dataclass(eq=False)

@@ -17,8 +17,11 @@ from rich.table import Table
 
 from gridiron.cli.demo.story import Step, Story
 from gridiron.cli.demo.subject import Subject, choose_settings
-from gridiron.settings import shared_path
+from gridiron.settings import load_settings, shared_path
 from gridiron.toolchain.programs import find_toolchain
+
+SWEEP, GRACE = 1.0, 1.0
+"""Seconds: the demo's node removes a drained version after about one, and not after a minute as usual."""
 
 
 def run_demo(*, as_json: bool, port_offset: int | None, keep: bool) -> None:
@@ -30,7 +33,12 @@ def run_demo(*, as_json: bool, port_offset: int | None, keep: bool) -> None:
     console = Console(file=sys.stderr if as_json else sys.stdout, highlight=False)
     began = time.monotonic()
     work = Path(tempfile.mkdtemp(prefix="gridiron-demo-"))
-    subject = Subject(choose_settings(work / "data", port_offset), work)
+    haste = {"sweep_seconds": SWEEP, "drain_grace_seconds": GRACE}
+    if port_offset is None:
+        settings = choose_settings(work / "data", **haste)
+    else:
+        settings = load_settings(data_dir=work / "data", port_offset=port_offset, **haste)
+    subject = Subject(settings, work)
     story = Story(subject, _copy_projects(work, subject), lambda step: _print_step(console, step))
     try:
         story.tell()

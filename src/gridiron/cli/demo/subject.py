@@ -2,45 +2,36 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from gridiron.errors import ComponentFailed, PortTaken
 from gridiron.node import START_LIMIT, check_ports
-from gridiron.settings import Settings, load_settings
+from gridiron.settings import Settings, load_settings, variable_name
 
-OFFSET_STEP = 100
+OFFSET_STEP, LAST_OFFSET = 100, 50_000
 STOP_LIMIT_SECONDS = 15
 COMMAND_LIMIT_SECONDS = 120
-LOG = "node.log"
-
-HASTE: Mapping[str, float] = {"sweep_seconds": 1.0, "drain_grace_seconds": 1.0}
-"""Settings of the demo's node: it removes a drained version after a second instead of a minute."""
 
 
-def choose_settings(data_dir: Path, port_offset: int | None) -> Settings:
-    """Give the settings of a node in `data_dir`, on its usual ports or, where one is taken, on higher ones.
+def choose_settings(data_dir: Path, first_offset: int = 0, **overrides: Any) -> Settings:  # noqa: ANN401 - fields
+    """Give the settings of a node in `data_dir`, at the first offset from `first_offset` with all ports free.
 
-    Raises PortTaken when `port_offset` is given and a port is taken there.
+    `overrides` are fields of Settings. Raises PortTaken when no offset is left.
     """
-    offset = port_offset or 0
-    while True:
-        settings = load_settings(data_dir=data_dir, port_offset=offset, **HASTE)
-        try:
+    for offset in range(first_offset, LAST_OFFSET, OFFSET_STEP):
+        settings = load_settings(data_dir=data_dir, port_offset=offset, **overrides)
+        with contextlib.suppress(PortTaken):
             check_ports(settings)
-        except PortTaken:
-            if port_offset is not None or offset > 40_000:
-                raise
-            offset += OFFSET_STEP
-        else:
             return settings
+    raise PortTaken(settings.ports.manager, "manager", variable_name("port_offset"))
 
 
 class Subject:
@@ -49,8 +40,18 @@ class Subject:
     def __init__(self, settings: Settings, work: Path) -> None:
         self.settings = settings
         self._environment = {**os.environ, **settings.environment()}
-        self._log = work / LOG
+        self._log = work / f"{settings.data_dir.name}.log"
         self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int | None:
+        """The process id of `gridiron up`; None while it does not run."""
+        return self._process.pid if self._process else None
+
+    @property
+    def log(self) -> str:
+        """What the node has printed so far, over all its starts."""
+        return self._log.read_text(errors="replace")
 
     def start(self) -> str:
         """Start the node and wait until it serves; give its `ready` line. Raises ComponentFailed."""
@@ -83,6 +84,14 @@ class Subject:
             self._process.kill()
             self._process.wait()
         self._process = None
+
+    def wait(self) -> int:
+        """Wait until the node has ended by itself; give its return code. Raises when it does not."""
+        if self._process is None:
+            raise ComponentFailed("gridiron up", "it was not started")
+        returncode = self._process.wait(STOP_LIMIT_SECONDS)
+        self._process = None
+        return returncode
 
     def run(self, *arguments: str) -> Any:  # noqa: ANN401 - each verb has a shape of its own
         """Run a verb with `--json` and give what it printed. Raises ComponentFailed when it fails."""

@@ -1,0 +1,96 @@
+# `./justw RECIPE` installs what a recipe needs and runs it; `just RECIPE` from .venv runs it as things are.
+
+set quiet
+set positional-arguments
+
+export PATH := (justfile_directory() / ".venv" / "bin") + ":" + env("PATH")
+
+# List the recipes
+[private]
+default:
+    just --justfile "{{ justfile() }}" --list --unsorted
+
+# Build the wheel into dist/
+build:
+    hatchling build -t wheel
+
+# Run a node that redeploys what changes (not there yet)
+dev: (later "dev")
+
+# Run a node in the foreground: Restate, HAProxy, cells, manager
+[no-cd, no-exit-message]
+run *ARGS:
+    gridiron up "$@"
+
+# Show Gridiron's main job on a node of its own
+[no-cd, no-exit-message]
+demo *ARGS:
+    gridiron demo "$@"
+
+# Check format, lint, types and layers
+check:
+    ruff format --check --quiet . justw
+    ruff check --quiet . justw
+    mypy --no-error-summary
+    report=$(lint-imports 2>&1) || { printf '%s\n' "$report"; exit 1; }
+    echo "format, lint, types and layers are in order"
+
+# Run the tests: all of them, or those that pytest's arguments choose
+[no-exit-message]
+test *ARGS:
+    pytest "$@"
+
+# Run one of the benchmarks in bench/
+[no-exit-message]
+bench NAME *ARGS:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    script="bench/$1.py"
+    if [ ! -f "$script" ]; then
+        there=$(find bench -maxdepth 1 -name '*.py' -exec basename {} .py \; | sort | tr '\n' ' ')
+        echo "There is no benchmark $1. There are: ${there:-none so far}" >&2
+        exit 1
+    fi
+    shift
+    exec python "$script" "$@"
+
+# Format the code, and mend what the linter can mend
+fmt:
+    ruff check --quiet --fix-only . justw
+    ruff format --quiet . justw
+
+# Remove what can be made again: caches, builds, stamps of npm's packages; no data
+clean:
+    rm -rf dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .wrangler
+    find . \( -name .git -o -name .venv -o -name node_modules -o -path ./data -o -name .gridiron \) -prune \
+        -o -type d \( -name __pycache__ -o -name '*.egg-info' \) -prune -exec rm -rf {} +
+    rm -f node_modules/.gridiron-packages
+
+# Build the image (not there yet)
+docker-build: (later "docker-build")
+
+# Run the image (not there yet)
+docker-run: (later "docker-run")
+
+# Open a shell in the image (not there yet)
+docker-shell: (later "docker-shell")
+
+# Say how the components of the running node are
+[no-cd, no-exit-message]
+status *ARGS:
+    gridiron status "$@"
+
+# Deploy a bundle or a wrangler project to the running node
+[no-cd, no-exit-message]
+deploy *ARGS:
+    gridiron deploy "$@"
+
+# Call a handler: SERVICE[/KEY] HANDLER [JSON]
+[no-cd, no-exit-message]
+call *ARGS:
+    gridiron call "$@"
+
+[no-exit-message, private]
+later RECIPE:
+    echo "just {{ RECIPE }} is not there yet." >&2
+    exit 1

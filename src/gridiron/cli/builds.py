@@ -1,0 +1,164 @@
+"""`gridiron ls` and `gridiron show`: which builds there are, and what is known of one."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from gridiron.cli.options import Json, PortOffset, Url
+from gridiron.cli.outside import connect, outside_of
+from gridiron.cli.output import print_json, print_table, print_text
+from gridiron.cli.table import Table, fields
+from gridiron.cli.words import UNKNOWN, render_age, render_moment, render_size, render_timings
+
+if TYPE_CHECKING:  # see gridiron.cli.edge
+    from gridiron.manager.api import DeploymentView, NodeView
+    from gridiron.model import State
+
+HEADER = ("BUILD", "STATE", "SERVICES", "IN FLIGHT", "AGE", "SIZE", "LOADED")
+
+
+def ls(
+    ctx: typer.Context,
+    name: Annotated[
+        str | None, typer.Option("--name", metavar="NAME", help="Only builds of this name.")
+    ] = None,
+    state: Annotated[
+        str | None,
+        typer.Option(
+            "--state", metavar="STATE", help="Only builds in this state: active, draining, drained, …"
+        ),
+    ] = None,
+    as_json: Json = False,
+    url: Url = None,
+    port_offset: PortOffset = None,
+) -> None:
+    """List the builds, oldest first: their state, their services (* takes new invocations), what is in flight."""
+    wanted = parse_state(state)
+    with connect(ctx, url, port_offset) as manager:
+        deployments = manager.fetch_deployments(name, wanted)
+    if as_json:
+        print_json({"deployments": [view.model_dump(mode="json") for view in deployments], "next": None})
+    elif deployments:
+        print_table(render_list(deployments, outside_of(ctx).now()))
+    else:
+        print_text(
+            "No builds match." if name or wanted else "No builds yet. `gridiron deploy DIR` makes one."
+        )
+
+
+def show(
+    ctx: typer.Context,
+    build_id: Annotated[str, typer.Argument(metavar="BUILD_ID", help="As `gridiron ls` shows it.")],
+    as_json: Json = False,
+    url: Url = None,
+    port_offset: PortOffset = None,
+) -> None:
+    """Show all that is known of one build."""
+    with connect(ctx, url, port_offset) as manager:
+        view = manager.fetch_deployment(build_id)
+    if as_json:
+        print_json(view.model_dump(mode="json"))
+    else:
+        print_table(render_build(view, outside_of(ctx).now()))
+
+
+def parse_state(text: str | None) -> State | None:
+    """Read the state that was asked for. Raises BadParameter, with the states that there are."""
+    from gridiron.model import State  # noqa: PLC0415 - see gridiron.cli.edge
+
+    if text is None:
+        return None
+    try:
+        return State(text)
+    except ValueError as error:
+        states = ", ".join(State)
+        raise typer.BadParameter(f"{text!r} is none of {states}.", param_hint="--state") from error
+
+
+def render_list(deployments: tuple[DeploymentView, ...], now: datetime) -> Table:
+    """Make the table of `gridiron ls`."""
+    return Table(
+        tuple(
+            (
+                view.build_id,
+                view.state.value,
+                render_services(view),
+                _in_flight(view),
+                render_age(now - view.created_at),
+                render_size(view.size),
+                _loaded(view),
+            )
+            for view in deployments
+        ),
+        HEADER,
+        right=frozenset({3, 4, 5}),
+    )
+
+
+def render_services(view: DeploymentView) -> str:
+    """`greeter*, counter`: a star after those whose new invocations come to this build."""
+    return ", ".join(f"{service.name}{'*' if service.active else ''}" for service in view.services)
+
+
+def render_build(view: DeploymentView, now: datetime) -> Table:
+    """Make the lines of `gridiron show`."""
+    return fields(
+        ("build", view.build_id),
+        ("state", view.state.value),
+        ("because", view.reason),
+        ("path", view.path),
+        ("deployment", view.deployment_id or ""),
+        ("protocol", view.protocol or ""),
+        ("services", "\n".join(_describe_services(view))),
+        ("in flight", _describe_invocations(view)),
+        ("loaded", _describe_nodes(view.nodes)),
+        ("size", render_size(view.size)),
+        ("sha256", view.sha256),
+        ("source", view.source),
+        ("created", render_moment(view.created_at, now)),
+        ("activated", render_moment(view.activated_at, now)),
+        ("drained", render_moment(view.drained_at, now)),
+        ("steps", render_timings(view.timings_ms)),
+    )
+
+
+def _in_flight(view: DeploymentView) -> str:
+    return UNKNOWN if view.invocations is None else str(view.invocations.pinned + view.invocations.attempting)
+
+
+def _loaded(view: DeploymentView) -> str:
+    """`yes`, `no`, `unknown`; with several nodes, how many of them: `2/3 nodes`."""
+    if view.nodes is None:
+        return UNKNOWN
+    loaded = sum(node.loaded for node in view.nodes)
+    if len(view.nodes) > 1:
+        return f"{loaded}/{len(view.nodes)} nodes"
+    return "yes" if loaded else "no"
+
+
+def _describe_services(view: DeploymentView) -> list[str]:
+    return [
+        f"{service.name}  {'takes new invocations' if service.active else 'takes none'}"
+        for service in view.services
+    ]
+
+
+def _describe_invocations(view: DeploymentView) -> str:
+    if view.invocations is None:
+        return "unknown"
+    return f"{view.invocations.pinned} pinned, {view.invocations.attempting} being attempted"
+
+
+def _describe_nodes(nodes: tuple[NodeView, ...] | None) -> str:
+    """A line for each node: which cells have the build loaded, and what they are answering."""
+    if nodes is None:
+        return "unknown: the cells do not answer"
+    return "\n".join(f"{node.node}: {_describe_cells(node)}" for node in nodes)
+
+
+def _describe_cells(node: NodeView) -> str:
+    cells = [f"{cell.cell} ({cell.in_flight} in flight)" for cell in node.cells if cell.loaded]
+    return f"in {', '.join(cells)}" if cells else f"in none of {len(node.cells)} cells"

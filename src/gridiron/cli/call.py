@@ -1,0 +1,7 @@
+"""`gridiron call`."""
+
+from __future__ import annotations
+
+
+def call() -> None:
+    """x."""

@@ -1,0 +1,142 @@
+"""A client of the manager's HTTP API."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any, Self, TypeVar
+from urllib.parse import quote
+
+import httpx2
+from pydantic import ValidationError
+
+from gridiron.cli.edge import ManagerRefused
+from gridiron.errors import ManagerUnavailable
+from gridiron.manager.api import (
+    PROBLEM_MEDIA_TYPE,
+    Activated,
+    ActivateRequest,
+    DeploymentList,
+    DeploymentView,
+    Health,
+    Problem,
+    PruneOutcome,
+    PruneRequest,
+)
+from gridiron.model import State, Value, describe_validation
+
+CONNECT_LIMIT = timedelta(seconds=5)
+ANSWER_LIMIT = timedelta(seconds=60)
+"""How long a request may take that is no activation: a prune of many builds is the slowest of them."""
+
+PAGE = 500
+"""Builds that are asked for at once; the manager gives up to 1000."""
+
+V = TypeVar("V", bound=Value)
+
+
+class ManagerClient:
+    """One manager, reached over HTTP; a context manager. Reads may be repeated.
+
+    Every method raises ManagerUnavailable when the manager cannot be reached or what answers is not one, and
+    ManagerRefused with the problem that it answered.
+    """
+
+    def __init__(self, url: str, transport: httpx2.BaseTransport | None = None) -> None:
+        self.url = url.rstrip("/")
+        # no trust_env: a proxy for the internet is not the way to a node
+        timeout = httpx2.Timeout(ANSWER_LIMIT.total_seconds(), connect=CONNECT_LIMIT.total_seconds())
+        self._http = httpx2.Client(transport=transport, trust_env=False, timeout=timeout)
+
+    def __enter__(self) -> Self:
+        self._http.__enter__()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._http.close()
+
+    def activate(self, request: ActivateRequest, limit: timedelta) -> Activated:
+        """Activate a bundle; wait up to `limit` for the answer."""
+        return self._send("POST", "/activate", Activated, json=_body(request), timeout=limit.total_seconds())
+
+    def prune(self, request: PruneRequest) -> PruneOutcome:
+        """Remove one build, or all that are drained."""
+        return self._send("POST", "/prune", PruneOutcome, json=_body(request))
+
+    def fetch_deployment(self, build_id: str) -> DeploymentView:
+        """Read one build."""
+        return self._send("GET", f"/deployments/{quote(build_id, safe='')}", DeploymentView)
+
+    def fetch_deployments(
+        self, name: str | None = None, state: State | None = None
+    ) -> tuple[DeploymentView, ...]:
+        """Read all builds, or those of a name or in a state, oldest first; follows the pages."""
+        found: list[DeploymentView] = []
+        given = {"name": name, "state": state.value if state else None, "cursor": None, "limit": str(PAGE)}
+        while True:
+            params = {key: value for key, value in given.items() if value is not None}
+            page = self._send("GET", "/deployments", DeploymentList, params=params)
+            found.extend(page.deployments)
+            if page.next is None:
+                return tuple(found)
+            if page.next == given["cursor"]:  # it would go on for ever
+                raise ManagerUnavailable(self.url, "it answers the same page again and again")
+            given["cursor"] = page.next
+
+    def fetch_health(self) -> Health:
+        """Ask whether every component is usable."""
+        response = self._request("GET", "/health/ready")
+        with self._understanding(response):
+            if response.status_code in {200, 503} and _media_type(response) == "application/json":
+                return Health.model_validate_json(response.content)
+        raise self._failure(response)
+
+    def _send(self, method: str, path: str, answer: type[V], **request: Any) -> V:  # noqa: ANN401 - httpx2's
+        """Send a request and read the answer."""
+        response = self._request(method, path, **request)
+        if not response.is_success:
+            raise self._failure(response)
+        with self._understanding(response):
+            return answer.model_validate_json(response.content)
+
+    def _request(self, method: str, path: str, **request: Any) -> httpx2.Response:  # noqa: ANN401 - httpx2's
+        try:
+            return self._http.request(method, self.url + path, **request)
+        except (httpx2.RequestError, httpx2.InvalidURL) as error:
+            raise ManagerUnavailable(self.url, _reason(error)) from error
+
+    def _failure(self, response: httpx2.Response) -> ManagerRefused | ManagerUnavailable:
+        """Read the problem out of an answer that is a failure."""
+        if _media_type(response) != PROBLEM_MEDIA_TYPE:
+            reason = f"HTTP {response.status_code} with no problem in it: another program may listen there"
+            return ManagerUnavailable(self.url, reason)
+        with self._understanding(response):
+            return ManagerRefused(Problem.model_validate_json(response.content))
+
+    @contextmanager
+    def _understanding(self, response: httpx2.Response) -> Iterator[None]:
+        """Raise ManagerUnavailable for an answer of another form than this version knows."""
+        try:
+            yield
+        except ValidationError as error:
+            problems = describe_validation(list(error.errors(include_url=False))[:3])
+            reason = (
+                f"its answer to {response.request.url.path} is not understood; of another version? {problems}"
+            )
+            raise ManagerUnavailable(self.url, reason) from error
+
+
+def _body(request: Value) -> Any:  # noqa: ANN401 - JSON
+    return request.model_dump(mode="json", exclude_defaults=True)
+
+
+def _media_type(response: httpx2.Response) -> str:
+    return response.headers.get("content-type", "").split(";")[0].strip().lower()
+
+
+def _reason(error: Exception) -> str:
+    """Say why a request got no answer, in a few words."""
+    if isinstance(error, httpx2.TimeoutException):
+        return "no answer in time"
+    return str(error) or type(error).__name__

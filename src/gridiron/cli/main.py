@@ -1,0 +1,36 @@
+"""The command line: its verbs, each in a module of its own, and nothing else.
+
+What a verb needs beyond its options it imports when it runs, so that `gridiron version`, `--help` and the
+shell's completion answer at once.
+"""
+
+from __future__ import annotations
+
+import typer
+
+from gridiron.cli import builds, call, demo_verb, deploy, prune, roles, status, versions
+from gridiron.cli.edge import Edge
+from gridiron.cli.options import ROLES_PANEL
+
+app = typer.Typer(
+    name="gridiron",
+    cls=Edge,
+    help="A self-hosted compute mesh with hot code deployment.",
+    epilog="Begin with `gridiron up` in one terminal and `gridiron deploy DIR` in another, "
+    "or see it all at once: `gridiron demo`.",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+app.command()(roles.up)
+app.command()(demo_verb.demo)
+app.command(epilog=deploy.EPILOG)(deploy.deploy)
+app.command()(builds.ls)
+app.command()(builds.show)
+app.command(epilog=prune.EPILOG)(prune.prune)
+app.command()(call.call)
+app.command()(status.status)
+app.command()(versions.version)
+app.command(rich_help_panel=ROLES_PANEL)(roles.restate)
+app.command(rich_help_panel=ROLES_PANEL)(roles.workers)
+app.command(rich_help_panel=ROLES_PANEL)(roles.manager)

@@ -1,0 +1,66 @@
+"""Options that several verbs have, each described once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gridiron.cli.edge import JSON_WANTED
+
+ROLES_PANEL = "Roles, for a supervisor such as runit"
+
+
+def _remember_json(ctx: typer.Context, value: bool) -> bool:
+    """Let the edge know that a failure is wanted as JSON too."""
+    ctx.meta[JSON_WANTED] = value
+    return value
+
+
+Json = Annotated[
+    bool,
+    # eager: it has to be known when another option turns out to be wrong
+    typer.Option("--json", help="Print one JSON object.", is_eager=True, callback=_remember_json),
+]
+Url = Annotated[
+    str | None,
+    typer.Option(
+        "--url",
+        metavar="URL",
+        help="The manager's URL. Default: GRIDIRON_MANAGER_URL, or the manager's port on this machine.",
+        show_default=False,
+    ),
+]
+PortOffset = Annotated[
+    int | None,
+    typer.Option(
+        "--port-offset",
+        metavar="N",
+        min=0,
+        max=50_000,
+        help="Added to every port of the node. Default: GRIDIRON_PORT_OFFSET, or 0.",
+        show_default=False,
+    ),
+]
+DataDir = Annotated[
+    Path | None,
+    typer.Option(
+        "--data-dir",
+        metavar="DIR",
+        help="Where the node keeps everything. Default: GRIDIRON_DATA_DIR, or gridiron/data in the user's "
+        "data directory.",
+        show_default=False,
+    ),
+]
+Cells = Annotated[
+    int | None,
+    typer.Option(
+        "--cells",
+        metavar="N",
+        min=0,
+        max=256,
+        help="How many workerd processes. Default: GRIDIRON_CELLS, or one for each core (0).",
+        show_default=False,
+    ),
+]

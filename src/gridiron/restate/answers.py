@@ -1,0 +1,122 @@
+"""What Restate's admin API answers, read into values.
+
+Each function takes the bytes of an answer and raises pydantic's ValidationError when they have another form.
+Fields that are not needed here are ignored: Restate adds some with each release.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from datetime import datetime
+from typing import Annotated, Generic, TypeVar
+from urllib.parse import urlsplit
+
+from pydantic import AliasChoices, AwareDatetime, BaseModel, ConfigDict, Field
+
+from gridiron.lifecycle.observation import Demand, Registration
+from gridiron.model import Address
+from gridiron.restate.port import Discovered, DiscoveredHandler, DiscoveredService, Registered
+
+R = TypeVar("R", bound=BaseModel)
+
+
+class _Answer(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class _Handler(_Answer):
+    name: str
+    ty: str | None = None
+
+
+class _Service(_Answer):
+    name: str
+    ty: str
+    handlers: tuple[_Handler, ...]
+
+
+class _Registered(_Answer):
+    id: str
+    services: tuple[_Service, ...]
+
+
+class _ServiceName(_Answer):
+    name: str
+
+
+class _Deployment(_Answer):
+    id: str
+    uri: Annotated[str, Field(validation_alias=AliasChoices("uri", "arn"))]  # arn: a function of AWS Lambda
+    created_at: AwareDatetime
+    services: tuple[_ServiceName, ...]
+    protocol_type: str = ""  # Lambda has none
+    metadata: dict[str, str] = Field(default_factory=dict)
+
+
+class _Deployments(_Answer):
+    deployments: tuple[_Deployment, ...]
+
+
+class _Version(_Answer):
+    version: str
+
+
+class _Rows(_Answer, Generic[R]):
+    rows: tuple[R, ...]
+
+
+class _NewestRow(_Answer):
+    name: str
+    deployment_id: str
+
+
+class _DemandRow(_Answer):
+    deployment_id: str
+    invocations: int
+
+
+class _CheckRow(_Answer):
+    invocations: int
+
+
+def parse_discovered(body: bytes) -> Discovered:
+    """Read the answer to a registration that was only tried."""
+    return Discovered(_services(_Registered.model_validate_json(body).services))
+
+
+def parse_registered(body: bytes, *, created: bool) -> Registered:
+    """Read the answer to a registration. It does not say the protocol, so that stays None."""
+    answer = _Registered.model_validate_json(body)
+    return Registered(answer.id, _services(answer.services), protocol=None, created=created)
+
+
+def parse_protocol(body: bytes) -> str:
+    """Read how Restate talks to a deployment out of the description of one."""
+    return _Deployment.model_validate_json(body).protocol_type
+
+
+def parse_registrations(body: bytes) -> tuple[Registration, ...]:
+    """Read the list of deployments; oldest first, as Restate gives them in no order."""
+    deployments = _Deployments.model_validate_json(body).deployments
+    return tuple(sorted((_registration(one) for one in deployments), key=_age))
+
+
+def parse_newest(body: bytes) -> Mapping[str, str]:
+    """Read the rows of newest.sql."""
+    return {row.name: row.deployment_id for row in _Rows[_NewestRow].model_validate_json(body).rows}
+
+
+def parse_demand(attempting: bytes, pinned: bytes) -> Mapping[str, Demand]:
+    """Join the rows of attempting.sql and pinned.sql."""
+    attempts = _counts(attempting)
+    pins = _counts(pinned)
+    return {
+        deployment_id: Demand(pinned=pins.get(deployment_id, 0), attempting=attempts.get(deployment_id, 0))
+        for deployment_id in sorted(attempts.keys() | pins.keys())
+    }
+
+
+def parse_check(body: bytes) -> int:
+    """Read the row of check.sql; exactly one is an answer."""
+    (row,) = _Rows[_CheckRow].model_validate_json(body).rows or (None,)
+    return row.invocations

@@ -1,0 +1,290 @@
+// The router worker, one in each cell: it sends /{name}/{version}-{timestamp}/… to the dynamic worker of that
+// build, loads the build on its first request, counts what is in flight, and evicts a build when it is told to.
+//
+// Three properties of workerd shape this file:
+// - A load that failed is remembered under its loader name for as long as the process lives. A script error may
+//   stay so, since a build never changes; a file that could not be read must not. So a build whose code was
+//   never handed over gets a new loader name for its next request.
+// - What one request awaits, another may not. `builds` therefore holds plain values, and requests that come
+//   while a build loads meet in the loader, which is made for it.
+// - A request whose client has gone is cancelled, unless `waitUntil` holds it.
+import { env } from "cloudflare:workers";
+
+const HEALTH = "-/health";
+const NAME = /^[a-z][a-z0-9-]{0,62}$/;
+const VERSION_AND_TIMESTAMP = /^[0-9A-Za-z][0-9A-Za-z._-]{0,63}-(0|[1-9][0-9]*)$/;
+const OUR_ENTRYPOINT = "__Gridiron";
+
+// The cores of Restate's SDK that this cell carries, compiled once: sha256 -> WebAssembly.Module.
+const cores = new Map();
+for (const sha256 of env.SDK_CORES) {
+  cores.set(sha256, (await import(`./${sha256}.wasm`)).default);
+}
+
+// "name/version-timestamp" -> Build: those that have loaded, are loading, or failed to.
+const builds = new Map();
+let attempts = 0;
+
+class Build {
+  constructor(key) {
+    this.key = key;
+    this.loaderName = `${key}#${++attempts}`;
+    this.ready = false; // it has loaded
+    this.handedOver = false; // the loader has its code: what fails from here on is the script's fault
+    this.problem = null; // why its code could not be handed over
+    this.inFlight = 0; // requests whose answers have not ended
+  }
+}
+
+/** Why a request gets no answer from a build; its `body` is a problem of RFC 9457. */
+class Problem extends Error {
+  constructor(status, code, title, detail) {
+    super(detail);
+    this.body = { type: "about:blank", title, status, code, detail };
+  }
+
+  toResponse() {
+    const headers = { "content-type": "application/problem+json" };
+    return Response.json(this.body, { status: this.body.status, headers });
+  }
+}
+
+const notFound = (detail) => new Problem(404, "build_not_found", "No such build", detail);
+const unreadable = (detail) => new Problem(503, "bundle_unreadable", "The bundle cannot be read", detail);
+const scriptFailed = (detail) => new Problem(502, "script_failed", "The bundle does not load", detail);
+
+export default {
+  async fetch(request, _env, ctx) {
+    const key = parseKey(request.url);
+    let build = builds.get(key);
+    if (build === undefined || !build.ready) {
+      if (key === HEALTH) return Response.json({ status: "ok" });
+      const loading = load(key);
+      ctx.waitUntil(loading.then(ignore, ignore)); // others may wait for this load, whether or not the client does
+      try {
+        build = await loading;
+      } catch (problem) {
+        return problem.toResponse();
+      }
+    }
+    return forward(request, build, ctx);
+  },
+};
+
+export const control = {
+  async fetch(request) {
+    const { pathname } = new URL(request.url);
+    if (request.method === "GET" && pathname === "/health") return Response.json({ status: "ok" });
+    if (request.method === "GET" && pathname === "/builds") return Response.json({ builds: listLoaded() });
+    if (request.method === "DELETE" && pathname.startsWith("/builds/")) {
+      return Response.json({ unloaded: await evict(pathname.slice("/builds/".length)) });
+    }
+    return new Problem(404, "not_found", "Nothing here", `${request.method} ${pathname}`).toResponse();
+  },
+};
+
+function ignore() {}
+
+/** Take "name/version-timestamp" out of a request's URL, without the cost of a URL object. */
+function parseKey(url) {
+  const start = url.indexOf("/", 8) + 1; // 8 is behind "http://" and at least one letter of the host
+  const middle = url.indexOf("/", start);
+  if (middle < 0) return "";
+  const slash = url.indexOf("/", middle + 1);
+  const key = slash < 0 ? url.slice(start) : url.slice(start, slash);
+  const query = key.indexOf("?");
+  return query < 0 ? key : key.slice(0, query);
+}
+
+/** Answer a request with the build's answer, and count it until that has ended. */
+async function forward(request, build, ctx) {
+  const ended = Promise.withResolvers();
+  ctx.waitUntil(ended.promise); // so that the end is seen too when the client has gone
+  build.inFlight++;
+  const end = () => {
+    build.inFlight--;
+    ended.resolve();
+  };
+  let response;
+  try {
+    response = await getEntrypoint(build).fetch(request);
+  } catch (error) {
+    end();
+    if (!build.handedOver) build.ready = false;
+    if (build.problem === null) throw error; // the handler threw
+    return build.problem.toResponse(); // workerd had dropped the build, and its code could not be read again
+  }
+  build.ready = true; // again, where workerd had dropped it
+  if (response.body === null) {
+    end();
+    return response;
+  }
+  const { readable, writable } = new IdentityTransformStream();
+  response.body.pipeTo(writable).then(end, end);
+  return new Response(readable, response);
+}
+
+/** The build's own entrypoint, or ours. workerd asks for the code of a build that it has not got (any more). */
+function getEntrypoint(build, name) {
+  return env.LOADER.get(build.loaderName, () => handOver(build)).getEntrypoint(name);
+}
+
+/** Load a build, or throw the Problem that keeps it from loading. */
+async function load(key) {
+  const build = findUsable(key) ?? (await startBuild(key));
+  try {
+    await getEntrypoint(build, OUR_ENTRYPOINT).ready();
+  } catch (error) {
+    if (!build.handedOver) build.problem ??= unreadable(`Reading it was cut short: ${describe(error)}`);
+    throw build.problem ?? scriptFailed(describe(error));
+  }
+  build.ready = true;
+  return builds.get(key) === build ? build : load(key); // it may have been evicted meanwhile
+}
+
+/** The build as it is remembered, unless its code could not be read the last time. */
+function findUsable(key) {
+  const build = builds.get(key);
+  return build?.problem && build.problem.body.code !== "script_failed" ? undefined : build;
+}
+
+/**
+ * Remember a build that is to be loaded, once all of it is there. The loader never forgets a name whose load
+ * failed (about 20 kB each), so it must not hear of a build that does not exist or cannot be read.
+ */
+async function startBuild(key) {
+  try {
+    const { metadata, directory } = await fetchMetadata(key);
+    for (const module of metadata.modules) await fetchFile(directory, module, "HEAD");
+  } catch (error) {
+    if (findUsable(key) === undefined) builds.delete(key);
+    throw toProblem(error);
+  }
+  const build = findUsable(key) ?? new Build(key); // another request may have been first
+  builds.set(key, build);
+  return build;
+}
+
+/** Give the loader the code of a build. workerd may ask again later, when it has dropped the build. */
+async function handOver(build) {
+  build.ready = false;
+  build.handedOver = false;
+  try {
+    const code = await fetchCode(build.key);
+    build.handedOver = true;
+    return code;
+  } catch (error) {
+    build.problem = toProblem(error);
+    throw error;
+  }
+}
+
+/** Read all that workerd needs to know of a build. */
+async function fetchCode(key) {
+  const { metadata, directory } = await fetchMetadata(key);
+  const modules = {};
+  for (const module of metadata.modules) {
+    modules[module.name] = cores.get(module.sha256) ?? (await fetchModule(directory, module));
+  }
+  let mainModule = "__gridiron.js";
+  while (mainModule in modules) mainModule = `_${mainModule}`;
+  modules[mainModule] = { js: renderMain(metadata.main) };
+  const { date, flags } = metadata.compatibility;
+  return { compatibilityDate: date, compatibilityFlags: flags, mainModule, modules, env: metadata.vars };
+}
+
+/** The main module that every build gets: the bundle's own exports, and an entrypoint for this router. */
+function renderMain(main) {
+  const bundle = JSON.stringify(`./${main}`);
+  return `
+    import { WorkerEntrypoint, abortIsolate } from "cloudflare:workers";
+    export * from ${bundle};
+    export { default } from ${bundle};
+    export class ${OUR_ENTRYPOINT} extends WorkerEntrypoint {
+      ready() {}
+      evict() { abortIsolate("evicted"); }
+    }`;
+}
+
+/** Read what a build says of itself; a 404 unless it is the build of exactly this address. */
+async function fetchMetadata(key) {
+  const slash = key.indexOf("/");
+  const name = key.slice(0, slash);
+  const versionAndTimestamp = key.slice(slash + 1);
+  if (!NAME.test(name) || !VERSION_AND_TIMESTAMP.test(versionAndTimestamp)) {
+    throw notFound(`/${key} is not the address of a build: /{name}/{version}-{timestamp}.`);
+  }
+  const directory = `${name}-${versionAndTimestamp}`;
+  const file = await env.BUNDLES.fetch(`http://bundles/${directory}/metadata.json`);
+  if (file.status === 404) throw notFound(`There is no build at /${key} (any more).`);
+  if (file.status !== 200) throw unreadable(`metadata.json: HTTP ${file.status}.`);
+  const metadata = await file.json();
+  // my/app-1.0.0-1 and my-app/1.0.0-1 are the same directory
+  if (metadata.name !== name) throw notFound(`There is no build at /${key} (any more).`);
+  return { metadata, directory };
+}
+
+/** Open a file of a build, or throw a Problem where it is not the file that was stored. */
+async function fetchFile(directory, module, method = "GET") {
+  const path = module.name.split("/").map(encodeURIComponent).join("/");
+  const file = await env.BUNDLES.fetch(`http://bundles/${directory}/${path}`, { method });
+  if (file.status === 404) throw unreadable(`${module.name} is missing.`);
+  if (file.status !== 200) throw unreadable(`${module.name}: HTTP ${file.status}.`);
+  if (Number(file.headers.get("content-length")) !== module.size) {
+    throw unreadable(`${module.name} has another size than when it was stored.`);
+  }
+  return file;
+}
+
+async function fetchModule(directory, module) {
+  const file = await fetchFile(directory, module);
+  switch (module.kind) {
+    case "js":
+      return { js: await file.text() };
+    case "wasm":
+      return { wasm: await file.arrayBuffer() };
+    case "json":
+      return { json: parseJson(module.name, await file.text()) };
+    case "text":
+      return { text: await file.text() };
+    case "data":
+      return { data: await file.arrayBuffer() };
+    default:
+      throw scriptFailed(`${module.name} is of a kind that this node does not know: ${module.kind}.`);
+  }
+}
+
+function parseJson(name, text) {
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    throw scriptFailed(`${name}: ${describe(error)}`);
+  }
+}
+
+function toProblem(error) {
+  return error instanceof Problem ? error : unreadable(describe(error));
+}
+
+/** Drop a build, whether it has loaded or is just being loaded; true when it had loaded. */
+async function evict(key) {
+  const build = builds.get(key);
+  if (build === undefined) return false;
+  const wasReady = build.ready;
+  builds.delete(key); // first, so that nothing is sent to it any more
+  if (build.problem === null) {
+    // this call never returns: its isolate is gone before it can answer
+    await getEntrypoint(build, OUR_ENTRYPOINT).evict().then(ignore, ignore);
+  }
+  return wasReady;
+}
+
+function listLoaded() {
+  const ready = [...builds.values()].filter((build) => build.ready);
+  return ready.map((build) => ({ path: `/${build.key}`, in_flight: build.inFlight }));
+}
+
+/** What a script's author needs of an error: without what workerd puts before it. */
+function describe(error) {
+  return String(error).replace(/^Error: (Failed to start Worker:\s+)?(Uncaught )?/, "");
+}

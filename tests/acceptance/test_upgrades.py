@@ -1,0 +1,178 @@
+"""Upgrades under load: no call is lost, and each is answered by the version that it began on."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx2
+from tests.harness import Client, descendants, wait_until
+
+from gridiron.cli.demo.subject import Subject
+from gridiron.testing.probe import ProbeBundles
+
+CALLERS = 6
+UPGRADES = 20
+
+
+@dataclass
+class Load:
+    answers: list[dict[str, Any]] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
+    stop: threading.Event = field(default_factory=threading.Event)
+
+
+@contextmanager
+def constant_load(url: str) -> Iterator[Load]:
+    """Calls with steps and a short durable sleep, so that many are under way at each upgrade."""
+    load = Load()
+
+    def loop() -> None:
+        with httpx2.Client(base_url=url, timeout=60) as http:
+            while not load.stop.is_set():
+                try:
+                    response = http.post("/probe/work", json={"steps": 2, "millis": 150})
+                except httpx2.TransportError as error:
+                    load.failures.append(repr(error))
+                    continue
+                if response.status_code == 200:
+                    load.answers.append(response.json())
+                else:
+                    load.failures.append(response.text)
+
+    threads = [threading.Thread(target=loop) for _ in range(CALLERS)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield load
+    finally:
+        load.stop.set()
+        for thread in threads:
+            thread.join()
+
+
+def crossed(load: Load) -> list[dict[str, Any]]:
+    return [answer for answer in load.answers if answer["begun"] != answer["ended"]]
+
+
+def manager_of(node: Subject) -> int:
+    assert node.pid is not None
+    for pid in descendants(node.pid):
+        if Path(f"/proc/{pid}/cmdline").read_bytes().rstrip(b"\0").endswith(b"gridiron\0manager"):
+            return pid
+    raise AssertionError(node.log)
+
+
+def test_twenty_upgrades_under_a_constant_load(node: Subject, client: Client, bundles: ProbeBundles) -> None:
+    client.activate(bundles.make("0"), "0")
+    with constant_load(node.settings.ingress_url) as load:
+        for number in range(1, UPGRADES + 1):
+            version = str(number)
+            client.activate(bundles.make(version), version)
+            assert client.call("probe", "version") == version
+            wait_until(lambda v=version: any(a["begun"] == v for a in list(load.answers)), what=version)
+    assert load.failures == []
+    assert crossed(load) == []
+    assert {answer["begun"] for answer in load.answers} >= {str(n) for n in range(UPGRADES + 1)}
+    # all but the newest drain and go
+    wait_until(lambda: [b["version"] for b in client.builds() if b["state"] != "retired"] == [str(UPGRADES)])
+    assert {b["protocol"] for b in client.builds(state="active")} == {"BidiStream"}
+
+
+def test_invocations_do_not_notice_that_the_manager_is_killed(
+    node: Subject, client: Client, bundles: ProbeBundles
+) -> None:
+    first = client.activate(bundles.make("1"), "1")
+    second = client.activate(bundles.make("2"), "2")
+    with constant_load(node.settings.ingress_url) as load:
+        wait_until(lambda: len(load.answers) > 10)
+        killed = manager_of(node)
+        os.kill(killed, signal.SIGKILL)
+        before = len(load.answers)
+        wait_until(lambda: len(load.answers) > before + 10)
+        wait_until(lambda: manager_of(node) != killed, what=node.log)
+        wait_until(lambda: is_ready(node), what=node.log)
+        known = {build["build_id"] for build in client.builds()}
+    assert known == {first["build_id"], second["build_id"]}
+    assert load.failures == []
+    assert crossed(load) == []
+
+
+def is_ready(node: Subject) -> bool:
+    try:
+        return httpx2.get(f"{node.settings.manager_url}/health/ready").status_code == 200
+    except httpx2.TransportError:
+        return False
+
+
+def test_a_slow_call_ends_on_the_version_that_it_began_on_and_keeps_it_draining(
+    client: Client, bundles: ProbeBundles
+) -> None:
+    old = client.activate(bundles.make("1"), "1")["build_id"]
+    invocation = client.send("probe", "work", {"millis": 4000})
+    wait_until(lambda: client.show(old)["invocations"]["pinned"] == 1)
+    client.activate(bundles.make("2"), "2")
+    shown = client.show(old)
+    assert (shown["state"], shown["reason"]) == ("draining", "1 invocation is pinned to it")
+    refused = client.manager.post("/prune", json={"build_id": old})
+    assert (refused.status_code, refused.json()["code"], refused.json()["invocations"]) == (
+        409,
+        "build_in_use",
+        1,
+    )
+    assert client.call("probe", "version") == "2"
+    answer = client.ingress.get(f"/restate/invocation/{invocation}/attach").json()
+    assert answer == {"begun": "1", "ended": "1"}
+    retired = wait_until(lambda: (s := client.show(old))["state"] == "retired" and s)
+    assert retired["deployment_id"] is None
+    assert [cell["loaded"] for node in retired["nodes"] for cell in node["cells"]] == [False, False]
+
+
+def test_a_bundle_that_does_not_stream_works_and_says_so(client: Client, bundles: ProbeBundles) -> None:
+    activated = client.activate(bundles.make("1", bidirectional=False), "1")
+    assert activated["protocol"] == "RequestResponse"
+    assert client.call("probe", "work", {"steps": 3}) == {"begun": "1", "ended": "1"}
+
+
+def test_the_same_content_again_changes_nothing_and_other_variables_make_a_new_build(
+    client: Client, bundles: ProbeBundles
+) -> None:
+    first = client.activate(bundles.make("1"), "1")
+    again = client.activate(bundles.make("1"), "1")
+    assert (again["outcome"], again["build_id"]) == ("unchanged", first["build_id"])
+    changed = client.activate(bundles.make("1"), "1", vars={"COLOUR": "red"})
+    assert changed["outcome"] == "activated"
+    assert changed["replaces"] == [first["build_id"]]
+
+
+def test_a_dry_run_checks_everything_and_leaves_nothing(
+    node: Subject, client: Client, bundles: ProbeBundles
+) -> None:
+    dry = client.activate(bundles.make("1"), "1", dry_run=True)
+    assert (dry["outcome"], dry["services"], dry["deployment_id"]) == ("dry_run", ["probe"], None)
+    assert client.builds() == []
+    assert [entry.name for entry in node.settings.bundles_dir.iterdir() if entry.name[0] != "."] == []
+
+
+def test_state_json_is_rebuilt_when_it_is_damaged(
+    node: Subject, client: Client, bundles: ProbeBundles
+) -> None:
+    client.activate(bundles.make("1"), "1")
+    client.activate(bundles.make("1", "other"), "1", name="other")
+    unchanging = ("build_id", "state", "deployment_id", "services", "sha256", "protocol")
+    before = [{key: build[key] for key in unchanging} for build in client.builds()]
+    state = node.settings.manager_state_dir / "state.json"
+    for damage in (None, b"", b'{"format": 1, "records": ', b'{"format": 99}'):
+        node.stop()
+        if damage is None:
+            state.unlink()
+        else:
+            state.write_bytes(damage)
+        node.start()
+        assert [{key: build[key] for key in unchanging} for build in client.builds()] == before

@@ -1,0 +1,88 @@
+"""What the tests on real servers share: clients, a look at processes, waiting."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx2
+
+from gridiron.cli.demo.subject import Subject
+
+
+class Client:
+    """The manager's and the ingress's HTTP APIs of one node."""
+
+    def __init__(self, subject: Subject) -> None:
+        self.manager = httpx2.Client(base_url=subject.settings.manager_url, timeout=60)
+        self.ingress = httpx2.Client(base_url=subject.settings.ingress_url, timeout=60)
+
+    def activate(self, bundle: Path, version: str, name: str = "probe", **more: Any) -> dict[str, Any]:
+        body = {"source": bundle.as_uri(), "name": name, "version": version, **more}
+        response = self.manager.post("/activate", json=body)
+        assert response.status_code in {200, 201}, response.text
+        return response.json()
+
+    def show(self, build_id: str) -> dict[str, Any]:
+        response = self.manager.get(f"/deployments/{build_id}")
+        assert response.status_code == 200, response.text
+        return response.json()
+
+    def builds(self, **filters: str) -> list[dict[str, Any]]:
+        response = self.manager.get("/deployments", params=filters)
+        assert response.status_code == 200, response.text
+        return response.json()["deployments"]
+
+    def call(self, service: str, handler: str, argument: Any = None) -> Any:
+        response = self.ingress.post(f"/{service}/{handler}", json=argument)
+        assert response.status_code == 200, response.text
+        return response.json()
+
+    def send(self, service: str, handler: str, argument: Any) -> str:
+        response = self.ingress.post(f"/{service}/{handler}/send", json=argument)
+        assert response.is_success, response.text
+        return str(response.json()["invocationId"])
+
+    def close(self) -> None:
+        self.manager.close()
+        self.ingress.close()
+
+
+def descendants(pid: int) -> list[int]:
+    """The processes below one, itself included."""
+    found, todo = [], [pid]
+    while todo:
+        current = todo.pop()
+        found.append(current)
+        try:
+            tasks = list(Path(f"/proc/{current}/task").iterdir())
+            todo += [int(child) for task in tasks for child in (task / "children").read_text().split()]
+        except FileNotFoundError:  # it has just ended
+            continue
+    return found
+
+
+def alive(pids: list[int]) -> list[str]:
+    """Which of the processes still run, with their names; a zombie does not."""
+    running = []
+    for pid in pids:
+        try:
+            status = Path(f"/proc/{pid}/stat").read_text()
+        except FileNotFoundError:
+            continue
+        if status.rsplit(")", 1)[1].split()[0] != "Z":
+            running.append(f"{pid} {status.split('(', 1)[1].rsplit(')', 1)[0]}")
+    return running
+
+
+def wait_until(condition: Callable[[], Any], seconds: float = 20, what: str = "") -> Any:
+    """Wait for a condition with a deadline; gives its truthy value."""
+    deadline = time.monotonic() + seconds
+    while True:
+        value = condition()
+        if value:
+            return value
+        assert time.monotonic() < deadline, f"not so after {seconds} s: {what or condition}"
+        time.sleep(0.05)
