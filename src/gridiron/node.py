@@ -141,7 +141,8 @@ class Node:
 
     async def _start(self, role: Role) -> None:
         """Start a role for the first time and wait until it serves."""
-        running = Running(role, await self._start_child(role, lines := deque(maxlen=LAST_LINES)), lines)
+        lines: deque[str] = deque(maxlen=LAST_LINES)
+        running = Running(role, await self._start_child(role, lines), lines)
         self._running.append(running)
         try:
             async with asyncio.timeout(START_LIMIT.total_seconds()):

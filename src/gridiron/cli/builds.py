@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gridiron.cli.options import Json, PortOffset, Url
-from gridiron.cli.outside import connect, outside_of
 from gridiron.cli.output import print_json, print_table, print_text
+from gridiron.cli.outside import connect, outside_of
 from gridiron.cli.table import Table, fields
 from gridiron.cli.words import UNKNOWN, render_age, render_moment, render_size, render_timings
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:  # see gridiron.cli.edge
 HEADER = ("BUILD", "STATE", "SERVICES", "IN FLIGHT", "AGE", "SIZE", "LOADED")
 
 
-def ls(
+def ls(  # noqa: PLR0913, PLR0917 - one for each option
     ctx: typer.Context,
     name: Annotated[
         str | None, typer.Option("--name", metavar="NAME", help="Only builds of this name.")
@@ -35,7 +35,7 @@ def ls(
     url: Url = None,
     port_offset: PortOffset = None,
 ) -> None:
-    """List the builds, oldest first: their state, their services (* takes new invocations), what is in flight."""
+    """List the builds, oldest first. A star marks services whose new invocations go to the build."""
     wanted = parse_state(state)
     with connect(ctx, url, port_offset) as manager:
         deployments = manager.fetch_deployments(name, wanted)

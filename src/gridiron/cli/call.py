@@ -4,4 +4,4 @@ from __future__ import annotations
 
 
 def call() -> None:
-    """x."""
+    """X."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -139,4 +140,4 @@ def _reason(error: Exception) -> str:
     """Say why a request got no answer, in a few words."""
     if isinstance(error, httpx2.TimeoutException):
         return "no answer in time"
-    return str(error) or type(error).__name__
+    return re.sub(r"^\[Errno -?\d+\] ", "", str(error)) or type(error).__name__

@@ -13,16 +13,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gridiron.cli.options import Json, PortOffset, Url
-from gridiron.cli.outside import Outside, outside_of
 from gridiron.cli.deployed import report
+from gridiron.cli.options import Json, PortOffset, Url
 from gridiron.cli.output import Progress
+from gridiron.cli.outside import Outside, outside_of
 from gridiron.errors import IdentityMissing
 
 if TYPE_CHECKING:  # see gridiron.cli.edge
     from gridiron.bundles.project import Project
     from gridiron.cli.client import ManagerClient
     from gridiron.manager.api import Activated, ActivateRequest
+    from gridiron.settings import Settings
 
 EPILOG = """Examples:
 
@@ -45,10 +46,10 @@ class Wanted:
     limit: timedelta
 
 
-def deploy(  # noqa: PLR0913 - one for each option
+def deploy(  # noqa: PLR0913, PLR0917 - one for each option
     ctx: typer.Context,
     directory: Annotated[
-        Path, typer.Argument(metavar="[DIR]", help="A built bundle (index.js in it), or a project to build.")
+        Path, typer.Argument(metavar="DIR", help="A built bundle (index.js in it), or a project to build.")
     ] = Path(),
     name: Annotated[
         str | None, typer.Option("--name", metavar="NAME", help="Default: what the project says.")

@@ -44,11 +44,12 @@ class ManagerRefused(GridironError):
 class Edge(TyperGroup):
     """The group of all verbs; what they raise is told here and nowhere else."""
 
-    def main(self, *args: Any, **extra: Any) -> Any:  # noqa: ANN401 - as typer declares it
-        """Run the verb that the arguments name, then exit with its status."""
-        sys.exit(self._run(*args, **{**extra, "standalone_mode": False}))
+    def main(self, args: Sequence[str] | None = None, *rest: Any, **extra: Any) -> Any:  # noqa: ANN401 - typer's
+        """Run the verb that `args` (default: those of the process) name, then exit with its status."""
+        arguments = sys.argv[1:] if args is None else list(args)
+        sys.exit(self._run(arguments, *rest, **{**extra, "standalone_mode": False}))
 
-    def invoke(self, ctx: typer.Context) -> Any:  # noqa: ANN401 - as typer declares it
+    def invoke(self, ctx: Any) -> Any:  # noqa: ANN401 - typer's Context, declared by a class of no public name
         """Run a verb; tell a failure that has a code, and turn it into the exit status."""
         try:
             return super().invoke(ctx)
@@ -60,12 +61,12 @@ class Edge(TyperGroup):
                 _tell(render_failure(failure), _line_of(failure), as_json=ctx.meta.get(JSON_WANTED, False))
             raise typer.Exit(FAILED) from error
 
-    def _run(self, *args: Any, **extra: Any) -> int:  # noqa: ANN401 - handed on
+    def _run(self, arguments: list[str], *rest: Any, **extra: Any) -> int:  # noqa: ANN401 - handed on
         try:
-            status = super().main(*args, **extra)
+            status = super().main(arguments, *rest, **extra)
             sys.stdout.flush()
         except TyperException as error:
-            return _tell_usage(error)
+            return _tell_usage(error, as_json="--json" in arguments)
         except typer.Abort:  # Ctrl-C, or the end of the input, at a question
             return INTERRUPTED
         except BrokenPipeError:  # whoever read has seen enough
@@ -110,7 +111,7 @@ def _line_of(error: GridironError) -> str:
     return str(error)
 
 
-def _tell_usage(error: TyperException) -> int:
+def _tell_usage(error: TyperException, *, as_json: bool) -> int:
     """Tell how the command line was called wrongly, and where to look."""
     ctx: typer.Context | None = getattr(error, "ctx", None)
     message = error.format_message().strip()
@@ -118,7 +119,7 @@ def _tell_usage(error: TyperException) -> int:
     if ctx is not None:
         sentence = f"{sentence} Try `{ctx.command_path} --help`."
     problem = {"title": "Usage", "detail": sentence, "code": "usage"}
-    _tell(problem, sentence, as_json=ctx is not None and ctx.meta.get(JSON_WANTED, False))
+    _tell(problem, sentence, as_json=as_json)
     return error.exit_code
 
 

@@ -20,8 +20,7 @@ def _remember_json(ctx: typer.Context, value: bool) -> bool:
 
 Json = Annotated[
     bool,
-    # eager: it has to be known when another option turns out to be wrong
-    typer.Option("--json", help="Print one JSON object.", is_eager=True, callback=_remember_json),
+    typer.Option("--json", help="Print one JSON object.", callback=_remember_json),
 ]
 Url = Annotated[
     str | None,

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gridiron.cli.options import Json, PortOffset, Url
-from gridiron.cli.outside import connect, outside_of
 from gridiron.cli.output import print_json, print_table, print_text
+from gridiron.cli.outside import connect, outside_of
 from gridiron.cli.table import Table
 from gridiron.cli.words import render_count
 from gridiron.errors import BuildInUse, DrainUnknown
@@ -24,11 +24,11 @@ gridiron prune --dry-run
 gridiron prune greeter-1.0.0-1790000000000"""
 
 
-def prune(  # noqa: PLR0913 - one for each option
+def prune(  # noqa: PLR0913, PLR0917 - one for each option
     ctx: typer.Context,
     build_id: Annotated[
         str | None,
-        typer.Argument(metavar="[BUILD_ID]", help="One build, files included. Default: every drained build."),
+        typer.Argument(metavar="BUILD_ID", help="One build, files included. Default: every drained build."),
     ] = None,
     force: Annotated[
         bool,

@@ -11,8 +11,8 @@ import typer
 
 from gridiron.cli.edge import FAILED, ManagerRefused
 from gridiron.cli.options import Json, PortOffset, Url
-from gridiron.cli.outside import outside_of
 from gridiron.cli.output import print_json, print_table, print_text
+from gridiron.cli.outside import outside_of
 from gridiron.cli.table import Table, fields
 from gridiron.cli.versions import Versions, render_versions
 from gridiron.cli.words import UNKNOWN

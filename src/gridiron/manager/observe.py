@@ -14,7 +14,11 @@ T = TypeVar("T")
 
 
 async def fetch_observation(context: Context) -> Observation:
-    """Read all parts side by side. A part that cannot be read is Unknown, with the reason; nothing raises."""
+    """Read all parts. A part that cannot be read is Unknown, with the reason; nothing raises.
+
+    The demand is read last: an invocation that begins after the newest deployments were read begins on one
+    of them, so whatever else is needed shows up in the demand (`RestatePort`).
+    """
     async with asyncio.TaskGroup() as group:
         builds = group.create_task(
             _or_unknown(asyncio.to_thread(context.store.list_builds)), name="observe builds"
@@ -23,12 +27,11 @@ async def fetch_observation(context: Context) -> Observation:
             _or_unknown(context.restate.fetch_registrations()), name="observe registrations"
         )
         newest = group.create_task(_or_unknown(context.restate.fetch_newest()), name="observe newest")
-        demand = group.create_task(_or_unknown(context.restate.fetch_demand()), name="observe demand")
     return Observation(
         builds=builds.result(),
         registrations=registrations.result(),
         newest=newest.result(),
-        demand=demand.result(),
+        demand=await _or_unknown(context.restate.fetch_demand()),
         observed_at=context.now(),
     )
 

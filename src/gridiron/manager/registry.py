@@ -7,6 +7,7 @@ what stands nowhere else: since when a build is drained, and how long the steps 
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Mapping
 from datetime import datetime
@@ -30,7 +31,7 @@ class Record(Value):
 
     deployment_id: str
     services: tuple[str, ...]
-    protocol: str
+    protocol: str | None  # None: not known yet
     activated_at: datetime
     drained_at: datetime | None = None
     timings_ms: dict[str, float] = Field(default_factory=dict)
@@ -98,8 +99,9 @@ class Registry:
             build_id = str(registration.address)
             if registration.address is not None and build_id in present:
                 records[build_id] = _refresh(records.get(build_id), registration)
-        newest = max((build.timestamp for build in builds), default=0)
-        last_timestamp = max(self._snapshot.last_timestamp, newest)
+        stored = (build.timestamp for build in builds)
+        registered = (each.address.timestamp for each in registrations if each.address)
+        last_timestamp = max((self._snapshot.last_timestamp, *stored, *registered))
         self._write(Snapshot(last_timestamp=last_timestamp, records=records))
 
     def _write_records(self, records: dict[str, Record]) -> None:
@@ -156,5 +158,6 @@ def write_atomically(path: Path, content: bytes) -> None:
         finally:
             os.close(directory)
     except OSError as error:
-        partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # the error of the write says more than one of its tidying up
+            partial.unlink()
         raise StorageFailed("Writing", str(path), error.strerror or str(error)) from error

@@ -75,8 +75,12 @@ class _DemandRow(_Answer):
     invocations: int
 
 
-class _CheckRow(_Answer):
+class _Count(_Answer):
     invocations: int
+
+
+class _CheckRows(_Answer):
+    rows: tuple[_Count]  # exactly one
 
 
 def parse_discovered(body: bytes) -> Discovered:
@@ -117,6 +121,50 @@ def parse_demand(attempting: bytes, pinned: bytes) -> Mapping[str, Demand]:
 
 
 def parse_check(body: bytes) -> int:
-    """Read the row of check.sql; exactly one is an answer."""
-    (row,) = _Rows[_CheckRow].model_validate_json(body).rows or (None,)
-    return row.invocations
+    """Read the row of check.sql: how many invocations are being attempted."""
+    return _CheckRows.model_validate_json(body).rows[0].invocations
+
+
+def parse_version(body: bytes) -> str:
+    """Read the version of the server."""
+    return _Version.model_validate_json(body).version
+
+
+def _services(services: Collection[_Service]) -> tuple[DiscoveredService, ...]:
+    """Sort services and handlers by name: Restate gives them in another order each time."""
+    return tuple(
+        DiscoveredService(one.name, one.ty, _handlers(one.handlers))
+        for one in sorted(services, key=lambda service: service.name)
+    )
+
+
+def _handlers(handlers: Collection[_Handler]) -> tuple[DiscoveredHandler, ...]:
+    return tuple(
+        DiscoveredHandler(one.name, one.ty) for one in sorted(handlers, key=lambda handler: handler.name)
+    )
+
+
+def _registration(deployment: _Deployment) -> Registration:
+    return Registration(
+        deployment_id=deployment.id,
+        uri=deployment.uri,
+        address=address_of(deployment.uri),
+        created_at=deployment.created_at,
+        services=tuple(sorted(service.name for service in deployment.services)),
+        protocol=deployment.protocol_type,
+        metadata=deployment.metadata,
+    )
+
+
+def address_of(uri: str) -> Address | None:
+    """Give the build that a deployment's uri names by its path; None when it names none."""
+    return Address.parse_path(urlsplit(uri).path)
+
+
+def _age(registration: Registration) -> tuple[datetime, str]:
+    return registration.created_at, registration.deployment_id
+
+
+def _counts(body: bytes) -> Mapping[str, int]:
+    rows = _Rows[_DemandRow].model_validate_json(body).rows
+    return {row.deployment_id: row.invocations for row in rows}

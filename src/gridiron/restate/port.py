@@ -1,4 +1,4 @@
-"""What the control plane asks of Restate. RestateAdmin does it, and so does gridiron.testing's FakeRestate."""
+"""What the control plane asks of Restate. RestateAdmin does it, and FakeRestate of gridiron.testing."""
 
 from __future__ import annotations
 

@@ -96,15 +96,9 @@ function parseKey(url) {
   return query < 0 ? key : key.slice(0, query);
 }
 
-/** Answer a request with the build's answer, and count it until that has ended. */
+/** Answer a request with the build's answer, and count it until that has ended or its client has gone. */
 async function forward(request, build, ctx) {
-  const ended = Promise.withResolvers();
-  ctx.waitUntil(ended.promise); // so that the end is seen too when the client has gone
-  build.inFlight++;
-  const end = () => {
-    build.inFlight--;
-    ended.resolve();
-  };
+  const end = count(build, request, ctx);
   let response;
   try {
     response = await getEntrypoint(build).fetch(request);
@@ -122,6 +116,21 @@ async function forward(request, build, ctx) {
   const { readable, writable } = new IdentityTransformStream();
   response.body.pipeTo(writable).then(end, end);
   return new Response(readable, response);
+}
+
+/** Count a request as in flight; the function given back ends that, and so does the client by going away. */
+function count(build, request, ctx) {
+  const { promise, resolve } = Promise.withResolvers();
+  let open = true;
+  const end = () => {
+    if (open) build.inFlight--;
+    open = false;
+    resolve();
+  };
+  build.inFlight++;
+  request.signal.addEventListener("abort", end);
+  ctx.waitUntil(promise); // without it, nobody would be left to see that the client has gone
+  return end;
 }
 
 /** The build's own entrypoint, or ours. workerd asks for the code of a build that it has not got (any more). */
@@ -150,7 +159,7 @@ function findUsable(key) {
 
 /**
  * Remember a build that is to be loaded, once all of it is there. The loader never forgets a name whose load
- * failed (about 20 kB each), so it must not hear of a build that does not exist or cannot be read.
+ * failed, so it is better that it does not hear of a build that does not exist or cannot be read.
  */
 async function startBuild(key) {
   try {

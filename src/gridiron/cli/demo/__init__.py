@@ -33,7 +33,7 @@ def run_demo(*, as_json: bool, port_offset: int | None, keep: bool) -> None:
     console = Console(file=sys.stderr if as_json else sys.stdout, highlight=False)
     began = time.monotonic()
     work = Path(tempfile.mkdtemp(prefix="gridiron-demo-"))
-    haste = {"sweep_seconds": SWEEP, "drain_grace_seconds": GRACE}
+    haste: dict[str, Any] = {"sweep_seconds": SWEEP, "drain_grace_seconds": GRACE}
     if port_offset is None:
         settings = choose_settings(work / "data", **haste)
     else:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import signal
@@ -14,7 +13,7 @@ from typing import Any
 
 from gridiron.errors import ComponentFailed, PortTaken
 from gridiron.node import START_LIMIT, check_ports
-from gridiron.settings import Settings, load_settings, variable_name
+from gridiron.settings import Settings, load_settings
 
 OFFSET_STEP, LAST_OFFSET = 100, 50_000
 STOP_LIMIT_SECONDS = 15
@@ -26,12 +25,17 @@ def choose_settings(data_dir: Path, first_offset: int = 0, **overrides: Any) -> 
 
     `overrides` are fields of Settings. Raises PortTaken when no offset is left.
     """
-    for offset in range(first_offset, LAST_OFFSET, OFFSET_STEP):
+    offset = first_offset
+    while True:
         settings = load_settings(data_dir=data_dir, port_offset=offset, **overrides)
-        with contextlib.suppress(PortTaken):
+        try:
             check_ports(settings)
+        except PortTaken:
+            if offset >= LAST_OFFSET:
+                raise
+            offset += OFFSET_STEP
+        else:
             return settings
-    raise PortTaken(settings.ports.manager, "manager", variable_name("port_offset"))
 
 
 class Subject:

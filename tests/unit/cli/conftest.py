@@ -1,0 +1,140 @@
+"""A manager made of scripted answers, and the command line run against it in this process."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import httpx2
+import pytest
+from typer.testing import CliRunner, Result
+
+from gridiron.cli.main import app
+from gridiron.cli.outside import Outside
+
+NOW = datetime(2026, 11, 1, 12, tzinfo=UTC)
+
+
+@dataclass
+class FakeManager:
+    """Gives the answers that a test put in, the last of a route again and again; remembers what was asked."""
+
+    answers: dict[str, list[httpx2.Response | Exception]] = field(default_factory=lambda: defaultdict(list))
+    asked: list[tuple[str, Any]] = field(default_factory=list)  # "GET /deployments?name=x", decoded body
+
+    def on(self, route: str, *bodies: Any, status: int = 200, media_type: str = "application/json") -> None:
+        """Answer a route (`GET /deployments`): with each body in turn, or by raising it."""
+        for body in bodies:
+            if isinstance(body, Exception):
+                self.answers[route].append(body)
+            else:
+                content = body if isinstance(body, str) else json.dumps(body)
+                headers = {"content-type": media_type}
+                self.answers[route].append(httpx2.Response(status, text=content, headers=headers))
+
+    def refuse(self, route: str, status: int, code: str, detail: str, **more: Any) -> None:
+        """Answer a route with a problem."""
+        problem = {
+            "type": "about:blank",
+            "title": code,
+            "status": status,
+            "detail": detail,
+            "code": code,
+            **more,
+        }
+        self.on(route, problem, status=status, media_type="application/problem+json")
+
+    def handle(self, request: httpx2.Request) -> httpx2.Response:
+        self.asked.append(
+            (f"{request.method} {request.url.raw_path.decode()}", json.loads(request.content or "null"))
+        )
+        answers = self.answers[f"{request.method} {request.url.path}"]
+        assert answers, f"nobody expected {self.asked[-1]}"
+        answer = answers.pop(0) if len(answers) > 1 else answers[0]
+        if isinstance(answer, Exception):
+            raise answer
+        return httpx2.Response(answer.status_code, content=answer.content, headers=answer.headers)
+
+
+@dataclass
+class Clock:
+    """Time that passes only when somebody sleeps."""
+
+    seconds: float = 0.0
+
+    def monotonic(self) -> float:
+        return self.seconds
+
+    def sleep(self, seconds: float) -> None:
+        self.seconds += seconds
+
+
+@pytest.fixture
+def manager() -> FakeManager:
+    return FakeManager()
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def run(manager: FakeManager, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+    """Run the command line as in a shell; `can_ask` makes that shell a terminal."""
+    monkeypatch.setenv("GRIDIRON_MANAGER_URL", "http://manager.test")
+
+    def run(*arguments: str, can_ask: bool = False, typed: str | None = None) -> Result:
+        outside = Outside(
+            transport=httpx2.MockTransport(manager.handle),
+            now=lambda: NOW,
+            monotonic=clock.monotonic,
+            sleep=clock.sleep,
+            can_ask=lambda: can_ask,
+        )
+        return CliRunner().invoke(app, list(arguments), input=typed, obj=outside, prog_name="gridiron")
+
+    return run
+
+
+@pytest.fixture
+def make_view() -> Callable[..., dict[str, Any]]:
+    """Make a build as the manager answers it."""
+
+    def make(**overrides: Any) -> dict[str, Any]:
+        view: dict[str, Any] = {
+            "build_id": "greeter-1.0.0-1",
+            "name": "greeter",
+            "version": "1.0.0",
+            "path": "/greeter/1.0.0-1",
+            "state": "active",
+            "reason": "newest for greeter",
+            "deployment_id": "dp_1",
+            "protocol": "BidiStream",
+            "services": [{"name": "greeter", "active": True}],
+            "invocations": {"pinned": 2, "attempting": 1},
+            "sha256": "0" * 64,
+            "size": 1_640_000,
+            "source": "file:///greeter",
+            "created_at": "2026-11-01T11:55:00Z",
+            "activated_at": "2026-11-01T11:55:01Z",
+            "drained_at": None,
+            "timings_ms": {"stage": 1.5, "total": 20.0},
+            "nodes": [
+                {
+                    "node": "n1",
+                    "loaded": True,
+                    "cells": [
+                        {"cell": "cell-0", "loaded": True, "in_flight": 2},
+                        {"cell": "cell-1", "loaded": False, "in_flight": 0},
+                    ],
+                }
+            ],
+        }
+        return {**view, **overrides}
+
+    return make
