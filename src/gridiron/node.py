@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import ClassVar, TextIO
 
 import httpx2
+from rich.console import Console
 
 from gridiron.errors import ComponentFailed, PortTaken, RestateRejected, RestateUnavailable
 from gridiron.process.backoff import Backoff
@@ -33,6 +34,8 @@ from gridiron.process.child import Child, Command, start_child
 from gridiron.process.lock import lock_directory
 from gridiron.restate.admin import RestateAdmin
 from gridiron.settings import Settings, variable_name
+from gridiron.toolchain.programs import Toolchain
+from gridiron.toolchain.progress import ensure_toolchain
 
 START_LIMIT = timedelta(seconds=60)
 """How long a role may take until it serves; Restate replaying a large log is the slowest."""
@@ -112,6 +115,14 @@ def check_ports(settings: Settings) -> None:
                 probe.bind((host, port))
             except OSError as error:
                 raise PortTaken(port, purpose, variable_name(f"{purpose}_port")) from error
+
+
+def check_programs(toolchain: Toolchain) -> None:
+    """Raise ToolMissing or ToolVersionWrong for the first program that a role would not find."""
+    toolchain.restate_server()
+    toolchain.workerd()
+    toolchain.haproxy()
+    toolchain.sdk_cores()
 
 
 class Node:
@@ -242,11 +253,13 @@ def describe_ready(settings: Settings, seconds: float) -> str:
 async def run_node(settings: Settings, stream: TextIO = sys.stdout) -> None:
     """Run a node in the foreground until SIGINT or SIGTERM.
 
-    Raises DirectoryInUse, PortTaken, ToolMissing, ToolVersionWrong or ComponentFailed when it cannot start.
+    Outside a checkout, what it needs is installed first, once. Raises DirectoryInUse, PortTaken, ToolMissing,
+    ToolVersionWrong, ToolchainNotInstalled or ComponentFailed when it cannot start.
     """
     began = time.monotonic()
     with lock_directory(settings.data_dir):
         check_ports(settings)
+        check_programs(ensure_toolchain(settings, Console(file=stream)))
         node = Node(settings, Printer(stream))
         work = asyncio.current_task()
         loop = asyncio.get_running_loop()

@@ -20,7 +20,7 @@ def _remember_json(ctx: typer.Context, value: bool) -> bool:
 
 Json = Annotated[
     bool,
-    typer.Option("--json", help="Print one JSON object.", callback=_remember_json),
+    typer.Option("--json", help="Print JSON, for programs.", callback=_remember_json),
 ]
 Url = Annotated[
     str | None,

@@ -44,7 +44,7 @@ class InstallProgress:
     """How far an installation has come."""
 
     done: int  # packages
-    total: int
+    total: int  # at most, until the end: see plan_packages
 
 
 def install_toolchain(settings: Settings, progress: Callable[[InstallProgress], None]) -> Toolchain:
@@ -114,7 +114,8 @@ def _run_npm(staging: Path, home: Path, lock: int, progress: Callable[[InstallPr
         if code != 0:
             output.seek(0)
             raise ToolchainNotInstalled(str(home), _first_lines(output.read().decode(errors="replace")))
-    progress(InstallProgress(_count(staging, packages), len(packages)))
+    arrived = _count(staging, packages)
+    progress(InstallProgress(arrived, arrived))
 
 
 def _check(staging: Path, home: Path) -> None:

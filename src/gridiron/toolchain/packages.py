@@ -87,7 +87,8 @@ def sdk_packages(wanted: Mapping[str, str]) -> list[str]:
 def plan_packages(lock: Mapping[str, Any], system: str, machine: str) -> list[str]:
     """List the directories that `npm ci` makes on a platform, from a decoded package-lock.json, in its order.
 
-    On Linux that of glibc is assumed: the programs are built for no other.
+    A few too many: what only another platform's packages depend on is not marked in a lock. On Linux that of
+    glibc is assumed: the programs are built for no other.
     """
     return list(_matching(lock["packages"], node_platform(system, machine) or (system, machine)))
 

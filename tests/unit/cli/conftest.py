@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any
 
 import httpx2
@@ -23,18 +24,29 @@ NOW = datetime(2026, 11, 1, 12, tzinfo=UTC)
 class FakeManager:
     """Gives the answers that a test put in, the last of a route again and again; remembers what was asked."""
 
-    answers: dict[str, list[httpx2.Response | Exception]] = field(default_factory=lambda: defaultdict(list))
+    answers: dict[str, list[httpx2.Response | BaseException]] = field(
+        default_factory=lambda: defaultdict(list)
+    )
     asked: list[tuple[str, Any]] = field(default_factory=list)  # "GET /deployments?name=x", decoded body
 
-    def on(self, route: str, *bodies: Any, status: int = 200, media_type: str = "application/json") -> None:
+    def on(
+        self,
+        route: str,
+        *bodies: Any,
+        status: int = 200,
+        media_type: str = "application/json",
+        headers: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         """Answer a route (`GET /deployments`): with each body in turn, or by raising it."""
         for body in bodies:
-            if isinstance(body, Exception):
+            if isinstance(body, BaseException):
                 self.answers[route].append(body)
             else:
                 content = body if isinstance(body, str) else json.dumps(body)
-                headers = {"content-type": media_type}
-                self.answers[route].append(httpx2.Response(status, text=content, headers=headers))
+                answer = httpx2.Response(
+                    status, content=content, headers={**headers, "content-type": media_type}
+                )
+                self.answers[route].append(answer)
 
     def refuse(self, route: str, status: int, code: str, detail: str, **more: Any) -> None:
         """Answer a route with a problem."""
@@ -55,7 +67,7 @@ class FakeManager:
         answers = self.answers[f"{request.method} {request.url.path}"]
         assert answers, f"nobody expected {self.asked[-1]}"
         answer = answers.pop(0) if len(answers) > 1 else answers[0]
-        if isinstance(answer, Exception):
+        if isinstance(answer, BaseException):
             raise answer
         return httpx2.Response(answer.status_code, content=answer.content, headers=answer.headers)
 

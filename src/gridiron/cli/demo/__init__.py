@@ -18,7 +18,8 @@ from rich.table import Table
 from gridiron.cli.demo.story import Step, Story
 from gridiron.cli.demo.subject import Subject, choose_settings
 from gridiron.settings import load_settings, shared_path
-from gridiron.toolchain.programs import find_toolchain
+from gridiron.toolchain.programs import Toolchain
+from gridiron.toolchain.progress import ensure_toolchain
 
 SWEEP, GRACE = 1.0, 1.0
 """Seconds: the demo's node removes a drained version after about one, and not after a minute as usual."""
@@ -39,7 +40,8 @@ def run_demo(*, as_json: bool, port_offset: int | None, keep: bool) -> None:
     else:
         settings = load_settings(data_dir=work / "data", port_offset=port_offset, **haste)
     subject = Subject(settings, work)
-    story = Story(subject, _copy_projects(work, subject), lambda step: _print_step(console, step))
+    toolchain = ensure_toolchain(settings, console)
+    story = Story(subject, _copy_projects(work, toolchain), lambda step: _print_step(console, step))
     try:
         story.tell()
     except BaseException:
@@ -58,12 +60,12 @@ def run_demo(*, as_json: bool, port_offset: int | None, keep: bool) -> None:
         shutil.rmtree(work)
 
 
-def _copy_projects(work: Path, subject: Subject) -> Path:
+def _copy_projects(work: Path, toolchain: Toolchain) -> Path:
     """Copy the demo projects, so that they may be edited; their packages are those of the toolchain."""
     demo = work / "demo"
     ignored = shutil.ignore_patterns("node_modules", "dist", ".wrangler")
     shutil.copytree(shared_path("demo").resolve(), demo, ignore=ignored)
-    (work / "node_modules").symlink_to(find_toolchain(subject.settings).node_modules)
+    (work / "node_modules").symlink_to(toolchain.node_modules)
     return demo
 
 

@@ -1,0 +1,44 @@
+# The configuration of every cell. Gridiron renders it to WORKERD_CONFIG_PATH, with the router and the cores that
+# it embeds beside it. WORKERD_TEMPLATE_PATH names another template; cells are replaced, one by one, when the
+# rendered text changes. No build is named here: the router loads builds, so a deployment changes nothing.
+#
+# The language is Cap'n Proto's, the template's is Jinja. What is put in is quoted already. There is:
+#   bundles_dir   the directory of the builds
+#   router        the file of the router worker, named by its content
+#   cores         of Restate's SDK: a list of .module (name of the module) and .file
+#   core_digests  their sha256, as a text of JSON
+#
+# The router needs the three bindings and the module names below as they are. The command line of a cell gives
+# the sockets `data` and `control` their addresses.
+
+using Workerd = import "/workerd/workerd.capnp";
+
+const config :Workerd.Config = (
+  services = [
+    (name = "router", worker = .router),
+    (name = "bundles", disk = (path = {{ bundles_dir }})),
+    # There is no service "internet" here, and none should be given lightly: workerd's own lets workers reach
+    # public addresses only, so neither Restate's admin API nor a cloud's metadata service.
+  ],
+  sockets = [
+    (name = "data", http = (), service = "router"),
+    (name = "control", http = (), service = (name = "router", entrypoint = "control")),
+  ],
+);
+
+const router :Workerd.Worker = (
+  modules = [
+    (name = "router.js", esModule = embed {{ router }}),
+    # compiled once, and shared by all builds that carry the same file
+    {%- for core in cores %}
+    (name = {{ core.module }}, wasm = embed {{ core.file }}),
+    {%- endfor %}
+  ],
+  compatibilityDate = "2026-10-01",
+  compatibilityFlags = ["enable_request_signal"],  # tells the router that a client has gone
+  bindings = [
+    (name = "LOADER", workerLoader = (id = "builds")),
+    (name = "BUNDLES", service = "bundles"),
+    (name = "SDK_CORES", json = {{ core_digests }}),
+  ],
+);

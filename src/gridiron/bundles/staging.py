@@ -1,0 +1,70 @@
+"""Copy a bundle beside the stored builds, checking and hashing it on the way."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from gridiron.bundles.digest import digest_of
+from gridiron.bundles.disk import make_directory, storing
+from gridiron.bundles.manifest import parse_manifest
+from gridiron.bundles.source import Scan, ScannedFile, open_file, read_chunks, scan_source
+from gridiron.errors import MainModuleMissing, ManifestInvalid
+from gridiron.model import Manifest, Module, module_kind
+
+MAX_MANIFEST_SIZE = 4 * 1024 * 1024
+"""Bytes of a manifest file: `vars` may have about 1 MiB, and a stored build's list of modules comes on top."""
+
+
+@dataclass(frozen=True, slots=True)
+class Staged:
+    """A bundle that was copied and checked, and is not stored yet."""
+
+    directory: Path  # its modules, and nothing else
+    sha256: str  # of the source's content: see gridiron.bundles.digest
+    manifest: Manifest
+    modules: tuple[Module, ...]  # by name
+    ignored: tuple[str, ...]  # paths of the source that are no part of a bundle
+
+
+def stage_bundle(source: Path, directory: Path) -> Staged:
+    """Copy the modules of the bundle at `source` into `directory`, which is made.
+
+    Nothing is written before the whole source was looked through; when it fails later, what was written stays
+    for the caller to remove. Raises what `scan_source` raises, and ManifestInvalid, MainModuleMissing,
+    StorageFailed.
+    """
+    scan = scan_source(source)
+    manifests = {file.path: _read_manifest(scan, file) for file in scan.manifest_files}
+    manifest = parse_manifest(manifests)
+    if manifest.main not in {module.path for module in scan.modules}:
+        raise MainModuleMissing(manifest.main)
+    with storing("Writing", directory):
+        make_directory(directory)
+    modules = tuple(_copy_module(scan, file, directory) for file in scan.modules)
+    entries = [(module.name, module.sha256) for module in modules]
+    entries += [(path, hashlib.sha256(content).hexdigest()) for path, content in manifests.items()]
+    return Staged(directory, digest_of(entries), manifest, modules, scan.ignored)
+
+
+def _read_manifest(scan: Scan, file: ScannedFile) -> bytes:
+    if file.size > MAX_MANIFEST_SIZE:
+        raise ManifestInvalid(file.path, f"it has {file.size} bytes, and may have {MAX_MANIFEST_SIZE}")
+    with open_file(scan.root, file.path) as opened:
+        return b"".join(read_chunks(opened, file))
+
+
+def _copy_module(scan: Scan, file: ScannedFile, directory: Path) -> Module:
+    target = directory / file.path
+    digest = hashlib.sha256()
+    with open_file(scan.root, file.path) as opened, storing("Writing", target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with target.open("xb") as copy:
+            for chunk in read_chunks(opened, file):
+                digest.update(chunk)
+                copy.write(chunk)
+    kind = module_kind(file.path)
+    if kind is None:  # the scan took it for a module because it has a kind
+        raise AssertionError(file.path)
+    return Module(name=file.path, kind=kind, size=file.size, sha256=digest.hexdigest())

@@ -1,0 +1,151 @@
+"""The configuration that restate-server is started with."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+import tomllib
+from collections.abc import Mapping
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from pathlib import Path
+
+from jinja2 import Environment, StrictUndefined, TemplateError, TemplateSyntaxError
+
+from gridiron.errors import SettingsInvalid, StorageFailed, TemplateInvalid
+from gridiron.settings import Settings
+
+IP = IPv4Address | IPv6Address
+
+
+def render_restate_config(template: str, settings: Settings) -> str:
+    """Render the text of a template; config/restate-template.toml says which variables there are.
+
+    Raises TemplateInvalid, which names the template that the settings name, for an error of syntax, a
+    variable that there is not, and a result that is no TOML; SettingsInvalid for an address with a name.
+    """
+    environment = Environment(
+        undefined=StrictUndefined,
+        finalize=toml_value,
+        keep_trailing_newline=True,
+        autoescape=False,  # noqa: S701 - TOML is no HTML; toml_value quotes what is put in
+    )
+    try:
+        rendered = environment.from_string(template).render(plan_variables(settings))
+        tomllib.loads(rendered)
+    except TemplateSyntaxError as error:
+        raise _invalid(settings, f"line {error.lineno}: {error.message}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise _invalid(settings, f"what it renders to is no TOML: {error}") from error
+    except (TemplateError, ArithmeticError, LookupError, TypeError, ValueError) as error:
+        raise _invalid(settings, str(error)) from error
+    return rendered
+
+
+def plan_variables(settings: Settings) -> Mapping[str, str | int]:
+    """Give the variables of the template."""
+    ports = settings.ports
+    fabric_ip = parse_ip("fabric_host", settings.fabric_host)
+    return {
+        "node_name": settings.node_name,
+        "partitions": settings.restate_partitions,
+        "memory": settings.restate_memory,
+        "admin_address": address(parse_ip("admin_host", settings.admin_host), ports.admin),
+        "ingress_address": address(parse_ip("ingress_host", settings.ingress_host), ports.ingress),
+        "fabric_address": address(fabric_ip, ports.fabric),
+        "fabric_url": f"http://{address(reachable(fabric_ip), ports.fabric)}",
+    }
+
+
+def toml_value(value: object) -> str:
+    """Write a string, a whole number or a truth value as TOML. Raises TypeError for anything else."""
+    match value:
+        case bool():
+            return "true" if value else "false"
+        case int():
+            return str(value)
+        case str():
+            # a string of JSON is one of TOML, but for one character that JSON leaves as it is
+            return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+        case StrictUndefined():
+            return str(value)  # raises, and names the variable
+        case _:
+            raise TypeError(f"{value!r} cannot be written as TOML")
+
+
+def parse_ip(setting: str, host: str) -> IP:
+    """Read an address to listen on: restate-server takes no names there. Raises SettingsInvalid."""
+    try:
+        return ip_address("127.0.0.1" if host == "localhost" else host)
+    except ValueError as error:
+        raise SettingsInvalid(setting, f"{host!r} is no IP address, and restate-server needs one") from error
+
+
+def address(ip: IP, port: int) -> str:
+    """Join an address and a port; one of IPv6 gets its brackets."""
+    return f"{ip}:{port}" if ip.version == 4 else f"[{ip}]:{port}"
+
+
+def reachable(ip: IP) -> IP:
+    """Give the address at which this machine reaches what listens on `ip`: loopback for every address."""
+    if not ip.is_unspecified:
+        return ip
+    return ip_address("127.0.0.1" if ip.version == 4 else "::1")
+
+
+def restate_config_path(settings: Settings) -> Path:
+    """Say where the rendered configuration goes."""
+    return settings.restate_dir.parent / "restate.toml"
+
+
+def restate_arguments(settings: Settings, binary: Path) -> tuple[str, ...]:
+    """Give the command that starts restate-server with what `ensure_restate_config` wrote."""
+    return (
+        str(binary),
+        "--config-file",
+        str(restate_config_path(settings)),
+        "--base-dir",
+        str(settings.restate_dir),
+        "--no-logo",
+    )
+
+
+def ensure_restate_config(settings: Settings) -> Path:
+    """Render the template that the settings name, and put the result in place in one step. Safe to repeat.
+
+    Raises TemplateInvalid, and StorageFailed when the template cannot be read or the result not be written.
+    """
+    template = settings.restate_template_path
+    try:
+        text = template.read_text(encoding="utf-8")
+    except OSError as error:
+        raise StorageFailed("Reading", str(template), error.strerror or str(error)) from error
+    except UnicodeDecodeError as error:
+        raise _invalid(settings, f"it is no UTF-8: {error}") from error
+    path = restate_config_path(settings)
+    rendered = render_restate_config(text, settings)
+    try:
+        _replace(path, rendered)
+    except OSError as error:
+        raise StorageFailed("Writing", str(path), error.strerror or str(error)) from error
+    return path
+
+
+def _replace(path: Path, text: str) -> None:
+    """Write a file beside `path`, then give it its name: readers see the old text or the new."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).replace(path)
+    except OSError:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def _invalid(settings: Settings, problem: str) -> TemplateInvalid:
+    # its sentence ends with a full stop, and so do some of Jinja's
+    return TemplateInvalid(str(settings.restate_template_path), problem.removesuffix("."))

@@ -1,0 +1,35 @@
+"""Restate as a process: this one, once its configuration is written."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import NoReturn
+
+from gridiron.errors import ComponentFailed, StorageFailed
+from gridiron.restate.config import ensure_restate_config, restate_arguments
+from gridiron.settings import Settings
+from gridiron.toolchain.programs import Toolchain
+
+
+def exec_restate(settings: Settings, toolchain: Toolchain) -> NoReturn:
+    """Render the configuration, then become restate-server: same process id, signals and output.
+
+    Raises TemplateInvalid, SettingsInvalid, StorageFailed, ToolMissing or ToolVersionWrong before, and
+    ComponentFailed when the program cannot be started.
+    """
+    binary = toolchain.restate_server().path
+    ensure_restate_config(settings)
+    try:
+        settings.restate_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageFailed("Making", str(settings.restate_dir), error.strerror or str(error)) from error
+    try:
+        os.execve(binary, restate_arguments(settings, binary), restate_environment(os.environ))  # noqa: S606 - no shell
+    except OSError as error:
+        raise ComponentFailed("restate", str(error)) from error
+
+
+def restate_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """Leave out what restate-server would take over its configuration file: all that begins with RESTATE_."""
+    return {name: value for name, value in environment.items() if not name.startswith("RESTATE_")}

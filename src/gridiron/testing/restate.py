@@ -1,0 +1,247 @@
+"""Restate's administration in memory, for tests. Contract tests hold it to the real one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from itertools import count
+
+from gridiron.errors import RestateRejected, RestateUnavailable
+from gridiron.lifecycle.observation import Demand, Registration
+from gridiron.restate.answers import address_of
+from gridiron.restate.port import Discovered, DiscoveredHandler, DiscoveredService, Registered
+
+VERSION = "1.7.12"
+EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
+"""When its clock starts; it goes on by a second with each registration."""
+
+FAKE_URL = "http://fake-restate"
+
+
+class Phase(StrEnum):
+    """Where an invocation is."""
+
+    SCHEDULED = "scheduled"
+    RUNNING = "running"
+    BACKING_OFF = "backing-off"
+    SUSPENDED = "suspended"
+    COMPLETED = "completed"
+
+
+@dataclass(frozen=True, slots=True)
+class FakeEndpoint:
+    """What answers at a uri."""
+
+    services: tuple[DiscoveredService, ...]
+    protocol: str = "BidiStream"
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """How the discovery of an endpoint fails."""
+
+    restate_code: str
+    reason: str
+    status: int = 500
+
+
+@dataclass(frozen=True, slots=True)
+class FakeInvocation:
+    """One invocation."""
+
+    service: str
+    phase: Phase
+    attempt: str | None = None  # the deployment of its current or last attempt; None before the first
+    pinned: str | None = None  # the deployment that wrote its journal; None while that is empty
+
+
+def fake_service(name: str, *handlers: str) -> DiscoveredService:
+    """Make a plain service for an endpoint."""
+    return DiscoveredService(
+        name, "Service", tuple(DiscoveredHandler(handler, None) for handler in sorted(handlers))
+    )
+
+
+class FakeRestate:
+    """A RestatePort whose endpoints and invocations a test sets.
+
+    Endpoints: `serve` or `refuse` at a uri; at any other, connections are refused. Invocations: `start`, then
+    `pin`, `back_off`, `retry`, `suspend`, `complete`. Switches: `down` holds the reason why every request
+    fails; while `slow` is cleared, requests wait for it to be set. `requests` has the names of the methods
+    that were called, in order.
+    """
+
+    def __init__(self) -> None:
+        self.down: str | None = None
+        self.slow = asyncio.Event()
+        self.slow.set()
+        self.requests: list[str] = []
+        self.invocations: dict[str, FakeInvocation] = {}
+        self._endpoints: dict[str, FakeEndpoint | Refusal] = {}
+        self._deployments: dict[str, tuple[Registration, FakeEndpoint]] = {}  # oldest first
+        self._ids = count(1)
+
+    # -- what a test sets ----------------------------------------------------------------------------------
+
+    def serve(self, uri: str, *services: DiscoveredService, protocol: str = "BidiStream") -> None:
+        """Let an endpoint at `uri` offer services from now on."""
+        self._endpoints[uri] = FakeEndpoint(
+            tuple(sorted(services, key=lambda service: service.name)), protocol
+        )
+
+    def refuse(self, uri: str, refusal: Refusal) -> None:
+        """Let the discovery of the endpoint at `uri` fail from now on."""
+        self._endpoints[uri] = refusal
+
+    def start(self, service: str, phase: Phase = Phase.RUNNING) -> str:
+        """Start an invocation on the newest deployment of a service; give its id.
+
+        One that is `SCHEDULED` has no attempt yet.
+        """
+        newest = self._newest()[service]
+        invocation_id = f"inv_{next(self._ids)}"
+        attempt = None if phase is Phase.SCHEDULED else newest
+        self.invocations[invocation_id] = FakeInvocation(service, phase, attempt)
+        return invocation_id
+
+    def pin(self, invocation_id: str) -> None:
+        """Let the running attempt write its first journal entry."""
+        invocation = self.invocations[invocation_id]
+        pinned = invocation.pinned or invocation.attempt
+        self.invocations[invocation_id] = replace(invocation, pinned=pinned)
+
+    def back_off(self, invocation_id: str) -> None:
+        """Let the running attempt fail, so that Restate waits before the next."""
+        self._enter(invocation_id, Phase.BACKING_OFF)
+
+    def retry(self, invocation_id: str) -> None:
+        """Begin the next attempt: where it is pinned, else on the newest deployment."""
+        invocation = self.invocations[invocation_id]
+        attempt = invocation.pinned or self._newest()[invocation.service]
+        self.invocations[invocation_id] = replace(invocation, phase=Phase.RUNNING, attempt=attempt)
+
+    def suspend(self, invocation_id: str) -> None:
+        """Let it wait without an attempt."""
+        self._enter(invocation_id, Phase.SUSPENDED)
+
+    def complete(self, invocation_id: str) -> None:
+        """Let it end; it is retained. The result is a journal entry, so it is pinned in the end."""
+        self.pin(invocation_id)
+        self._enter(invocation_id, Phase.COMPLETED)
+
+    # -- the port ------------------------------------------------------------------------------------------
+
+    async def discover(self, uri: str) -> Discovered:
+        """See RestatePort."""
+        await self._request("discover")
+        known = self._find(uri)
+        endpoint = known[1] if known else self._discovered(uri, f"discover {uri}")
+        return Discovered(endpoint.services)
+
+    async def register(self, uri: str, metadata: Mapping[str, str]) -> Registered:
+        """See RestatePort."""
+        await self._request("register")
+        if known := self._find(uri):
+            registration, endpoint = known
+            return Registered(
+                registration.deployment_id, endpoint.services, registration.protocol, created=False
+            )
+        endpoint = self._discovered(uri, f"register {uri}")
+        number = next(self._ids)
+        registration = Registration(
+            deployment_id=f"dp_{number}",
+            uri=uri,
+            address=address_of(uri),
+            created_at=EPOCH + timedelta(seconds=number),
+            services=tuple(service.name for service in endpoint.services),
+            protocol=endpoint.protocol,
+            metadata=dict(metadata),
+        )
+        self._deployments[registration.deployment_id] = registration, endpoint
+        return Registered(registration.deployment_id, endpoint.services, endpoint.protocol, created=True)
+
+    async def fetch_registrations(self) -> tuple[Registration, ...]:
+        """See RestatePort."""
+        await self._request("fetch_registrations")
+        return tuple(registration for registration, _ in self._deployments.values())
+
+    async def fetch_newest(self) -> Mapping[str, str]:
+        """See RestatePort."""
+        await self._request("fetch_newest")
+        return self._newest()
+
+    async def fetch_demand(self) -> Mapping[str, Demand]:
+        """See RestatePort."""
+        await self._request("fetch_demand")
+        open_ = [one for one in self.invocations.values() if one.phase is not Phase.COMPLETED]
+        pinned = Counter(one.pinned for one in open_ if one.pinned)
+        attempting = Counter(
+            one.attempt
+            for one in open_
+            if one.attempt and not one.pinned and one.phase in {Phase.RUNNING, Phase.BACKING_OFF}
+        )
+        return {
+            deployment_id: Demand(pinned=pinned[deployment_id], attempting=attempting[deployment_id])
+            for deployment_id in sorted(pinned.keys() | attempting.keys())
+        }
+
+    async def unregister(self, deployment_id: str) -> None:
+        """See RestatePort."""
+        await self._request("unregister")
+        self._deployments.pop(deployment_id, None)
+
+    async def check(self) -> str:
+        """See RestatePort."""
+        await self._request("check")
+        return VERSION
+
+    async def fetch_version(self) -> str:
+        """See RestatePort."""
+        await self._request("fetch_version")
+        return VERSION
+
+    # -- inside --------------------------------------------------------------------------------------------
+
+    async def _request(self, name: str) -> None:
+        self.requests.append(name)
+        await self.slow.wait()
+        if self.down is not None:
+            raise RestateUnavailable(FAKE_URL, self.down)
+
+    def _find(self, uri: str) -> tuple[Registration, FakeEndpoint] | None:
+        return next((known for known in self._deployments.values() if known[0].uri == uri), None)
+
+    def _newest(self) -> dict[str, str]:
+        newest = {}
+        for registration, _ in self._deployments.values():
+            newest.update(dict.fromkeys(registration.services, registration.deployment_id))
+        return newest
+
+    def _discovered(self, uri: str, action: str) -> FakeEndpoint:
+        match self._endpoints.get(uri):
+            case None:
+                reason = f"error when calling '{uri}': Connection refused"
+                raise RestateRejected(action, 500, reason, "META0003")
+            case Refusal() as refusal:
+                raise RestateRejected(action, refusal.status, refusal.reason, refusal.restate_code)
+            case FakeEndpoint() as endpoint:
+                self._check_types(endpoint, action)
+                return endpoint
+
+    def _check_types(self, endpoint: FakeEndpoint, action: str) -> None:
+        """Refuse a service that changes its type, as Restate does."""
+        for service in endpoint.services:
+            if (deployment_id := self._newest().get(service.name)) is None:
+                continue
+            _, before = self._deployments[deployment_id]
+            types = {one.name: one.type for one in before.services}
+            if types[service.name] != service.type:
+                reason = f"the service {service.name} changes its type"
+                raise RestateRejected(action, 409, reason, "META0006")
+
+    def _enter(self, invocation_id: str, phase: Phase) -> None:
+        self.invocations[invocation_id] = replace(self.invocations[invocation_id], phase=phase)

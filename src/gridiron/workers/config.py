@@ -1,0 +1,131 @@
+"""The generated configuration of the data plane on disk, with what it embeds beside it.
+
+The router and the SDK cores are named by their content, so the text of the workerd configuration changes when
+any of them does, and a cell that starts a moment after a change still finds what its text names.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import resource
+import tempfile
+from importlib.resources import files
+from pathlib import Path
+
+from gridiron.errors import StorageFailed, TemplateInvalid
+from gridiron.settings import Settings
+from gridiron.toolchain.programs import SdkCore, Toolchain
+from gridiron.workers.render import (
+    MAX_DESCRIPTORS,
+    Core,
+    HaproxyValues,
+    Template,
+    WorkerdValues,
+    plan_address,
+    plan_max_connections,
+    render_haproxy_config,
+    render_workerd_config,
+)
+
+
+def ensure_config(settings: Settings, toolchain: Toolchain) -> bool:
+    """Put the data plane's configuration in place; tell whether the cells' changed, or what it embeds.
+
+    Each file appears in one step, and only where its content changed. Safe to repeat, also from two processes
+    at once. Raises TemplateInvalid, SettingsInvalid, StorageFailed, and what a missing toolchain raises.
+    """
+    router = (files("gridiron.workers") / "router.js").read_bytes()
+    cores = {core.sha256: core for core in toolchain.sdk_cores()}  # two SDKs may have the same core
+    values = plan_workerd_values(settings.bundles_dir, router, tuple(cores))
+    workerd_config = render_workerd_config(_read_template(settings.workerd_template_path), values)
+    haproxy_config = render_haproxy_config(
+        _read_template(settings.haproxy_template_path),
+        HaproxyValues(
+            address=plan_address(settings.workers_host, settings.ports.workers),
+            max_connections=plan_max_connections(descriptor_limit()),
+        ),
+    )
+    # what a text embeds stands before the text does
+    _ensure_file(settings.workers_dir / values.router, router)
+    for core in cores.values():
+        _ensure_core(settings.workers_dir / core_file(core.sha256), core)
+    _ensure_file(haproxy_config_path(settings), haproxy_config.encode())
+    return _ensure_file(settings.workerd_config_path, workerd_config.encode())
+
+
+def plan_workerd_values(bundles_dir: Path, router: bytes, core_digests: tuple[str, ...]) -> WorkerdValues:
+    """Give the variables of the workerd template: the router's content, the cores' sha256."""
+    return WorkerdValues(
+        bundles_dir=str(bundles_dir),
+        router=f"router-{hashlib.sha256(router).hexdigest()[:16]}.js",
+        cores=tuple(Core(module=f"{digest}.wasm", file=core_file(digest)) for digest in core_digests),
+        core_digests=json.dumps(core_digests),
+    )
+
+
+def core_file(digest: str) -> str:
+    """Name the file of a core of Restate's SDK."""
+    return f"sdk-core-{digest}.wasm"
+
+
+def haproxy_config_path(settings: Settings) -> Path:
+    """Say where HAProxy's rendered configuration goes."""
+    return settings.workers_dir / "haproxy.cfg"
+
+
+def descriptor_limit() -> int:
+    """Say how many files a process of this machine's user may have open (the hard limit), within reason.
+
+    Every process of a node finds the same here, whatever its soft limit; `gridiron workers` raises that.
+    """
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    return MAX_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, MAX_DESCRIPTORS)
+
+
+def fetch_digest(path: Path) -> str:
+    """Give the sha256 of a generated configuration as it is on disk. Raises StorageFailed."""
+    return hashlib.sha256(_read(path)).hexdigest()
+
+
+def _read_template(path: Path) -> Template:
+    try:
+        return Template(str(path), _read(path).decode())
+    except UnicodeDecodeError as error:
+        raise TemplateInvalid(str(path), f"it is no UTF-8: {error}") from error
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise StorageFailed("Reading", str(path), error.strerror or str(error)) from error
+
+
+def _ensure_core(path: Path, core: SdkCore) -> None:
+    """Copy a core unless it is there; its name says its content, so its size is enough to compare."""
+    if not path.is_file() or path.stat().st_size != core.path.stat().st_size:
+        _ensure_file(path, _read(core.path))
+
+
+def _ensure_file(path: Path, content: bytes) -> bool:
+    """Put a file in place in one step; False when it was there with this content."""
+    try:
+        if path.is_file() and path.read_bytes() == content:
+            return False
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                os.fchmod(file.fileno(), 0o644)  # the manager and the workers may be two users
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            Path(temporary).replace(path)
+        except OSError:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise StorageFailed("Writing", str(path), error.strerror or str(error)) from error
+    return True

@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from gridiron.cli.deployed import plan_warnings, render_activated, render_headline
+from gridiron.cli.table import Table
+from gridiron.manager.api import Activated
+
+
+def activated(**overrides: Any) -> Activated:
+    fields: dict[str, Any] = {
+        "outcome": "activated",
+        "build_id": "greeter-1.1.0-2",
+        "path": "/greeter/1.1.0-2",
+        "deployment_id": "dp_2",
+        "protocol": "BidiStream",
+        "services": ("greeter", "farewell"),
+        "sha256": "0" * 64,
+        "size": 1_640_000,
+        "ignored": (),
+        "replaces": ("greeter-1.0.0-1",),
+        "timings_ms": {"stage": 1.5, "total": 20.0},
+    }
+    return Activated(**{**fields, **overrides})
+
+
+@pytest.mark.parametrize(
+    ("outcome", "headline"),
+    [
+        ("activated", "greeter-1.1.0-2 is active."),
+        ("unchanged", "greeter-1.1.0-2 is active already, with the same content: nothing was changed."),
+        ("dry_run", "Dry run: greeter-1.1.0-2 would become active. Nothing was changed."),
+    ],
+)
+def test_the_first_line_says_what_happened(outcome: str, headline: str) -> None:
+    assert render_headline(activated(outcome=outcome)) == headline
+
+
+def test_the_lines_after_it_say_all_the_rest() -> None:
+    assert render_activated(activated(), None) == Table(
+        (
+            ("path", "/greeter/1.1.0-2"),
+            ("services", "greeter, farewell"),
+            ("deployment", "dp_2"),
+            ("protocol", "BidiStream"),
+            ("size", "1.6 MB"),
+            ("steps", "stage 1.5 ms, in all 20.0 ms"),
+            ("replaces", "greeter-1.0.0-1, which drains: what is in flight on it ends there"),
+        )
+    )
+
+
+@pytest.mark.parametrize(
+    ("end", "shown"),
+    [
+        ("drained", "is drained"),
+        ("retired", "is retired"),
+        ("gone", "is gone"),
+        ("active", "stays active"),
+    ],
+)
+def test_what_was_waited_for_is_told(end: str, shown: str) -> None:
+    table = render_activated(activated(), {"greeter-1.0.0-1": end})
+    assert table.rows[-1] == ("replaces", f"greeter-1.0.0-1, which {shown}")
+
+
+def test_a_first_build_replaces_nothing() -> None:
+    table = render_activated(activated(replaces=(), deployment_id=None), None)
+    assert [row[0] for row in table.rows] == ["path", "services", "protocol", "size", "steps"]
+
+
+def test_nothing_to_warn_of() -> None:
+    assert plan_warnings(activated(), {"greeter-1.0.0-1": "drained"}) == []
+    assert plan_warnings(activated(protocol=None), None) == []
+
+
+def test_warnings() -> None:
+    outcome = activated(protocol="RequestResponse", ignored=("README.md", "x.ts"))
+    assert plan_warnings(outcome, {"greeter-1.0.0-1": "active"}) == [
+        (
+            "greeter-1.1.0-2 runs in request-response mode, which is much slower: "
+            "pass `bidirectional: true` to createEndpointHandler."
+        ),
+        "Not part of a bundle, and left out: README.md, x.ts.",
+        "greeter-1.0.0-1 goes on: it takes new invocations of services that the new build does not have.",
+    ]
