@@ -13,7 +13,7 @@
     ├── Conflict         ActivationInProgress BuildInUse
     ├── Unavailable      RestateUnavailable RegistrationUnknown WorkersUnavailable ManagerUnavailable
     │                    DrainUnknown
-    ├── Rejected         RestateRejected InvocationFailed (Restate answered, and said no)
+    ├── Rejected         RestateRejected InvocationFailed ProxyRefused (Restate or HAProxy said no)
     ├── Environment      ToolMissing ToolVersionWrong ToolchainNotInstalled PortTaken DirectoryInUse
     │                    StorageFailed ComponentFailed
     └── ActivationFailed the step of an activation that failed; its cause is one of the above
@@ -370,6 +370,16 @@ class WorkersUnavailable(Unavailable):
     sentence = "The workers do not answer at {url} ({reason}). Are they running? `gridiron status` tells."
     url: str
     reason: str
+
+
+@dataclass(eq=False)
+class ProxyRefused(Rejected):
+    """HAProxy answered a command, and refused it."""
+
+    code = "proxy_refused"
+    sentence = "HAProxy refused `{command}`: {answer}"
+    command: str
+    answer: str
 
 
 @dataclass(eq=False)

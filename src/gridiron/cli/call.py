@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import sys
 from dataclasses import dataclass
@@ -71,7 +70,9 @@ def call(  # noqa: PLR0913, PLR0917 - one for each option
     port_offset: PortOffset = None,
 ) -> None:
     """Call a handler and print its result. The invocation is durable: it goes on after Ctrl-C."""
-    from gridiron.settings import load_settings  # noqa: PLC0415 - see gridiron.cli.edge
+    import asyncio  # noqa: PLC0415 - see gridiron.cli.edge
+
+    from gridiron.settings import load_settings  # noqa: PLC0415 - the same
 
     service, key = parse_target(target)
     body = None if argument is None else parse_argument(sys.stdin.read() if argument == "-" else argument)

@@ -93,8 +93,9 @@ def deploy(  # noqa: PLR0913, PLR0917 - one for each option
         prepare(directory, settings, progress) as project,
         ManagerClient(settings.manager_url, outside.transport) as manager,
     ):
-        progress.say("Activating")
-        activated = manager.activate(plan_request(project, directory, wanted), limit)
+        request = plan_request(project, directory, wanted)
+        progress.say(f"Activating {request.name} {request.version}")
+        activated = manager.activate(request, limit)
         drained = wait(manager, activated, wanted, outside, progress)
     report(activated, drained, as_json=as_json)
 
@@ -149,7 +150,7 @@ def plan_request(project: Project, directory: Path, wanted: Wanted) -> ActivateR
     if version is None:
         raise IdentityMissing("version", str(directory))
     return ActivateRequest(
-        source=project.directory.absolute().as_uri(),
+        source=project.directory.resolve().as_uri(),
         name=name,
         version=version,
         vars=dict(wanted.variables),

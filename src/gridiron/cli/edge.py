@@ -45,9 +45,9 @@ class Edge(TyperGroup):
     """The group of all verbs; what they raise is told here and nowhere else."""
 
     def main(self, args: Sequence[str] | None = None, *rest: Any, **extra: Any) -> Any:  # noqa: ANN401 - typer's
-        """Run the verb that `args` (default: those of the process) name, then exit with its status."""
+        """Run what `args` (None: those of the process) say, or `--help` where they are empty; then exit."""
         arguments = sys.argv[1:] if args is None else list(args)
-        sys.exit(self._run(arguments, *rest, **{**extra, "standalone_mode": False}))
+        sys.exit(self._run(arguments or ["--help"], *rest, **{**extra, "standalone_mode": False}))
 
     def invoke(self, ctx: Any) -> Any:  # noqa: ANN401 - typer's Context, declared by a class of no public name
         """Run a verb; tell a failure that has a code, and turn it into the exit status."""

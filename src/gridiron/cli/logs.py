@@ -18,7 +18,7 @@ def configure_logging() -> None:
             structlog.dev.ConsoleRenderer(
                 colors=sys.stderr.isatty(),
                 pad_event_to=0,
-                exception_formatter=structlog.dev.plain_traceback,  # no values of variables: they may be secret
+                exception_formatter=structlog.dev.plain_traceback,  # shows no values: they may be secret
             ),
         ],
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),

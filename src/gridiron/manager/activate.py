@@ -3,7 +3,8 @@
     stage      copy the source beside the builds, hashing it
     check      its digest is the one asked for; is this content active already?
     store      write metadata.json, sync, rename into place
-    discover   Restate reads the build's services without registering it: it loads, and serves some
+    load       the cell that will serve it loads it, so that a script's error is told at once and in full
+    discover   Restate reads the build's services without registering it
     register   Restate makes it the newest for its services
 
 A failure before the registration takes away what was made; the build that is active goes on. Where Restate
@@ -27,7 +28,6 @@ from gridiron.errors import (
     ActivationFailed,
     ActivationInProgress,
     DigestMismatch,
-    GridironError,
     NoRestateService,
     RegistrationUnknown,
     RestateRejected,
@@ -45,6 +45,9 @@ from gridiron.model import Address, Build, State
 from gridiron.restate.port import Discovered, DiscoveredService, Registered
 
 log = structlog.get_logger()
+
+NOT_A_RESTATE_ENDPOINT = frozenset({"META0003", "META0013"})
+"""What Restate says of an endpoint that answers with a bad status, and of one that answers something else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +127,8 @@ class Activator:
         self, build: Build, staged: Staged, active: Collection[BuildStatus], steps: Steps, *, dry_run: bool
     ) -> Activated:
         try:
+            with steps.step("load"):
+                await self._load(build)
             with steps.step("discover"):
                 discovered = await self._discover(build)
             if dry_run:
@@ -146,23 +151,25 @@ class Activator:
         )
         return render_activated("activated", build, live, staged, steps)
 
+    async def _load(self, build: Build) -> None:
+        """Have the build loaded where its requests will go. Raises ScriptFailed, WorkersUnavailable."""
+        problem = await self._context.cells.fetch_problem(build.address.path)
+        if problem is None:
+            return
+        if problem.code == ScriptFailed.code:
+            raise ScriptFailed(problem.detail)
+        raise WorkersUnavailable(self._context.uri(build.address), problem.detail)
+
     async def _discover(self, build: Build) -> Discovered:
         try:
             discovered = await self._context.restate.discover(self._context.uri(build.address))
         except RestateRejected as refusal:
-            raise await self._explain(build, refusal) from refusal
+            if refusal.restate_code in NOT_A_RESTATE_ENDPOINT:
+                raise NoRestateService(refusal.reason) from refusal
+            raise
         if not discovered.services:
             raise NoRestateService("its endpoint lists none")
         return discovered
-
-    async def _explain(self, build: Build, refusal: RestateRejected) -> GridironError:
-        """Find out why Restate could not read a build's services; the script's own error says most."""
-        problem = await self._context.cells.fetch_problem(build.address.path)
-        if problem is None:
-            return NoRestateService(refusal.reason)
-        if problem.code == ScriptFailed.code:
-            return ScriptFailed(problem.detail)
-        return WorkersUnavailable(self._context.uri(build.address), problem.detail)
 
     async def _register(self, build: Build) -> Registered:
         metadata = {"build_id": build.build_id, "sha256": build.sha256}

@@ -36,6 +36,7 @@ class Pruner:
         registry, now = self._context.registry, self._context.now()
         registry.reconcile(observation)
         registry.mark_drained(track_drained(statuses, registry.drained_at, now))
+        await self._unload_retired(statuses)
         return await self._remove(plan_sweep(statuses, registry.drained_at, self._context.policy, now))
 
     async def prune(self, request: PruneRequest) -> PruneOutcome:
@@ -59,6 +60,15 @@ class Pruner:
         if isinstance(observation.builds, Unknown):
             raise StorageFailed("Reading", str(self._context.settings.bundles_dir), observation.builds.reason)
         return observation, statuses_of(observation.builds, observation, self._activating())
+
+    async def _unload_retired(self, statuses: Collection[BuildStatus]) -> None:
+        """Unload what is still loaded though it is retired: a cell did not answer when it retired."""
+        loaded = {
+            build.path for builds in (await self._context.cells.fetch_loaded()).values() for build in builds
+        }
+        for status in statuses:
+            if status.state is State.RETIRED and status.build.address.path in loaded:
+                await self._context.cells.unload(status.build.address.path)
 
     async def _remove(self, removals: Collection[Removal], *, force: bool = False) -> PruneOutcome:
         """Carry the removals out, one after the other; what is needed again by then is kept."""

@@ -59,7 +59,6 @@ def test_further_lines_of_a_sentence_follow_its_code(run: Run, manager: Any) -> 
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        ((), "Missing command. Try `gridiron --help`."),
         (("lss",), "No such command 'lss'. Did you mean 'ls'? Try `gridiron --help`."),
         (("show",), "Missing argument 'BUILD_ID'. Try `gridiron show --help`."),
         (("ls", "--follow"), "No such option: --follow. Try `gridiron ls --help`."),
@@ -74,6 +73,11 @@ def test_further_lines_of_a_sentence_follow_its_code(run: Run, manager: Any) -> 
 )
 def test_a_wrong_call_is_told_with_where_to_look(run: Run, arguments: tuple[str, ...], sentence: str) -> None:
     assert shown(run(*arguments)) == (2, "", f"error: {sentence}  [usage]\n")
+
+
+def test_no_arguments_are_a_call_for_help(run: Run) -> None:
+    assert shown(run()) == shown(run("--help"))
+    assert run().stdout.strip().startswith("Usage: gridiron [OPTIONS] COMMAND [ARGS]...")
 
 
 def test_a_wrong_call_with_json_is_an_object_too(run: Run) -> None:

@@ -1,0 +1,126 @@
+"""The cells of this node as the manager sees them, from another process: through their control sockets."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import httpx2
+
+from gridiron.errors import WorkersUnavailable
+from gridiron.workers.control import ANSWER_LIMIT, ask_cell
+from gridiron.workers.sockets import control_socket, list_cells
+
+PROBLEM_TYPE = "application/problem+json"
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedBuild:
+    """A build that a cell has loaded."""
+
+    path: str  # as Address.path gives it
+    in_flight: int  # requests that it is answering
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Why the router gave no answer of a build."""
+
+    status: int  # of HTTP: 404, 502 or 503
+    code: str  # "build_not_found", "script_failed" or "bundle_unreadable"
+    detail: str
+
+
+class CellsPort(Protocol):
+    """What the control plane asks of the data plane. Cells does it, and FakeCells of gridiron.testing.
+
+    Every method raises WorkersUnavailable when it cannot be said how things are.
+    """
+
+    async def fetch_loaded(self) -> Mapping[str, tuple[LoadedBuild, ...]]:
+        """Give the builds that each cell has loaded, by the cell's name; without cells, nothing."""
+
+    async def unload(self, path: str) -> None:
+        """Unload a build from every cell, cutting what it is answering. Safe to repeat.
+
+        It is loaded again by the next request for it, so nothing may send it any when this is called.
+        """
+
+    async def fetch_problem(self, path: str) -> Problem | None:
+        """Ask why a build does not answer its discovery; None when it does answer, whatever it says."""
+
+
+class Cells:
+    """The cells whose sockets lie in a directory. A socket that nobody listens on is no cell."""
+
+    def __init__(self, run_dir: Path, workers_url: str) -> None:
+        self._run_dir = run_dir
+        self._workers_url = workers_url.rstrip("/")
+
+    async def fetch_loaded(self) -> Mapping[str, tuple[LoadedBuild, ...]]:
+        """Give the builds that each cell has loaded, by the cell's name; without cells, nothing.
+
+        Raises WorkersUnavailable when a cell is there and does not answer.
+        """
+        answers = await self._ask_all("GET", "/builds")
+        return {cell: parse_builds(cell, answer) for cell, answer in answers.items()}
+
+    async def unload(self, path: str) -> None:
+        """Unload a build from every cell, cutting what it is answering. Safe to repeat.
+
+        Raises WorkersUnavailable when a cell did not answer; the others have unloaded it then.
+        """
+        await self._ask_all("DELETE", f"/builds{path}")
+
+    async def fetch_problem(self, path: str) -> Problem | None:
+        """Ask why a build does not answer its discovery; None when it does answer, whatever it says.
+
+        Raises WorkersUnavailable when the workers do not answer.
+        """
+        async with httpx2.AsyncClient(timeout=ANSWER_LIMIT.total_seconds()) as client:
+            try:
+                response = await client.get(f"{self._workers_url}{path}/discover")
+            except httpx2.TransportError as error:
+                reason = str(error) or type(error).__name__
+                raise WorkersUnavailable(self._workers_url, reason) from error
+        return parse_problem(self._workers_url, response)
+
+    async def _ask_all(self, method: str, path: str) -> dict[str, dict[str, Any]]:
+        """Ask every cell, side by side; raise the first failure when all have been asked."""
+        names = await asyncio.to_thread(list_cells, self._run_dir)
+        sockets = [self._run_dir / control_socket(name) for name in names]
+        answers = await asyncio.gather(
+            *(ask_cell(socket, method, path) for socket in sockets), return_exceptions=True
+        )
+        given: dict[str, dict[str, Any]] = {}
+        for name, answer in zip(names, answers, strict=True):
+            if isinstance(answer, BaseException):
+                raise answer
+            if answer is not None:
+                given[name] = answer
+        return given
+
+
+def parse_builds(cell: str, answer: Mapping[str, Any]) -> tuple[LoadedBuild, ...]:
+    """Read a cell's answer to `GET /builds`. Raises WorkersUnavailable when it is none."""
+    try:
+        return tuple(LoadedBuild(str(each["path"]), int(each["in_flight"])) for each in answer["builds"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise WorkersUnavailable(cell, f"it answered {answer!r:.200}") from error
+
+
+def parse_problem(url: str, response: httpx2.Response) -> Problem | None:
+    """Read why there is no answer of a build; None when the answer is the build's own.
+
+    Raises WorkersUnavailable when no cell gave the answer: then it is HAProxy's, in HTML.
+    """
+    content_type = response.headers.get("content-type", "").partition(";")[0]
+    if content_type == PROBLEM_TYPE:
+        body = response.json()
+        return Problem(response.status_code, str(body["code"]), str(body["detail"]))
+    if response.status_code in {502, 503, 504} and content_type == "text/html":
+        raise WorkersUnavailable(url, f"HTTP {response.status_code}")
+    return None

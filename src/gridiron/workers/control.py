@@ -1,0 +1,55 @@
+"""The control socket of a cell, from the outside: one question, one answer."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx2
+
+from gridiron.errors import WorkersUnavailable
+
+ANSWER_LIMIT = timedelta(seconds=5)
+"""How long a cell may take to answer: a handler that computes holds up everything else in its cell."""
+
+
+async def ask_cell(
+    socket: Path, method: str, path: str, limit: timedelta = ANSWER_LIMIT
+) -> dict[str, Any] | None:
+    """Ask a cell; None where nobody listens on the socket (any more), so that there is no such cell.
+
+    Raises WorkersUnavailable when it does not answer in time, or not as a cell does: then nothing is known.
+    """
+    transport = httpx2.AsyncHTTPTransport(uds=str(socket))
+    async with httpx2.AsyncClient(transport=transport, timeout=limit.total_seconds()) as client:
+        try:
+            response = await client.request(method, f"http://cell{path}")
+        except httpx2.ConnectError as error:
+            if is_nobody_there(error):
+                return None
+            raise WorkersUnavailable(f"unix:{socket}", str(error) or type(error).__name__) from error
+        except httpx2.TransportError as error:
+            raise WorkersUnavailable(f"unix:{socket}", str(error) or type(error).__name__) from error
+    return _decode(socket, response)
+
+
+def is_nobody_there(error: BaseException | None) -> bool:
+    """Tell whether an attempt to connect failed because no process listens: no such file, or refused."""
+    while error is not None:
+        if isinstance(error, (FileNotFoundError, ConnectionRefusedError)):
+            return True
+        error = error.__cause__
+    return False
+
+
+def _decode(socket: Path, response: httpx2.Response) -> dict[str, Any]:
+    if response.status_code != 200:
+        raise WorkersUnavailable(f"unix:{socket}", f"HTTP {response.status_code}: {response.text[:200]}")
+    try:
+        answer = response.json()
+    except ValueError as error:
+        raise WorkersUnavailable(f"unix:{socket}", f"its answer is no JSON: {response.text[:200]}") from error
+    if not isinstance(answer, dict):
+        raise WorkersUnavailable(f"unix:{socket}", f"an unexpected answer: {response.text[:200]}")
+    return answer

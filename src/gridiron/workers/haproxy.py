@@ -1,0 +1,131 @@
+"""HAProxy's admin socket: one command a connection, its answer parsed by pure functions."""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import time
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+from gridiron.errors import ProxyRefused, WorkersUnavailable
+from gridiron.workers.sockets import data_socket
+
+ANSWER_LIMIT = timedelta(seconds=5)
+"""How long HAProxy may take to answer a command; it answers within a millisecond."""
+
+POLL_INTERVAL = timedelta(milliseconds=50)
+
+DELETE_LIMIT = timedelta(seconds=15)
+"""How long deleting a server may take: it must have no connection, and idle ones are kept for 5 to 10 s."""
+
+ADDED = "New server registered."
+DELETED = "Server deleted."
+NO_SUCH_SERVER = "No such server."
+STILL_CONNECTED = "Server still has connections attached to it, cannot remove it."
+
+
+@dataclass(frozen=True, slots=True)
+class CellStatus:
+    """A cell as HAProxy sees it."""
+
+    name: str
+    status: str  # "UP", "DOWN", "DRAIN" or "MAINT", some with more behind it
+    sessions: int  # requests that it is answering, or that wait for it
+
+
+class HaproxyAdmin:
+    """Adds, drains and deletes servers of the backend `cells`.
+
+    Every method raises WorkersUnavailable when HAProxy does not answer, ProxyRefused when it says no.
+    """
+
+    def __init__(self, socket: Path) -> None:
+        self._socket = socket
+
+    async def add(self, cell: str) -> None:
+        """Send requests to a cell from now on. Safe to repeat."""
+        if cell not in {known.name for known in await self.fetch_cells()}:
+            check = "check inter 500 fall 2 rise 1"
+            await self._do(f"add server cells/{cell} unix@{data_socket(cell)} {check}", ADDED)
+        await self._do(f"set server cells/{cell} state ready")
+        await self._do(f"enable health cells/{cell}")
+
+    async def drain(self, cell: str, limit: timedelta) -> bool:
+        """Send a cell nothing new and wait until it has answered what it has; False when the limit passes first.
+
+        A cell that HAProxy does not know has nothing left to answer. Safe to repeat.
+        """
+        deadline = time.monotonic() + limit.total_seconds()
+        if not await self._exists(f"set server cells/{cell} state drain"):
+            return True
+        while any(known.sessions for known in await self.fetch_cells() if known.name == cell):
+            if time.monotonic() > deadline:
+                return False
+            await asyncio.sleep(POLL_INTERVAL.total_seconds())
+        return True
+
+    async def delete(self, cell: str) -> None:
+        """Forget a cell, and cut what it is still answering. Safe to repeat."""
+        deadline = time.monotonic() + DELETE_LIMIT.total_seconds()
+        if not await self._exists(f"set server cells/{cell} state maint"):
+            return
+        await self._exists(f"shutdown sessions server cells/{cell}")
+        while not parse_deleted(command := f"del server cells/{cell}", answer := await self._ask(command)):
+            if time.monotonic() > deadline:
+                raise ProxyRefused(command, answer)
+            await asyncio.sleep(POLL_INTERVAL.total_seconds())
+
+    async def fetch_cells(self) -> tuple[CellStatus, ...]:
+        """Give the cells that HAProxy knows, in the order in which they were added."""
+        return parse_cells(await self._ask("show stat cells 4 -1"))  # 4: servers; -1: all of them
+
+    async def _do(self, command: str, expected: str = "") -> None:
+        parse_done(command, await self._ask(command), expected)
+
+    async def _exists(self, command: str) -> bool:
+        """Carry out a command on a server; False when there is no such server."""
+        answer = await self._ask(command)
+        if answer.strip() == NO_SUCH_SERVER:
+            return False
+        parse_done(command, answer)
+        return True
+
+    async def _ask(self, command: str) -> str:
+        try:
+            async with asyncio.timeout(ANSWER_LIMIT.total_seconds()):
+                reader, writer = await asyncio.open_unix_connection(self._socket)
+                try:
+                    writer.write(f"{command}\n".encode())
+                    return (await reader.read()).decode()
+                finally:
+                    writer.close()
+        except (OSError, TimeoutError) as error:
+            raise WorkersUnavailable(f"unix:{self._socket}", str(error) or "no answer in time") from error
+
+
+def parse_done(command: str, answer: str, expected: str = "") -> None:
+    """Check the answer to a command; most are silent when they succeed. Raises ProxyRefused."""
+    if answer.strip() != expected:
+        raise ProxyRefused(command, answer.strip())
+
+
+def parse_deleted(command: str, answer: str) -> bool:
+    """Read the answer to `del server`: False when it has to be asked again. Raises ProxyRefused."""
+    if answer.strip() == STILL_CONNECTED:
+        return False
+    if answer.strip() not in {DELETED, NO_SUCH_SERVER}:
+        raise ProxyRefused(command, answer.strip())
+    return True
+
+
+def parse_cells(answer: str) -> tuple[CellStatus, ...]:
+    """Read the answer to `show stat`, which is CSV behind a `#`. Raises ProxyRefused when it is not."""
+    if not answer.startswith("# pxname,"):
+        raise ProxyRefused("show stat", answer.strip())
+    return tuple(
+        CellStatus(row["svname"], row["status"], int(row["scur"]) + int(row["qcur"]))
+        for row in csv.DictReader(answer.removeprefix("# ").splitlines())
+        if row["svname"]
+    )

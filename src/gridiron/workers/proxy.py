@@ -1,0 +1,102 @@
+"""HAProxy as a process, in front of the cells."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+from gridiron.errors import WorkersUnavailable
+from gridiron.process.child import Child, Command
+from gridiron.workers.cell import OnOutput
+from gridiron.workers.haproxy import CellStatus, HaproxyAdmin
+from gridiron.workers.sockets import HAPROXY_SOCKET
+from gridiron.workers.start import start_serving
+
+NAME = "haproxy"
+
+STOP_GRACE = timedelta(seconds=1)
+"""How long HAProxy may take to end; on SIGTERM it cuts every connection and ends at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProxyPlan:
+    """What HAProxy is started with."""
+
+    haproxy: Path
+    config: Path
+    run_dir: Path  # of the sockets
+
+    def command(self) -> Command:
+        """Say how HAProxy is started: in the foreground, in the directory of the sockets."""
+        return Command(NAME, (str(self.haproxy), "-db", "-f", str(self.config)), cwd=self.run_dir)
+
+
+class Proxy:
+    """HAProxy, which can be started again after its end. It knows no cell when it starts."""
+
+    def __init__(self, plan: ProxyPlan, on_output: OnOutput) -> None:
+        self._plan = plan
+        self._on_output = on_output
+        self._admin = HaproxyAdmin(plan.run_dir / HAPROXY_SOCKET)
+        self._child: Child | None = None
+        self._started = time.monotonic()
+
+    @property
+    def pid(self) -> int | None:
+        """Its process id; None before its first start."""
+        return None if self._child is None else self._child.pid
+
+    @property
+    def uptime(self) -> timedelta:
+        """How long ago it was started."""
+        return timedelta(seconds=time.monotonic() - self._started)
+
+    async def start(self) -> None:
+        """Start HAProxy and wait until it answers on its admin socket. Raises ComponentFailed."""
+        self._child = await start_serving(
+            self._plan.command(), lambda line: self._on_output(NAME, line), self._answers
+        )
+        self._started = time.monotonic()
+
+    async def wait(self) -> int:
+        """Wait for its end; give its return code, negative for a signal. Raises RuntimeError before its start."""
+        if self._child is None:
+            raise RuntimeError("HAProxy was not started")
+        return await self._child.wait()
+
+    async def stop(self) -> None:
+        """End it, and remove its socket. Safe to repeat."""
+        if self._child is not None:
+            await self._child.stop(STOP_GRACE)
+        (self._plan.run_dir / HAPROXY_SOCKET).unlink(missing_ok=True)
+
+    async def add_cell(self, name: str) -> None:
+        """Send requests to a cell from now on. Safe to repeat. Raises WorkersUnavailable, ProxyRefused."""
+        await self._admin.add(name)
+
+    async def drain_cell(self, name: str, limit: timedelta) -> bool:
+        """Send a cell nothing new and wait for what it is answering; False when that lasts beyond the limit.
+
+        Safe to repeat. Raises WorkersUnavailable, ProxyRefused.
+        """
+        return await self._admin.drain(name, limit)
+
+    async def remove_cell(self, name: str) -> None:
+        """Forget a cell, and cut what it is still answering. Safe to repeat.
+
+        Raises WorkersUnavailable, ProxyRefused.
+        """
+        await self._admin.delete(name)
+
+    async def fetch_cells(self) -> tuple[CellStatus, ...]:
+        """Give the cells that HAProxy knows. Raises WorkersUnavailable, ProxyRefused."""
+        return await self._admin.fetch_cells()
+
+    async def _answers(self) -> bool:
+        try:
+            await self._admin.fetch_cells()
+        except WorkersUnavailable:  # not yet
+            return False
+        return True

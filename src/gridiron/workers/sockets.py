@@ -1,0 +1,61 @@
+"""The sockets of the data plane: their names, which there are, and the directory that they lie in."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from gridiron.errors import SettingsInvalid, StorageFailed
+from gridiron.settings import MAX_SOCKET_DIRECTORY
+
+HAPROXY_SOCKET = "haproxy.sock"
+_CONTROL_SOCKET = re.compile(r"(?P<cell>cell-[0-9]+)\.control\.sock")
+
+
+def data_socket(cell: str) -> str:
+    """Name the socket that a cell answers callers on."""
+    return f"{cell}.sock"
+
+
+def control_socket(cell: str) -> str:
+    """Name the socket that a cell takes orders on."""
+    return f"{cell}.control.sock"
+
+
+def list_cells(run_dir: Path) -> list[str]:
+    """Name the cells whose control sockets are there, whether or not they live; none where the directory is not.
+
+    Raises StorageFailed when it cannot be read.
+    """
+    try:
+        names = [entry.name for entry in run_dir.iterdir()]
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise StorageFailed("Reading", str(run_dir), error.strerror or str(error)) from error
+    return sorted(match["cell"] for name in names if (match := _CONTROL_SOCKET.fullmatch(name)))
+
+
+def ensure_run_dir(run_dir: Path) -> None:
+    """Make the directory, for this user only: whoever reaches the sockets commands the data plane.
+
+    Safe to repeat. Raises SettingsInvalid when sockets in it would have too long a path, StorageFailed when it
+    is another user's or cannot be made.
+    """
+    if len(os.fsencode(run_dir)) > MAX_SOCKET_DIRECTORY:
+        problem = f"{run_dir} is longer than {MAX_SOCKET_DIRECTORY} bytes, too long for sockets in it"
+        raise SettingsInvalid("run_dir", problem)
+    try:
+        run_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if run_dir.stat().st_uid != os.getuid():
+            raise StorageFailed("Using", str(run_dir), "it belongs to another user")
+        run_dir.chmod(0o700)
+    except OSError as error:
+        raise StorageFailed("Making", str(run_dir), error.strerror or str(error)) from error
+
+
+def remove_sockets(run_dir: Path) -> None:
+    """Remove what an earlier run left, which nobody listens on. Only the holder of the directory's lock may."""
+    for socket in (*run_dir.glob("cell-*.sock"), *run_dir.glob(f"{HAPROXY_SOCKET}*")):
+        socket.unlink(missing_ok=True)

@@ -1,0 +1,62 @@
+"""Starting a component of the data plane: not started until it serves."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import timedelta
+
+from gridiron.errors import ComponentFailed
+from gridiron.process.child import Child, Command, start_child
+
+START_LIMIT = timedelta(seconds=15)
+"""How long a component may take until it serves; 0.1 s is usual, so even a loaded machine keeps it."""
+
+PROBE_INTERVAL = timedelta(milliseconds=20)
+LAST_LINES = 20
+"""Lines of its output that the error holds when it does not start."""
+
+
+async def start_serving(
+    command: Command, on_line: Callable[[str], None], serves: Callable[[], Awaitable[bool]]
+) -> Child:
+    """Start a process and wait until `serves` says yes; `on_line` gets each line of its output.
+
+    Raises ComponentFailed, with the last lines, when it ends or the limit passes before; then, and when this is
+    cancelled, nothing is left running.
+    """
+    lines: deque[str] = deque(maxlen=LAST_LINES)
+
+    def note(line: str) -> None:
+        lines.append(line)
+        on_line(line)
+
+    child = await start_child(command, note)
+    try:
+        async with asyncio.timeout(START_LIMIT.total_seconds()):
+            while not await serves():
+                if child.returncode is not None:
+                    returncode = await child.wait()  # for its last words
+                    raise ComponentFailed(command.name, describe_end(returncode, lines))
+                await asyncio.sleep(PROBE_INTERVAL.total_seconds())
+    except TimeoutError as error:
+        await child.stop(timedelta(0))
+        reason = f"it does not serve after {START_LIMIT.total_seconds():.0f} s"
+        raise ComponentFailed(command.name, reason + quote_lines(lines)) from error
+    except BaseException:
+        await child.stop(timedelta(0))
+        raise
+    return child
+
+
+def describe_end(returncode: int, lines: Sequence[str] = ()) -> str:
+    """Say how a process ended, with its last lines where they are given."""
+    how = signal.Signals(-returncode).name if returncode < 0 else f"exit code {returncode}"
+    return f"it ended ({how}){quote_lines(lines)}"
+
+
+def quote_lines(lines: Sequence[str]) -> str:
+    """Put lines of output behind a sentence."""
+    return "".join(f"\n  {line}" for line in lines)

@@ -1,0 +1,227 @@
+from __future__ import annotations
+
+import json
+import stat
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import Result
+
+from gridiron.bundles.project import Project
+from gridiron.cli.deploy import Wanted, let_others_read, parse_variables, plan_request
+from gridiron.errors import IdentityMissing, NameInvalid
+from gridiron.manager.api import ActivateRequest
+
+Run = Callable[..., Result]
+ANSWER: dict[str, Any] = {
+    "outcome": "activated",
+    "build_id": "greeter-1.1.0-2",
+    "path": "/greeter/1.1.0-2",
+    "deployment_id": "dp_2",
+    "protocol": "BidiStream",
+    "services": ["greeter"],
+    "sha256": "0" * 64,
+    "size": 832,
+    "ignored": [],
+    "replaces": ["greeter-1.0.0-1"],
+    "timings_ms": {"stage": 1.5, "total": 20.0},
+}
+OLD = "GET /deployments/greeter-1.0.0-1"
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Path:
+    directory = tmp_path / "the greeter"
+    directory.mkdir()
+    (directory / "index.js").write_text("export default {}")
+    (directory / "metadata.json").write_text('{"name": "greeter", "version": "1.1.0"}')
+    return directory
+
+
+def wanted(**overrides: Any) -> Wanted:
+    fields: dict[str, Any] = {
+        "name": None,
+        "version": None,
+        "variables": {},
+        "dry_run": False,
+        "wait_drained": False,
+        "limit": timedelta(seconds=600),
+    }
+    return Wanted(**{**fields, **overrides})
+
+
+def test_a_bundle_is_activated_from_where_it_is(run: Run, manager: Any, bundle: Path) -> None:
+    manager.on("POST /activate", ANSWER, status=201)
+    result = run("deploy", str(bundle))
+    assert result.exit_code == 0
+    assert manager.asked == [
+        ("POST /activate", {"source": bundle.as_uri(), "name": "greeter", "version": "1.1.0"})
+    ]
+    assert "/the%20greeter" in bundle.as_uri()
+    assert result.stderr.splitlines() == [f"Preparing {bundle}", "Activating greeter 1.1.0"]
+    assert result.stdout.splitlines() == [
+        "greeter-1.1.0-2 is active.",
+        "path        /greeter/1.1.0-2",
+        "services    greeter",
+        "deployment  dp_2",
+        "protocol    BidiStream",
+        "size        832 B",
+        "steps       stage 1.5 ms, in all 20.0 ms",
+        "replaces    greeter-1.0.0-1, which drains: what is in flight on it ends there",
+    ]
+
+
+def test_flags_win_over_what_the_bundle_says(run: Run, manager: Any, bundle: Path) -> None:
+    manager.on("POST /activate", {**ANSWER, "outcome": "dry_run", "deployment_id": None, "replaces": []})
+    options = ("--name", "other", "--version", "2.0.0", "--var", "A=1", "--var", "B=x=y", "--var", "A=")
+    result = run("deploy", str(bundle), *options, "--dry-run")
+    assert result.stdout.startswith("Dry run: ")
+    assert manager.asked == [
+        (
+            "POST /activate",
+            {
+                "source": bundle.as_uri(),
+                "name": "other",
+                "version": "2.0.0",
+                "vars": {"A": "", "B": "x=y"},
+                "dry_run": True,
+            },
+        )
+    ]
+
+
+def test_the_same_again_is_a_success(run: Run, manager: Any, bundle: Path) -> None:
+    manager.on("POST /activate", {**ANSWER, "outcome": "unchanged", "replaces": []})
+    result = run("deploy", str(bundle))
+    assert result.exit_code == 0
+    assert result.stdout.startswith("greeter-1.1.0-2 is active already, with the same content")
+
+
+def test_json_is_the_answer_and_how_the_drain_ended(
+    run: Run, manager: Any, bundle: Path, make_view: Callable[..., dict[str, Any]]
+) -> None:
+    manager.on("POST /activate", ANSWER, status=201)
+    manager.on(OLD, make_view(state="draining"), make_view(state="drained"))
+    assert json.loads(run("deploy", str(bundle), "--json").stdout) == {**ANSWER, "drained": None}
+    result = run("deploy", str(bundle), "--json", "--wait-drained")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert json.loads(result.stdout) == {**ANSWER, "drained": {"greeter-1.0.0-1": "drained"}}
+
+
+def test_a_wait_shows_what_is_left(
+    run: Run, manager: Any, bundle: Path, make_view: Callable[..., dict[str, Any]]
+) -> None:
+    manager.on("POST /activate", ANSWER, status=201)
+    manager.on(OLD, make_view(state="draining"), make_view(state="retired"))
+    result = run("deploy", str(bundle), "--wait-drained")
+    assert result.exit_code == 0
+    assert result.stderr.splitlines()[-1] == (
+        "Waiting for greeter-1.0.0-1 to drain: 2 pinned, 1 being attempted"
+    )
+    assert result.stdout.splitlines()[-1] == "replaces    greeter-1.0.0-1, which is retired"
+
+
+def test_a_drain_that_takes_too_long_is_a_failure(
+    run: Run, manager: Any, bundle: Path, make_view: Callable[..., dict[str, Any]]
+) -> None:
+    manager.on("POST /activate", ANSWER, status=201)
+    manager.on(OLD, make_view(state="draining"))
+    result = run("deploy", str(bundle), "--wait-drained", "--timeout", "3", "--json")
+    assert result.exit_code == 1
+    assert json.loads(result.stdout) == {
+        "title": "Drain unfinished",
+        "detail": (
+            "greeter-1.0.0-1 has not drained after 3 s: 2 pinned, 1 being attempted. The new build serves, "
+            "and this one goes when it is done; `gridiron show greeter-1.0.0-1` tells how far it is."
+        ),
+        "code": "drain_unfinished",
+        "build_id": "greeter-1.0.0-1",
+    }
+
+
+def test_a_warning_does_not_disturb_the_json(run: Run, manager: Any, bundle: Path) -> None:
+    manager.on("POST /activate", {**ANSWER, "protocol": "RequestResponse"}, status=201)
+    result = run("deploy", str(bundle), "--json")
+    assert (result.exit_code, json.loads(result.stdout)["protocol"]) == (0, "RequestResponse")
+    assert result.stderr == (
+        "warning: greeter-1.1.0-2 runs in request-response mode, which is much slower: "
+        "pass `bidirectional: true` to createEndpointHandler.\n"
+    )
+
+
+def test_a_failed_activation_names_its_step(run: Run, manager: Any, bundle: Path) -> None:
+    detail = "The bundle does not load: SyntaxError"
+    manager.refuse("POST /activate", 422, "script_failed", detail, step="discover")
+    result = run("deploy", str(bundle), "--json")
+    assert (result.exit_code, json.loads(result.stdout)["step"]) == (1, "discover")
+    assert result.stderr == (
+        "error: The activation failed at 'discover'. The bundle does not load: SyntaxError  [script_failed]\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("make", "code"),
+    [
+        (lambda _: None, "source_missing"),
+        (lambda path: path.write_text(""), "source_not_a_directory"),
+        (lambda path: path.mkdir(), "project_not_recognised"),
+    ],
+)
+def test_what_is_no_project_reaches_no_manager(
+    run: Run, manager: Any, tmp_path: Path, make: Callable[[Path], object], code: str
+) -> None:
+    make(tmp_path / "project")
+    result = run("deploy", str(tmp_path / "project"))
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.splitlines()[-1].endswith(f"  [{code}]")
+    assert not manager.asked
+
+
+@pytest.mark.parametrize("text", ["A", "=1", ""])
+def test_a_variable_without_key_or_value(run: Run, manager: Any, bundle: Path, text: str) -> None:
+    result = run("deploy", str(bundle), "--var", text)
+    sentence = f"Invalid value for --var: {text!r} is not KEY=VALUE. Try `gridiron deploy --help`."
+    assert (result.exit_code, result.stderr) == (2, f"error: {sentence}  [usage]\n")
+    assert not manager.asked
+
+
+def test_variables() -> None:
+    assert parse_variables(["A=1", "B=x=y", "A=2"]) == {"A": "2", "B": "x=y"}
+
+
+@pytest.mark.parametrize(
+    ("name", "version", "field"), [(None, "1.0.0", "name"), ("greeter", None, "version")]
+)
+def test_a_bundle_without_an_identity(name: str | None, version: str | None, field: str) -> None:
+    project = Project(Path("/greeter"), name, version, built=False)
+    with pytest.raises(IdentityMissing) as caught:
+        plan_request(project, Path("greeter"), wanted())
+    assert str(caught.value) == f"Nothing says which {field} greeter has. Give --{field}."
+
+
+def test_a_request() -> None:
+    project = Project(Path("/greeter"), "greeter", "1.0.0", built=True)
+    assert plan_request(project, Path("greeter"), wanted(version="1.0.1")) == ActivateRequest(
+        source="file:///greeter", name="greeter", version="1.0.1"
+    )
+
+
+def test_a_name_that_breaks_the_rule_is_found_before_anything_is_sent() -> None:
+    project = Project(Path("/greeter"), "greeter", "1.0.0", built=True)
+    with pytest.raises(NameInvalid):
+        plan_request(project, Path("greeter"), wanted(name="Greeter"))
+
+
+def test_what_was_built_can_be_read_by_the_managers_user(tmp_path: Path) -> None:
+    inner = tmp_path / "build" / "inner"
+    inner.mkdir(parents=True)
+    (inner / "index.js").write_text("")
+    (inner / "link").symlink_to("/nowhere")
+    for path in (inner / "index.js", inner, inner.parent):
+        path.chmod(0o600 if path.is_file() else 0o700)
+    let_others_read(inner.parent)
+    modes = [stat.S_IMODE(path.stat().st_mode) for path in (inner.parent, inner, inner / "index.js")]
+    assert modes == [0o755, 0o755, 0o644]

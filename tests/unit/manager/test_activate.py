@@ -1,0 +1,188 @@
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from tests.unit.manager.conftest import Manager
+
+from gridiron.errors import (
+    ActivationFailed,
+    ActivationInProgress,
+    DigestMismatch,
+    NoRestateService,
+    RegistrationUnknown,
+    RestateUnavailable,
+    ScriptFailed,
+    SourceMissing,
+    WorkersUnavailable,
+)
+from gridiron.manager.api import ActivateRequest
+from gridiron.manager.registry import Registry
+from gridiron.testing.restate import Refusal
+
+STEPS = ["stage", "check", "store", "discover", "register", "total"]
+
+
+async def test_a_bundle_becomes_the_active_build(manager: Manager) -> None:
+    activated = await manager.activate("1")
+    assert (activated.outcome, activated.services, activated.replaces) == ("activated", ("demo",), ())
+    assert list(activated.timings_ms) == STEPS
+    assert await manager.states() == {"1": "active"}
+    assert manager.stored == [activated.build_id]
+    (registration,) = await manager.restate.fetch_registrations()
+    assert registration.metadata == {"build_id": activated.build_id, "sha256": activated.sha256}
+
+
+async def test_the_next_version_replaces_it(manager: Manager) -> None:
+    first = await manager.activate("1")
+    second = await manager.activate("2")
+    assert second.replaces == (first.build_id,)
+    assert await manager.states() == {"1": "drained", "2": "active"}
+
+
+async def test_the_same_content_is_left_as_it_is_and_other_variables_are_not_the_same(
+    manager: Manager,
+) -> None:
+    first = await manager.activate("1")
+    same = await manager.activate("1")
+    assert (same.outcome, same.build_id, same.deployment_id) == (
+        "unchanged",
+        first.build_id,
+        first.deployment_id,
+    )
+    assert manager.stored == [first.build_id]
+    other = await manager.activate("1", vars={"A": 1})
+    assert (other.outcome, other.replaces) == ("activated", (first.build_id,))
+
+
+async def test_content_that_was_replaced_is_activated_anew(manager: Manager) -> None:
+    await manager.activate("1")
+    await manager.activate("2")
+    again = await manager.activate("1")
+    assert again.outcome == "activated"
+    assert (await manager.restate.fetch_newest())["demo"] == again.deployment_id
+
+
+async def test_a_dry_run_leaves_nothing(manager: Manager) -> None:
+    dry = await manager.activate("1", dry_run=True)
+    assert (dry.outcome, dry.services, dry.deployment_id) == ("dry_run", ("demo",), None)
+    assert (manager.stored, await manager.states()) == ([], {})
+    assert manager.cells.unloaded == [dry.path]
+
+
+async def test_a_source_that_cannot_be_staged_leaves_nothing(manager: Manager) -> None:
+    request = ActivateRequest(source="file:///does/not/exist", name="demo", version="1")
+    with pytest.raises(ActivationFailed) as failure:
+        await manager.activator.activate(request)
+    assert (failure.value.step, type(failure.value.cause)) == ("stage", SourceMissing)
+    assert manager.stored == []
+
+
+async def test_another_digest_than_asked_for_is_refused_before_anything_is_stored(manager: Manager) -> None:
+    with pytest.raises(ActivationFailed) as failure:
+        await manager.activate("1", sha256="0" * 64)
+    assert (failure.value.step, type(failure.value.cause)) == ("check", DigestMismatch)
+    assert manager.stored == []
+    assert "discover" not in manager.restate.requests
+
+
+async def test_the_digest_that_was_asked_for_is_accepted(manager: Manager) -> None:
+    digest = (await manager.activate("1", dry_run=True)).sha256
+    assert (await manager.activate("1", sha256=digest)).outcome == "activated"
+
+
+async def refuse(manager: Manager, reason: str = "Body: …", code: str = "META0003") -> ActivationFailed:
+    await manager.activate("1")
+    manager.restate.refuse(manager.uri_of_next("demo", "2"), Refusal(code, reason))
+    request = ActivateRequest(source=manager.bundle("// bad"), name="demo", version="2")
+    with pytest.raises(ActivationFailed) as failure:
+        await manager.activator.activate(request)
+    assert await manager.states() == {"1": "active"}
+    assert len(manager.stored) == 1
+    return failure.value
+
+
+async def test_a_script_that_does_not_load_is_told_with_its_own_error(manager: Manager) -> None:
+    manager.cells.problem = ("script_failed", "SyntaxError: no")
+    failure = await refuse(manager)
+    assert (failure.step, failure.cause.code, failure.build_id[:7]) == (
+        "discover",
+        "script_failed",
+        "demo-2-",
+    )
+    assert isinstance(failure.cause, ScriptFailed)
+    assert failure.cause.reason == "SyntaxError: no"
+
+
+async def test_a_worker_that_serves_no_restate_service(manager: Manager) -> None:
+    failure = await refuse(manager, "no discovery", "META0013")
+    assert isinstance(failure.cause, NoRestateService)
+    assert failure.cause.reason == "no discovery"
+
+
+async def test_a_worker_that_serves_an_empty_list_of_services(manager: Manager) -> None:
+    manager.restate.serve(manager.uri_of_next("demo", "1"))
+    request = ActivateRequest(source=manager.bundle(), name="demo", version="1")
+    with pytest.raises(ActivationFailed) as failure:
+        await manager.activator.activate(request)
+    assert isinstance(failure.value.cause, NoRestateService)
+    assert manager.stored == []
+
+
+async def test_workers_that_are_down(manager: Manager) -> None:
+    manager.cells.down = "connection refused"
+    failure = await refuse(manager)
+    assert isinstance(failure.cause, WorkersUnavailable)
+
+
+async def test_a_restate_that_is_down_changes_nothing(manager: Manager) -> None:
+    await manager.activate("1")
+    manager.restate.down = "connection refused"
+    request = ActivateRequest(source=manager.bundle("// next"), name="demo", version="2")
+    with pytest.raises(ActivationFailed) as failure:
+        await manager.activator.activate(request)
+    assert isinstance(failure.value.cause, RestateUnavailable)
+    assert len(manager.stored) == 1
+
+
+async def test_a_build_stays_when_restate_does_not_say_whether_it_registered_it(
+    manager: Manager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    register = manager.restate.register
+
+    async def registers_and_loses_the_answer(uri: str, metadata: dict[str, str]) -> None:
+        await register(uri, metadata)
+        raise RestateUnavailable("http://restate", "timed out")
+
+    monkeypatch.setattr(manager.restate, "register", registers_and_loses_the_answer)
+    with pytest.raises(ActivationFailed) as failure:
+        await manager.activate("1")
+    assert isinstance(failure.value.cause, RegistrationUnknown)
+    assert manager.cells.unloaded == []
+    assert await manager.states() == {"1": "active"}
+
+
+async def test_one_name_is_activated_one_at_a_time_and_two_names_side_by_side(manager: Manager) -> None:
+    manager.restate.slow.clear()
+    first = asyncio.create_task(manager.activate("1"))
+    while "fetch_registrations" not in manager.restate.requests:  # noqa: ASYNC110 - the fake has no event for it
+        await asyncio.sleep(0)
+    with pytest.raises(ActivationInProgress):
+        await manager.activate("2")
+    other = asyncio.create_task(manager.activate("1", name="other", service="other"))
+    await asyncio.sleep(0)
+    manager.restate.slow.set()
+    assert ((await first).outcome, (await other).outcome) == ("activated", "activated")
+    assert (await manager.activate("2")).outcome == "activated"
+
+
+async def test_the_registry_can_be_lost_at_any_time(manager: Manager) -> None:
+    activated = await manager.activate("1")
+    path = manager.settings.manager_state_dir / "state.json"
+    path.unlink()
+    registry = Registry(path)
+    observation, _ = await manager.pruner.observe()
+    registry.reconcile(observation)
+    assert {build_id: record.deployment_id for build_id, record in registry.records.items()} == {
+        activated.build_id: activated.deployment_id
+    }

@@ -1,0 +1,147 @@
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from tests.unit.manager.conftest import GRACE, Manager
+
+from gridiron.errors import BuildInUse, BuildNotFound, DrainUnknown, WorkersUnavailable
+from gridiron.lifecycle.observation import Demand
+from gridiron.manager.api import Kept, Pruned, PruneRequest
+from gridiron.model import State
+
+
+async def test_a_drained_build_is_retired_after_its_grace_and_its_files_stay(manager: Manager) -> None:
+    old, new = await manager.activate("1"), await manager.activate("2")
+    assert (await manager.pruner.sweep()).pruned == ()  # drained from now on
+    manager.clock.now += GRACE - timedelta(seconds=1)
+    assert (await manager.pruner.sweep()).pruned == ()
+    manager.clock.now += timedelta(seconds=1)
+    outcome = await manager.pruner.sweep()
+    assert outcome.pruned == (Pruned(build_id=old.build_id, unregistered=True, files_removed=False),)
+    assert await manager.states() == {"1": "retired", "2": "active"}
+    assert manager.cells.unloaded == [old.path]
+    assert manager.stored == [old.build_id, new.build_id]
+    assert (await manager.pruner.sweep()).pruned == ()
+
+
+async def test_what_is_pinned_or_attempted_keeps_a_build_until_it_is_done(manager: Manager) -> None:
+    await manager.activate("1")
+    pinned, attempted = manager.restate.start("demo"), manager.restate.start("demo")
+    manager.restate.pin(pinned)
+    manager.restate.suspend(pinned)
+    await manager.activate("2")
+    for invocation in (attempted, pinned):
+        assert (await manager.states())["1"] == "draining"
+        await manager.pruner.sweep()
+        manager.clock.now += 2 * GRACE
+        assert (await manager.pruner.sweep()).pruned == ()
+        manager.restate.complete(invocation)
+    assert (await manager.states())["1"] == "drained"
+
+
+async def test_new_work_in_the_last_moment_keeps_a_build(
+    manager: Manager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = await manager.activate("1")
+    await manager.activate("2")
+    reads = 0
+    fetch_demand = manager.restate.fetch_demand
+
+    async def finds_more_the_second_time() -> object:
+        nonlocal reads
+        reads += 1
+        demand = dict(await fetch_demand())
+        if reads > 1:
+            demand[str(old.deployment_id)] = Demand(pinned=1, attempting=0)
+        return demand
+
+    monkeypatch.setattr(manager.restate, "fetch_demand", finds_more_the_second_time)
+    outcome = await manager.pruner.prune(PruneRequest())
+    assert outcome.pruned == ()
+    assert outcome.kept == (
+        Kept(build_id=old.build_id, state=State.DRAINING, reason="1 invocation is pinned to it"),
+    )
+    assert "unregister" not in manager.restate.requests
+
+
+async def test_nothing_is_removed_while_restate_cannot_be_asked(manager: Manager) -> None:
+    old = await manager.activate("1")
+    await manager.activate("2")
+    await manager.pruner.sweep()
+    manager.clock.now += 2 * GRACE
+    manager.restate.down = "timed out"
+    assert (await manager.pruner.sweep()).pruned == ()
+    assert (await manager.pruner.prune(PruneRequest())).pruned == ()
+    for force in (False, True):
+        with pytest.raises(DrainUnknown):
+            await manager.pruner.prune(PruneRequest(build_id=old.build_id, force=force))
+    assert set((await manager.states()).values()) == {"unknown"}
+    manager.restate.down = None
+    assert [pruned.build_id for pruned in (await manager.pruner.sweep()).pruned] == [old.build_id]
+
+
+async def test_old_files_go_when_enough_newer_builds_exist(tmp_path: Path) -> None:
+    manager = Manager(tmp_path, retain=1)
+    builds = [(await manager.activate(str(number))).build_id for number in range(4)]
+    outcome = await manager.pruner.prune(PruneRequest())
+    assert {p.build_id: p.files_removed for p in outcome.pruned} == {
+        builds[0]: True,
+        builds[1]: True,
+        builds[2]: False,
+    }
+    assert manager.stored == builds[2:]
+
+
+async def test_a_build_that_is_named_goes_with_its_files(manager: Manager) -> None:
+    old, new = await manager.activate("1"), await manager.activate("2")
+    dry = await manager.pruner.prune(PruneRequest(build_id=old.build_id, dry_run=True))
+    assert (dry.dry_run, len(manager.stored)) == (True, 2)
+    done = await manager.pruner.prune(PruneRequest(build_id=old.build_id))
+    assert (
+        dry.pruned == done.pruned == (Pruned(build_id=old.build_id, unregistered=True, files_removed=True),)
+    )
+    assert manager.stored == [new.build_id]
+    with pytest.raises(BuildNotFound):
+        await manager.pruner.prune(PruneRequest(build_id=old.build_id))
+
+
+async def test_a_build_in_use_is_refused_unless_forced(manager: Manager) -> None:
+    active = await manager.activate("1")
+    with pytest.raises(BuildInUse) as refusal:
+        await manager.pruner.prune(PruneRequest(build_id=active.build_id))
+    assert (refusal.value.state, refusal.value.invocations) == ("active", 0)
+    await manager.pruner.prune(PruneRequest(build_id=active.build_id, force=True))
+    assert (manager.stored, await manager.states()) == ([], {})
+
+
+async def test_the_order_is_unregister_unload_delete(manager: Manager) -> None:
+    old = await manager.activate("1")
+    await manager.activate("2")
+    manager.cells.down = "a cell does not answer"
+    with pytest.raises(WorkersUnavailable):
+        await manager.pruner.prune(PruneRequest(build_id=old.build_id))
+    assert old.build_id in manager.stored  # not unloaded, so not deleted
+    assert (await manager.states())["1"] == "retired"  # and unregistered first
+    manager.cells.down = None
+    await manager.pruner.prune(PruneRequest(build_id=old.build_id))
+    assert old.build_id not in manager.stored
+
+
+async def test_pages_and_filters(manager: Manager) -> None:
+    versions = [str(number) for number in range(5)]
+    for version in versions:
+        await manager.activate(version)
+    await manager.activate("1", name="other", service="other")
+    seen: list[str] = []
+    cursor = None
+    while True:
+        page = await manager.deployments.fetch_page("demo", None, cursor, 2)
+        seen += [view.version for view in page.deployments]
+        if page.next is None:
+            break
+        cursor = page.next
+    assert seen == versions
+    active = await manager.deployments.fetch_page(None, State.ACTIVE, None, 100)
+    assert [(view.name, view.version) for view in active.deployments] == [("demo", "4"), ("other", "1")]
