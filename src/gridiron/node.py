@@ -40,6 +40,7 @@ from gridiron.toolchain.progress import ensure_toolchain
 START_LIMIT = timedelta(seconds=60)
 """How long a role may take until it serves; Restate replaying a large log is the slowest."""
 
+PROBE_LIMIT = timedelta(seconds=5)
 PROBE_INTERVAL = timedelta(milliseconds=50)
 WATCH_INTERVAL = timedelta(seconds=1)
 LAST_LINES = 20
@@ -54,7 +55,7 @@ class Role:
     """One process of a node."""
 
     name: str
-    serves: Callable[[Settings], Awaitable[bool]]
+    serves: Callable[[Settings, httpx2.AsyncClient], Awaitable[bool]]
     stop_grace: timedelta  # these three together stay below the ten seconds that a stop may take
 
 
@@ -67,29 +68,27 @@ class Running:
     last_lines: deque[str]
 
 
-async def _restate_serves(settings: Settings) -> bool:
-    async with RestateAdmin(settings.restate_admin_url) as restate:
-        try:
-            await restate.check()
-        except (RestateUnavailable, RestateRejected):  # not yet
-            return False
+async def _restate_serves(settings: Settings, client: httpx2.AsyncClient) -> bool:
+    try:
+        await RestateAdmin(settings.restate_admin_url, client).check()
+    except (RestateUnavailable, RestateRejected):  # not yet
+        return False
     return True
 
 
-async def _workers_serve(settings: Settings) -> bool:
-    return await _answers_ok(settings.workers_url + "/-/health")
+async def _workers_serve(settings: Settings, client: httpx2.AsyncClient) -> bool:
+    return await _answers_ok(settings.workers_url + "/-/health", client)
 
 
-async def _manager_serves(settings: Settings) -> bool:
-    return await _answers_ok(settings.manager_url + "/health/ready")
+async def _manager_serves(settings: Settings, client: httpx2.AsyncClient) -> bool:
+    return await _answers_ok(settings.manager_url + "/health/ready", client)
 
 
-async def _answers_ok(url: str) -> bool:
-    async with httpx2.AsyncClient(timeout=5) as client:
-        try:
-            return (await client.get(url)).status_code == 200
-        except httpx2.TransportError:  # not yet
-            return False
+async def _answers_ok(url: str, client: httpx2.AsyncClient) -> bool:
+    try:
+        return (await client.get(url)).status_code == 200
+    except httpx2.TransportError:  # not yet
+        return False
 
 
 ROLES = (
@@ -140,8 +139,10 @@ class Node:
         Raises ComponentFailed when a role does not start. Nothing is left running however this ends.
         """
         try:
-            for role in ROLES:
-                await self._start(role)
+            # one client for all: making one costs more than asking
+            async with httpx2.AsyncClient(timeout=PROBE_LIMIT.total_seconds(), trust_env=False) as client:
+                for role in ROLES:
+                    await self._start(role, client)
             on_ready()
             async with asyncio.TaskGroup() as group:
                 for running in self._running:
@@ -150,14 +151,14 @@ class Node:
         finally:
             await self._stop_all()
 
-    async def _start(self, role: Role) -> None:
+    async def _start(self, role: Role, client: httpx2.AsyncClient) -> None:
         """Start a role for the first time and wait until it serves."""
         lines: deque[str] = deque(maxlen=LAST_LINES)
         running = Running(role, await self._start_child(role, lines), lines)
         self._running.append(running)
         try:
             async with asyncio.timeout(START_LIMIT.total_seconds()):
-                while not await role.serves(self._settings):
+                while not await role.serves(self._settings, client):
                     if running.child.returncode is not None:
                         await running.child.wait()  # for its last words
                         raise ComponentFailed(role.name, _died(running))

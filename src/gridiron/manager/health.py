@@ -21,8 +21,9 @@ CHECK_LIMIT = timedelta(seconds=3)
 class HealthChecker:
     """Checks the components side by side, each with a time limit."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, client: httpx2.AsyncClient) -> None:
         self._context = context
+        self._client = client
 
     async def check(self) -> Health:
         """Ask every component now. Never raises: what goes wrong is the component's reason."""
@@ -30,9 +31,9 @@ class HealthChecker:
         components = await asyncio.gather(
             _component("restate admin", self._context.restate.check()),
             _component(
-                "restate ingress", _fetch_ok(settings.ingress_url, "/restate/health", RestateUnavailable)
+                "restate ingress", self._fetch_ok(settings.ingress_url, "/restate/health", RestateUnavailable)
             ),
-            _component("workers", _fetch_ok(settings.workers_url, "/-/health", WorkersUnavailable)),
+            _component("workers", self._fetch_ok(settings.workers_url, "/-/health", WorkersUnavailable)),
             _component("bundle directory", asyncio.to_thread(self._check_bundles)),
         )
         return Health(ready=all(component.ready for component in components), components=components)
@@ -46,6 +47,16 @@ class HealthChecker:
         except OSError as error:
             raise StorageFailed("Writing to", str(directory), error.strerror or str(error)) from error
 
+    async def _fetch_ok(
+        self, url: str, path: str, failure: type[RestateUnavailable | WorkersUnavailable]
+    ) -> None:
+        try:
+            response = await self._client.get(url + path)
+        except httpx2.TransportError as error:
+            raise failure(url, type(error).__name__) from error
+        if response.status_code != 200:
+            raise failure(url, f"HTTP {response.status_code}")
+
 
 async def _component(name: str, check: Awaitable[object]) -> Component:
     try:
@@ -56,13 +67,3 @@ async def _component(name: str, check: Awaitable[object]) -> Component:
     except GridironError as error:
         return Component(name=name, ready=False, reason=str(error))
     return Component(name=name, ready=True, reason="")
-
-
-async def _fetch_ok(url: str, path: str, failure: type[RestateUnavailable | WorkersUnavailable]) -> None:
-    try:
-        async with httpx2.AsyncClient(base_url=url) as client:
-            response = await client.get(path)
-    except httpx2.TransportError as error:
-        raise failure(url, type(error).__name__) from error
-    if response.status_code != 200:
-        raise failure(url, f"HTTP {response.status_code}")

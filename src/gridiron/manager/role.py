@@ -7,6 +7,7 @@ import contextlib
 import signal
 from collections.abc import Iterator
 
+import httpx2
 import structlog
 import uvicorn
 
@@ -35,7 +36,10 @@ SHUTDOWN_SECONDS = 5
 async def run_manager(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT. Raises DirectoryInUse when another manager has the state directory."""
     with lock_directory(settings.manager_state_dir):
-        async with RestateAdmin(settings.restate_admin_url) as restate:
+        async with (
+            httpx2.AsyncClient(trust_env=False) as client,
+            RestateAdmin(settings.restate_admin_url, client) as restate,
+        ):
             context = Context(
                 settings=settings,
                 store=BundleStore(settings.bundles_dir),
@@ -44,13 +48,13 @@ async def run_manager(settings: Settings) -> None:
                 registry=Registry(settings.manager_state_dir / "state.json"),
             )
             await asyncio.to_thread(context.store.clear_staging)  # what a crash left
-            await _serve(context)
+            await _serve(context, client)
 
 
-async def _serve(context: Context) -> None:
+async def _serve(context: Context, client: httpx2.AsyncClient) -> None:
     activator = Activator(context)
     pruner = Pruner(context, lambda: activator.activating)
-    app = make_app(activator, pruner, Deployments(context, pruner), HealthChecker(context))
+    app = make_app(activator, pruner, Deployments(context, pruner), HealthChecker(context, client))
     settings = context.settings
     config = uvicorn.Config(
         app,

@@ -15,7 +15,7 @@ from gridiron.workers.sockets import control_socket, data_socket
 from gridiron.workers.start import start_serving
 
 STOP_GRACE = timedelta(seconds=1)
-"""How long a cell that is told to end may take before it is killed; it has been drained by then, or cannot be."""
+"""How long a cell that is told to end may take before it is killed; it was drained before, where it can be."""
 
 OnOutput = Callable[[str, str], None]
 """Gets each line that a component prints: the component's name, the line."""
@@ -30,7 +30,7 @@ class CellPlan:
     run_dir: Path  # of the sockets
 
     def command(self, name: str) -> Command:
-        """Say how the cell of a name is started. Its sockets' paths are relative, since long ones cannot be."""
+        """Say how the cell of a name is started; the paths of its sockets are relative, so that they are short."""
         arguments = (
             str(self.workerd),
             "serve",

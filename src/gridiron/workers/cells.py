@@ -15,6 +15,8 @@ from gridiron.workers.control import ANSWER_LIMIT, ask_cell
 from gridiron.workers.sockets import control_socket, list_cells
 
 PROBLEM_TYPE = "application/problem+json"
+CODES = {"build_not_found", "script_failed", "bundle_unreadable"}
+"""Of the problems that the router answers with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +32,7 @@ class Problem:
     """Why the router gave no answer of a build."""
 
     status: int  # of HTTP: 404, 502 or 503
-    code: str  # "build_not_found", "script_failed" or "bundle_unreadable"
+    code: str  # one of CODES
     detail: str
 
 
@@ -118,9 +120,11 @@ def parse_problem(url: str, response: httpx2.Response) -> Problem | None:
     Raises WorkersUnavailable when no cell gave the answer: then it is HAProxy's, in HTML.
     """
     content_type = response.headers.get("content-type", "").partition(";")[0]
-    if content_type == PROBLEM_TYPE:
-        body = response.json()
-        return Problem(response.status_code, str(body["code"]), str(body["detail"]))
-    if response.status_code in {502, 503, 504} and content_type == "text/html":
+    if content_type == "text/html" and response.status_code in {502, 503, 504}:
         raise WorkersUnavailable(url, f"HTTP {response.status_code}")
-    return None
+    if content_type != PROBLEM_TYPE or response.status_code not in {404, 502, 503}:
+        return None
+    body = response.json()
+    if not isinstance(body, dict) or body.get("code") not in CODES:
+        return None
+    return Problem(response.status_code, body["code"], str(body.get("detail")))

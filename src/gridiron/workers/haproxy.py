@@ -53,7 +53,7 @@ class HaproxyAdmin:
         await self._do(f"enable health cells/{cell}")
 
     async def drain(self, cell: str, limit: timedelta) -> bool:
-        """Send a cell nothing new and wait until it has answered what it has; False when the limit passes first.
+        """Send a cell nothing new and wait until it has answered the rest; False when that lasts too long.
 
         A cell that HAProxy does not know has nothing left to answer. Safe to repeat.
         """

@@ -61,7 +61,7 @@ class Proxy:
         self._started = time.monotonic()
 
     async def wait(self) -> int:
-        """Wait for its end; give its return code, negative for a signal. Raises RuntimeError before its start."""
+        """Wait for its end; give its return code, negative for a signal. It must have been started."""
         if self._child is None:
             raise RuntimeError("HAProxy was not started")
         return await self._child.wait()

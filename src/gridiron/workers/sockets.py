@@ -24,9 +24,9 @@ def control_socket(cell: str) -> str:
 
 
 def list_cells(run_dir: Path) -> list[str]:
-    """Name the cells whose control sockets are there, whether or not they live; none where the directory is not.
+    """Name the cells whose control sockets are there, whether or not they live.
 
-    Raises StorageFailed when it cannot be read.
+    None are where the directory is not. Raises StorageFailed when it cannot be read.
     """
     try:
         names = [entry.name for entry in run_dir.iterdir()]
@@ -40,8 +40,8 @@ def list_cells(run_dir: Path) -> list[str]:
 def ensure_run_dir(run_dir: Path) -> None:
     """Make the directory, for this user only: whoever reaches the sockets commands the data plane.
 
-    Safe to repeat. Raises SettingsInvalid when sockets in it would have too long a path, StorageFailed when it
-    is another user's or cannot be made.
+    Safe to repeat. Raises SettingsInvalid when the paths of sockets in it would be too long, StorageFailed when
+    it is another user's or cannot be made.
     """
     if len(os.fsencode(run_dir)) > MAX_SOCKET_DIRECTORY:
         problem = f"{run_dir} is longer than {MAX_SOCKET_DIRECTORY} bytes, too long for sockets in it"
@@ -56,6 +56,6 @@ def ensure_run_dir(run_dir: Path) -> None:
 
 
 def remove_sockets(run_dir: Path) -> None:
-    """Remove what an earlier run left, which nobody listens on. Only the holder of the directory's lock may."""
+    """Remove the sockets that an earlier run left. Only the holder of the directory's lock may do that."""
     for socket in (*run_dir.glob("cell-*.sock"), *run_dir.glob(f"{HAPROXY_SOCKET}*")):
         socket.unlink(missing_ok=True)

@@ -24,8 +24,8 @@ async def start_serving(
 ) -> Child:
     """Start a process and wait until `serves` says yes; `on_line` gets each line of its output.
 
-    Raises ComponentFailed, with the last lines, when it ends or the limit passes before; then, and when this is
-    cancelled, nothing is left running.
+    Raises ComponentFailed, with the last lines, when it ends or the limit passes before that. Then, and when
+    this is cancelled, nothing is left running.
     """
     lines: deque[str] = deque(maxlen=LAST_LINES)
 
@@ -34,21 +34,28 @@ async def start_serving(
         on_line(line)
 
     child = await start_child(command, note)
+    started = False
     try:
         async with asyncio.timeout(START_LIMIT.total_seconds()):
-            while not await serves():
-                if child.returncode is not None:
-                    returncode = await child.wait()  # for its last words
-                    raise ComponentFailed(command.name, describe_end(returncode, lines))
-                await asyncio.sleep(PROBE_INTERVAL.total_seconds())
+            started = await _wait_until_serving(child, serves)
     except TimeoutError as error:
-        await child.stop(timedelta(0))
         reason = f"it does not serve after {START_LIMIT.total_seconds():.0f} s"
         raise ComponentFailed(command.name, reason + quote_lines(lines)) from error
-    except BaseException:
-        await child.stop(timedelta(0))
-        raise
+    finally:
+        if not started:
+            await child.stop(timedelta(0))
+    if not started:
+        raise ComponentFailed(command.name, describe_end(await child.wait(), lines))
     return child
+
+
+async def _wait_until_serving(child: Child, serves: Callable[[], Awaitable[bool]]) -> bool:
+    """Wait until a process serves; False when it ended before."""
+    while child.returncode is None:
+        if await serves():
+            return True
+        await asyncio.sleep(PROBE_INTERVAL.total_seconds())
+    return False
 
 
 def describe_end(returncode: int, lines: Sequence[str] = ()) -> str:
