@@ -27,7 +27,7 @@ def parse_document(file: str, content: bytes) -> dict[str, Any]:
         # a JSON text can write half of a surrogate pair, which is no text and can be written nowhere
         json.dumps(document, ensure_ascii=False, default=str).encode()
     except UnicodeError as error:
-        raise ManifestInvalid(file, f"it is not UTF-8 ({error.reason})") from error
+        raise ManifestInvalid(file, "it is not UTF-8") from error
     except ValueError as error:
         raise ManifestInvalid(file, f"it cannot be read ({error})") from error
     except RecursionError as error:

@@ -43,7 +43,7 @@ class InventoryReader:
         Raises StorageFailed when it cannot be read, also when it is not there: that is not the same as empty.
         """
         with storing("Reading", self._directory):
-            names = sorted(name for name in os.listdir(self._directory) if not name.startswith("."))
+            names = sorted(path.name for path in self._directory.iterdir() if path.name[0] != ".")
         found = {name: self._fetch_build(name) for name in names}
         # put in place at once: several threads may read
         self._known = {key: build for key, build in found.values() if key and isinstance(build, Build)}

@@ -2,52 +2,26 @@
 
 from __future__ import annotations
 
-import os
-import re
-import signal
-import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path, PurePosixPath
-from typing import Protocol
 
+from gridiron.bundles.build import BuildPlan, WranglerToolchain, plan_build, run_build
 from gridiron.bundles.disk import storing
 from gridiron.bundles.documents import parse_document
 from gridiron.bundles.fields import Fields
-from gridiron.bundles.manifest import parse_manifest
+from gridiron.bundles.manifest import DEFAULT_MAIN, parse_manifest
 from gridiron.bundles.paths import MANIFEST_FILES, METADATA_FILE, WRANGLER_FILES
-from gridiron.bundles.source import reading
+from gridiron.bundles.source import check_directory, reading
 from gridiron.bundles.wrangler import Wrangler, parse_wrangler
-from gridiron.errors import BuildStepFailed, ProjectNotRecognised, SourceMissing, SourceNotADirectory
+from gridiron.errors import (
+    BuildStepFailed,
+    MainModuleMissing,
+    ProjectNotRecognised,
+)
 from gridiron.model import Manifest
 
 PACKAGE_FILE = "package.json"
-
-BUILD_LIMIT = timedelta(minutes=5)
-"""How long a project may take to build; wrangler itself takes seconds, a build command of the project's more."""
-
-MAX_OUTPUT_LINES = 40
-"""Lines of a failed build's output that are told: wrangler's account of a mistake is shorter."""
-
-# of wrangler: send nothing, write no logs into the home directory, do not look for updates
-WRANGLER_ENVIRONMENT: Mapping[str, str] = {
-    "WRANGLER_SEND_METRICS": "false",
-    "WRANGLER_SEND_ERROR_REPORTS": "false",
-    "WRANGLER_WRITE_LOGS": "false",
-    "WRANGLER_HIDE_BANNER": "true",
-}
-
-# ECMA-48: control sequences (colours), operating system commands (links, titles), other escapes
-_ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[ -/]*[0-Z\\^-~])")
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
-
-
-class WranglerToolchain(Protocol):
-    """What is needed of the toolchain; it is asked only when there is something to build."""
-
-    def wrangler_command(self) -> tuple[str, ...]:
-        """Give the command that is wrangler, to add arguments to: Node first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,25 +37,84 @@ class Project:
 def prepare_project(directory: Path, toolchain: WranglerToolchain, out: Path) -> Project:
     """Find out what `directory` is, and make a bundle of it.
 
-    It is a bundle where its `metadata.json` stands beside the main module; else a project where a wrangler
-    file names a source that is there: it is built into `out`, an empty directory; else a bundle where it has
-    `index.js`. The name is the manifest's; the version is the manifest's or that of `package.json`. Blocks
-    for as long as the build takes. Raises SourceMissing, SourceNotADirectory, SourceUnreadable,
-    ManifestInvalid, ProjectNotRecognised, BuildStepFailed, StorageFailed, and what the toolchain raises.
+    With a `metadata.json` it is a bundle. With a wrangler file it is a project, unless the source that this
+    names is not there and `index.js` is; a project is built into `out`, an empty directory. Otherwise it is
+    a bundle when it has `index.js`. The name is the manifest's, the version too, or else `package.json`'s.
+    Blocks for as long as the build takes. Raises SourceMissing, SourceNotADirectory, SourceUnreadable,
+    ManifestInvalid, MainModuleMissing, ProjectNotRecognised, BuildStepFailed, StorageFailed, and what the
+    toolchain raises.
     """
-    if not directory.exists():
-        raise SourceMissing(str(directory))
-    if not directory.is_dir():
-        raise SourceNotADirectory(str(directory))
     files = _fetch_files(directory)
     version = parse_version(files.pop(PACKAGE_FILE, None))
     if METADATA_FILE not in files:
-        found = _find_wrangler_project(directory, files)
+        found = _find_wrangler(directory, files)
         if found is not None:
             file, wrangler = found
-            manifest = _build(directory, file, wrangler, version, toolchain, out)
+            manifest = _build(directory, plan_build(file, wrangler, toolchain, out), wrangler, version)
             return Project(out, manifest.name, manifest.version, built=True)
     manifest = parse_manifest(files)
-    if not (directory / manifest.main).is_file():
-        raise ProjectNotRecognised(str(directory))
+    if not _is_file(directory / manifest.main):
+        raise MainModuleMissing(manifest.main) if files else ProjectNotRecognised(str(directory))
     return Project(directory, manifest.name, manifest.version or version, built=False)
+
+
+def parse_version(package: bytes | None) -> str | None:
+    """Read the version out of a `package.json`; None where there is none. Raises ManifestInvalid."""
+    if package is None:
+        return None
+    fields = Fields(parse_document(PACKAGE_FILE, package))
+    version = fields.take_text("version")
+    fields.check(PACKAGE_FILE)
+    return version
+
+
+def _fetch_files(directory: Path) -> dict[str, bytes]:
+    """Read the files of a directory that say what it is."""
+    check_directory(directory)
+    files = {}
+    for name in (*MANIFEST_FILES, PACKAGE_FILE):
+        path = directory / name
+        if _is_file(path):
+            with reading(str(path)):
+                files[name] = path.read_bytes()
+    return files
+
+
+def _is_file(path: Path) -> bool:
+    with reading(str(path)):
+        return path.is_file()
+
+
+def _find_wrangler(directory: Path, files: Mapping[str, bytes]) -> tuple[str, Wrangler] | None:
+    """Give the wrangler file that the directory is built by, with its name; None where it is a bundle."""
+    file = next((name for name in WRANGLER_FILES if name in files), None)
+    if file is None:
+        return None
+    wrangler = parse_wrangler(file, files[file])
+    is_source_there = wrangler.main is not None and _is_file(directory / wrangler.main)
+    return (file, wrangler) if is_source_there or not _is_file(directory / DEFAULT_MAIN) else None
+
+
+def _build(directory: Path, plan: BuildPlan, wrangler: Wrangler, version: str | None) -> Manifest:
+    """Build a project, and write a manifest into what came out."""
+    output = run_build(directory, plan)
+    manifest = Manifest(
+        name=wrangler.name,
+        version=version,
+        main=_find_main(plan, wrangler, output),
+        compatibility=wrangler.compatibility,
+        vars=wrangler.vars,
+    )
+    path = plan.out / METADATA_FILE
+    with storing("Writing", path):
+        path.write_text(manifest.model_dump_json(indent=2) + "\n", "utf-8")
+    return manifest
+
+
+def _find_main(plan: BuildPlan, wrangler: Wrangler, output: str) -> str:
+    """Find the main module among what wrangler wrote: named like its source, as JavaScript."""
+    stem = PurePosixPath(wrangler.main or DEFAULT_MAIN).stem
+    for name in (f"{stem}.js", f"{stem}.mjs"):  # the latter where nothing was bundled
+        if (plan.out / name).is_file():
+            return name
+    raise BuildStepFailed(plan.shown, f"{output}\nwrangler wrote no {stem}.js.")

@@ -83,7 +83,7 @@ def scan_source(root: Path) -> Scan:
     Raises SourceMissing, SourceNotADirectory, SourceUnreadable, BundleHasLink, BundlePathInvalid,
     BundleTooLarge, BundleEmpty.
     """
-    _check_root(root)
+    check_directory(root)
     found: dict[Part, list[ScannedFile]] = {Part.MODULE: [], Part.MANIFEST: []}
     ignored: list[str] = []
     size = 0
@@ -125,7 +125,7 @@ def open_file(root: Path, path: str) -> BinaryIO:
 
 
 def read_chunks(file: BinaryIO, expected: ScannedFile) -> Iterator[bytes]:
-    """Read an open file piece by piece. Raises SourceUnreadable, also when its size is not the scanned one."""
+    """Read an open file piece by piece. Raises SourceUnreadable, also when its size has changed."""
     size = 0
     while size <= expected.size:
         with reading(expected.path):
@@ -149,7 +149,8 @@ def reading(path: str) -> Iterator[None]:
         raise SourceUnreadable(path, error.strerror or str(error)) from error
 
 
-def _check_root(root: Path) -> None:
+def check_directory(root: Path) -> None:
+    """Raise SourceMissing, SourceNotADirectory or SourceUnreadable unless `root` is a directory."""
     try:
         mode = root.stat().st_mode
     except (FileNotFoundError, NotADirectoryError) as error:  # the latter: a part of its path is a file
@@ -181,7 +182,7 @@ def _walk(root: Path) -> Iterator[tuple[str, ScannedFile | None]]:
 
 
 def _list_directory(root: Path, prefix: str) -> list[os.DirEntry[str]]:
-    """List a directory in the order of its names, so that of several faults the same one is told each time."""
+    """List a directory by name, so that of several faults the same one is told each time."""
     with reading(prefix or str(root)), os.scandir(root / prefix) as entries:
         return sorted(entries, key=lambda entry: entry.name)
 

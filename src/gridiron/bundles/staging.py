@@ -14,7 +14,7 @@ from gridiron.errors import MainModuleMissing, ManifestInvalid
 from gridiron.model import Manifest, Module, module_kind
 
 MAX_MANIFEST_SIZE = 4 * 1024 * 1024
-"""Bytes of a manifest file: `vars` may have about 1 MiB, and a stored build's list of modules comes on top."""
+"""Bytes of a manifest file: `vars` may take about 1 MiB, the list of modules of a stored build as much."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -166,4 +166,5 @@ def wait(
 
     if not wanted.wait_drained or wanted.dry_run:
         return None
+    progress.say(f"{activated.build_id} is active")
     return await_drained(manager, activated.replaces, wanted.limit, outside, progress.say)

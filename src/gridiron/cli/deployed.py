@@ -35,8 +35,6 @@ def plan_warnings(activated: Activated, drained: Mapping[str, str] | None) -> li
             f"{activated.build_id} runs in request-response mode, which is much slower: "
             "pass `bidirectional: true` to createEndpointHandler."
         )
-    if activated.ignored:
-        warnings.append(f"Not part of a bundle, and left out: {', '.join(activated.ignored)}.")
     warnings.extend(
         f"{build_id} goes on: it takes new invocations of services that the new build does not have."
         for build_id, end in (drained or {}).items()
@@ -64,6 +62,7 @@ def render_activated(activated: Activated, drained: Mapping[str, str] | None) ->
         ("deployment", activated.deployment_id or ""),
         ("protocol", activated.protocol or ""),
         ("size", render_size(activated.size)),
+        ("left out", ", ".join(activated.ignored)),
         ("steps", render_timings(activated.timings_ms)),
         ("replaces", "\n".join(_describe_replaced(activated, drained or {}))),
     )

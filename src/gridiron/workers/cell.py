@@ -10,12 +10,13 @@ from pathlib import Path
 
 from gridiron.errors import WorkersUnavailable
 from gridiron.process.child import Child, Command
+from gridiron.workers.config import fetch_digest
 from gridiron.workers.control import ask_cell
 from gridiron.workers.sockets import control_socket, data_socket
 from gridiron.workers.start import start_serving
 
 STOP_GRACE = timedelta(seconds=1)
-"""How long a cell that is told to end may take before it is killed; it was drained before, where it can be."""
+"""How long a cell that is told to end may take before it is killed. It was drained before, if possible."""
 
 OnOutput = Callable[[str, str], None]
 """Gets each line that a component prints: the component's name, the line."""
@@ -30,7 +31,7 @@ class CellPlan:
     run_dir: Path  # of the sockets
 
     def command(self, name: str) -> Command:
-        """Say how the cell of a name is started; the paths of its sockets are relative, so that they are short."""
+        """Say how the cell of a name is started. Its sockets' paths are relative, so that they are short."""
         arguments = (
             str(self.workerd),
             "serve",
@@ -47,8 +48,10 @@ class CellPlan:
 class Cell:
     """A cell that serves. `start_cell` makes one."""
 
-    def __init__(self, name: str, child: Child, run_dir: Path) -> None:
+    def __init__(self, name: str, child: Child, run_dir: Path, config_digest: str) -> None:
         self.name = name
+        self.config_digest = config_digest
+        """The sha256 of the configuration that it was started with."""
         self._child = child
         self._run_dir = run_dir
         self._started = time.monotonic()
@@ -76,8 +79,10 @@ class Cell:
 async def start_cell(plan: CellPlan, name: str, on_output: OnOutput) -> Cell:
     """Start a cell and wait until it answers on its control socket.
 
-    Raises ComponentFailed with its last lines when it does not; nothing is left of it then.
+    Raises ComponentFailed with its last lines when it does not, StorageFailed when there is no configuration;
+    nothing is left of it then.
     """
+    digest = fetch_digest(plan.config)
     socket = plan.run_dir / control_socket(name)
 
     async def serves() -> bool:
@@ -91,7 +96,7 @@ async def start_cell(plan: CellPlan, name: str, on_output: OnOutput) -> Cell:
     except BaseException:
         _remove_sockets(plan.run_dir, name)
         raise
-    return Cell(name, child, plan.run_dir)
+    return Cell(name, child, plan.run_dir, digest)
 
 
 def _remove_sockets(run_dir: Path, name: str) -> None:

@@ -55,10 +55,10 @@ class Proxy:
 
     async def start(self) -> None:
         """Start HAProxy and wait until it answers on its admin socket. Raises ComponentFailed."""
+        self._started = time.monotonic()
         self._child = await start_serving(
             self._plan.command(), lambda line: self._on_output(NAME, line), self._answers
         )
-        self._started = time.monotonic()
 
     async def wait(self) -> int:
         """Wait for its end; give its return code, negative for a signal. It must have been started."""

@@ -40,8 +40,8 @@ def list_cells(run_dir: Path) -> list[str]:
 def ensure_run_dir(run_dir: Path) -> None:
     """Make the directory, for this user only: whoever reaches the sockets commands the data plane.
 
-    Safe to repeat. Raises SettingsInvalid when the paths of sockets in it would be too long, StorageFailed when
-    it is another user's or cannot be made.
+    Safe to repeat. Raises SettingsInvalid when the paths of sockets in it would be too long, StorageFailed
+    when it is another user's or cannot be made.
     """
     if len(os.fsencode(run_dir)) > MAX_SOCKET_DIRECTORY:
         problem = f"{run_dir} is longer than {MAX_SOCKET_DIRECTORY} bytes, too long for sockets in it"

@@ -71,18 +71,22 @@ def test_a_first_build_replaces_nothing() -> None:
     assert [row[0] for row in table.rows] == ["path", "services", "protocol", "size", "steps"]
 
 
+def test_what_is_no_part_of_a_bundle_is_told() -> None:
+    table = render_activated(activated(ignored=("README.md", "index.js.map")), None)
+    assert ("left out", "README.md, index.js.map") in table.rows
+
+
 def test_nothing_to_warn_of() -> None:
     assert plan_warnings(activated(), {"greeter-1.0.0-1": "drained"}) == []
     assert plan_warnings(activated(protocol=None), None) == []
 
 
 def test_warnings() -> None:
-    outcome = activated(protocol="RequestResponse", ignored=("README.md", "x.ts"))
+    outcome = activated(protocol="RequestResponse")
     assert plan_warnings(outcome, {"greeter-1.0.0-1": "active"}) == [
         (
             "greeter-1.1.0-2 runs in request-response mode, which is much slower: "
             "pass `bidirectional: true` to createEndpointHandler."
         ),
-        "Not part of a bundle, and left out: README.md, x.ts.",
         "greeter-1.0.0-1 goes on: it takes new invocations of services that the new build does not have.",
     ]

@@ -73,7 +73,7 @@ def _print_step(console: Console, step: Step) -> None:
     console.print(
         f"✓ {step.name}  [dim]{step.seconds:.1f} s[/dim]", style="bold green", end="\n", markup=True
     )
-    console.print(f"  {step.shown}", markup=False)
+    console.print(f"  {step.shown}", markup=False, soft_wrap=True)
 
 
 def render_table(steps: Sequence[Step], seconds: float) -> Table:

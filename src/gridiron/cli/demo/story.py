@@ -16,7 +16,7 @@ from gridiron.cli.demo.subject import Subject
 from gridiron.errors import GridironError
 
 OLD, NEW = "1.0.0", "1.1.0"
-SLOW_SECONDS = 10
+SLOW_SECONDS = 20
 """How long the slow durable call sleeps: longer than the upgrade takes, short enough to wait for."""
 
 ANSWERS_AROUND = 20
