@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -63,21 +63,21 @@ SOURCES: dict[str, tuple[Callable[[Path], Path], str, str]] = {
         "manifest_invalid",
         "stage",
     ),
-    "has a syntax error": (lambda p: bundle(p, index__js="export default {"), "script_failed", "discover"),
+    "has a syntax error": (lambda p: bundle(p, index__js="export default {"), "script_failed", "load"),
     "throws at its start": (
         lambda p: bundle(p, index__js='throw new Error("no luck"); export default {}'),
         "script_failed",
-        "discover",
+        "load",
     ),
     "has no default export": (
         lambda p: bundle(p, index__js="export const a = 1"),
         "script_failed",
-        "discover",
+        "load",
     ),
     "imports what is not there": (
         lambda p: bundle(p, index__js='import "./gone.js"; export default {}'),
         "script_failed",
-        "discover",
+        "load",
     ),
     "serves no Restate service": (
         lambda p: bundle(p, index__js='export default { fetch: () => new Response("hello") }'),
@@ -94,8 +94,10 @@ def shared_node(make_shared_node: Callable[[], Subject]) -> Subject:
 
 
 @pytest.fixture(scope="module")
-def shared(shared_node: Subject) -> Client:
-    return Client(shared_node)
+def shared(shared_node: Subject) -> Iterator[Client]:
+    client = Client(shared_node)
+    yield client
+    client.close()
 
 
 def left(node: Subject) -> set[str]:

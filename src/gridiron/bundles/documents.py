@@ -11,11 +11,16 @@ from typing import Any
 
 from gridiron.errors import ManifestInvalid
 
+MAX_DEPTH = 64
+"""Objects and lists within each other: more than anyone writes, and less than the readers of a stored build
+(pydantic, the router's JSON) give up at."""
+
 # A string or comment that does not end reaches to the end of its line or text, and stays as it is: the JSON
 # parser then names its place, and no input makes the search begin over and over.
 _STRING = r'"(?:[^"\\\n]|\\.)*+"?'
 _COMMENT = re.compile(rf"{_STRING}|//[^\n]*|/\*.*?(?:\*/|\Z)", re.DOTALL)
 _COMMA = re.compile(rf"{_STRING}|[\[{{:,]\s*,|,(?=\s*[\]}}])", re.DOTALL)
+_TOO_DEEP = "it is nested too deeply"
 _BUT_LINE_ENDS = re.compile(r"[^\r\n]")
 
 
@@ -31,7 +36,9 @@ def parse_document(file: str, content: bytes) -> dict[str, Any]:
     except ValueError as error:
         raise ManifestInvalid(file, f"it cannot be read ({error})") from error
     except RecursionError as error:
-        raise ManifestInvalid(file, "it is nested too deeply") from error
+        raise ManifestInvalid(file, _TOO_DEEP) from error
+    if not _fits(document, MAX_DEPTH):
+        raise ManifestInvalid(file, _TOO_DEEP)
     if not isinstance(document, dict):
         raise ManifestInvalid(file, "it is not an object")
     return document
@@ -43,6 +50,12 @@ def plain_json(text: str) -> str:
     What is wrong otherwise stays wrong, for the JSON parser to tell.
     """
     return _COMMA.sub(_blank_comma, _COMMENT.sub(_blank_comment, text))
+
+
+def _fits(value: object, depth: int) -> bool:
+    """Tell whether a value has at most `depth` objects and lists within each other."""
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else None
+    return inner is None or (depth > 0 and all(_fits(each, depth - 1) for each in inner))
 
 
 def _blank_comment(match: re.Match[str]) -> str:

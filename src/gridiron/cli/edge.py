@@ -68,6 +68,7 @@ class Edge(TyperGroup):
         except TyperException as error:
             return _tell_usage(error, as_json="--json" in arguments)
         except typer.Abort:  # Ctrl-C, or the end of the input, at a question
+            typer.echo(err=True)  # whose line is not at its end
             return INTERRUPTED
         except BrokenPipeError:  # whoever read has seen enough
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

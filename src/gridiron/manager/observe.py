@@ -27,11 +27,13 @@ async def fetch_observation(context: Context) -> Observation:
             _or_unknown(context.restate.fetch_registrations()), name="observe registrations"
         )
         newest = group.create_task(_or_unknown(context.restate.fetch_newest()), name="observe newest")
+    routing = newest.result()
     return Observation(
         builds=builds.result(),
         registrations=registrations.result(),
-        newest=newest.result(),
-        demand=await _or_unknown(context.restate.fetch_demand()),
+        newest=routing,
+        # whoever does not say what is newest is not asked for more, and another time limit not waited for
+        demand=routing if isinstance(routing, Unknown) else await _or_unknown(context.restate.fetch_demand()),
         observed_at=context.now(),
     )
 

@@ -25,7 +25,7 @@ const probe = restate.service({
     version: async () => VERSION,
   },
 });
-const bidirectional = "@BIDIRECTIONAL@" === "true";
+const bidirectional = JSON.parse("@BIDIRECTIONAL@"); // a comparison would be folded away by esbuild
 export default { fetch: restate.createEndpointHandler({ services: [probe], bidirectional }) };
 """
 BUILD_LIMIT_SECONDS = 60

@@ -78,7 +78,14 @@ class Manager:
         self.restate.serve(self.uri_of_next(name, version), fake_service(service, "run"))
         source = self.bundle(f"// {name} {version}\nexport default {{}}")
         request = ActivateRequest(source=source, name=name, version=version, **more)  # type: ignore[arg-type]
-        return await self.activator.activate(request)
+        activated = await self.activator.activate(request)
+        if activated.outcome == "activated":
+            self.cells.load(activated.path)
+        return activated
+
+    async def loaded(self) -> list[str]:
+        """The paths of what the one cell has loaded."""
+        return [build.path for builds in (await self.cells.fetch_loaded()).values() for build in builds]
 
     async def states(self) -> dict[str, str]:
         """The state of each build by its version."""

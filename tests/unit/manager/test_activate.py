@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+from urllib.parse import urlsplit
 
 import pytest
 from tests.unit.manager.conftest import Manager
@@ -18,9 +19,10 @@ from gridiron.errors import (
 )
 from gridiron.manager.api import ActivateRequest
 from gridiron.manager.registry import Registry
-from gridiron.testing.restate import Refusal
+from gridiron.testing.restate import Refusal, fake_service
+from gridiron.workers.cells import Problem
 
-STEPS = ["stage", "check", "store", "discover", "register", "total"]
+STEPS = ["stage", "check", "store", "load", "discover", "register", "total"]
 
 
 async def test_a_bundle_becomes_the_active_build(manager: Manager) -> None:
@@ -67,7 +69,7 @@ async def test_a_dry_run_leaves_nothing(manager: Manager) -> None:
     dry = await manager.activate("1", dry_run=True)
     assert (dry.outcome, dry.services, dry.deployment_id) == ("dry_run", ("demo",), None)
     assert (manager.stored, await manager.states()) == ([], {})
-    assert manager.cells.unloaded == [dry.path]
+    assert await manager.loaded() == []
 
 
 async def test_a_source_that_cannot_be_staged_leaves_nothing(manager: Manager) -> None:
@@ -92,7 +94,9 @@ async def test_the_digest_that_was_asked_for_is_accepted(manager: Manager) -> No
 
 
 async def refuse(manager: Manager, reason: str = "Body: …", code: str = "META0003") -> ActivationFailed:
-    await manager.activate("1")
+    """Activate something that is refused, beside a build that is active and stays so."""
+    manager.restate.serve(manager.uri_of_next("demo", "1"), fake_service("demo", "run"))
+    await manager.activator.activate(ActivateRequest(source=manager.bundle(), name="demo", version="1"))
     manager.restate.refuse(manager.uri_of_next("demo", "2"), Refusal(code, reason))
     request = ActivateRequest(source=manager.bundle("// bad"), name="demo", version="2")
     with pytest.raises(ActivationFailed) as failure:
@@ -130,7 +134,7 @@ async def test_a_worker_that_serves_an_empty_list_of_services(manager: Manager) 
 
 
 async def test_workers_that_are_down(manager: Manager) -> None:
-    manager.cells.down = "connection refused"
+    manager.cells.silence()
     failure = await refuse(manager)
     assert isinstance(failure.cause, WorkersUnavailable)
 
@@ -158,7 +162,6 @@ async def test_a_build_stays_when_restate_does_not_say_whether_it_registered_it(
     with pytest.raises(ActivationFailed) as failure:
         await manager.activate("1")
     assert isinstance(failure.value.cause, RegistrationUnknown)
-    assert manager.cells.unloaded == []
     assert await manager.states() == {"1": "active"}
 
 

@@ -21,7 +21,7 @@ async def test_a_drained_build_is_retired_after_its_grace_and_its_files_stay(man
     outcome = await manager.pruner.sweep()
     assert outcome.pruned == (Pruned(build_id=old.build_id, unregistered=True, files_removed=False),)
     assert await manager.states() == {"1": "retired", "2": "active"}
-    assert manager.cells.unloaded == [old.path]
+    assert await manager.loaded() == [new.path]
     assert manager.stored == [old.build_id, new.build_id]
     assert (await manager.pruner.sweep()).pruned == ()
 
@@ -119,14 +119,25 @@ async def test_a_build_in_use_is_refused_unless_forced(manager: Manager) -> None
 async def test_the_order_is_unregister_unload_delete(manager: Manager) -> None:
     old = await manager.activate("1")
     await manager.activate("2")
-    manager.cells.down = "a cell does not answer"
+    manager.cells.silence()
     with pytest.raises(WorkersUnavailable):
         await manager.pruner.prune(PruneRequest(build_id=old.build_id))
     assert old.build_id in manager.stored  # not unloaded, so not deleted
     assert (await manager.states())["1"] == "retired"  # and unregistered first
-    manager.cells.down = None
+    manager.cells.wake()
     await manager.pruner.prune(PruneRequest(build_id=old.build_id))
     assert old.build_id not in manager.stored
+
+
+async def test_what_a_silent_cell_kept_loaded_is_unloaded_by_a_later_sweep(manager: Manager) -> None:
+    old, new = await manager.activate("1"), await manager.activate("2")
+    manager.cells.silence()
+    with pytest.raises(WorkersUnavailable):
+        await manager.pruner.prune(PruneRequest())
+    manager.cells.wake()
+    assert await manager.loaded() == [old.path, new.path]
+    await manager.pruner.sweep()
+    assert await manager.loaded() == [new.path]
 
 
 async def test_pages_and_filters(manager: Manager) -> None:

@@ -48,6 +48,7 @@ def make_app(
         description=DESCRIPTION,
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,  # a path that there is not is an error, and errors are problems
     )
     add_problem_handlers(app)
     _add_commands(app, activator, pruner)

@@ -1,0 +1,69 @@
+"""The cells of a node in memory, for tests. Contract tests hold them to the real ones."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from gridiron.errors import WorkersUnavailable
+from gridiron.workers.cells import LoadedBuild, Problem
+
+FAKE_URL = "http://fake-workers"
+
+
+class FakeCells:
+    """Stands in for `gridiron.workers.cells.Cells`: a dictionary for each cell, and a cell may fall silent."""
+
+    def __init__(self, *cells: str) -> None:
+        self._loaded: dict[str, dict[str, int]] = {cell: {} for cell in cells or ("cell-1",)}
+        self._problems: dict[str, Problem] = {}
+        self._silent: set[str] = set()
+
+    # -- what a test sets up ---------------------------------------------------------------------------------
+
+    def load(self, path: str, cell: str = "cell-1", in_flight: int = 0) -> None:
+        """Have a cell load a build, answering so many requests."""
+        self._loaded[cell][path] = in_flight
+
+    def break_build(self, path: str, problem: Problem) -> None:
+        """Have a build fail to load."""
+        self._problems[path] = problem
+
+    def silence(self, cell: str = "cell-1") -> None:
+        """Have a cell answer nothing any more, though it is there."""
+        self._silent.add(cell)
+
+    def wake(self, cell: str = "cell-1") -> None:
+        """Have a silent cell answer again."""
+        self._silent.discard(cell)
+
+    def kill(self, cell: str) -> None:
+        """End a cell: it is none any more, and what it had loaded is gone."""
+        del self._loaded[cell]
+        self._silent.discard(cell)
+
+    # -- CellsPort -------------------------------------------------------------------------------------------
+
+    async def fetch_loaded(self) -> Mapping[str, tuple[LoadedBuild, ...]]:
+        """Give the builds that each cell has loaded. Raises WorkersUnavailable while a cell is silent."""
+        self._check_all_answer()
+        return {
+            cell: tuple(LoadedBuild(path, in_flight) for path, in_flight in builds.items())
+            for cell, builds in self._loaded.items()
+        }
+
+    async def unload(self, path: str) -> None:
+        """Unload a build from every cell that answers. Raises WorkersUnavailable while one is silent."""
+        for cell, builds in self._loaded.items():
+            if cell not in self._silent:
+                builds.pop(path, None)
+        self._check_all_answer()
+
+    async def fetch_problem(self, path: str) -> Problem | None:
+        """Give the problem of a build that was broken. Raises WorkersUnavailable where no cell answers."""
+        if not self._loaded.keys() - self._silent:
+            raise WorkersUnavailable(FAKE_URL, "no cell answers")
+        return self._problems.get(path)
+
+    def _check_all_answer(self) -> None:
+        if self._silent:
+            raise WorkersUnavailable(FAKE_URL, f"{min(self._silent)} does not answer")

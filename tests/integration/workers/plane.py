@@ -1,0 +1,199 @@
+"""A data plane for tests: `gridiron workers` as a process, builds to serve, ways to look at it."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+import httpx2
+from tests.harness import alive, descendants, wait_until
+
+from gridiron.model import Build, Compatibility, Module, module_kind
+from gridiron.settings import Settings, load_settings
+from gridiron.workers.cells import Cells
+from gridiron.workers.control import ask_cell
+from gridiron.workers.sockets import control_socket, list_cells
+
+T = TypeVar("T")
+
+
+class Plane:
+    """One data plane. `start` it, and `stop` it, which fails when it leaves anything behind."""
+
+    def __init__(self, directory: Path, **overrides: Any) -> None:
+        # a path that needs quoting, and a short one for the sockets
+        data_dir = directory / 'data "of" it'
+        self.run_dir = Path(tempfile.mkdtemp(prefix="gridiron-test-"))
+        values: dict[str, Any] = {"cells": 2, "workers_port": free_port(), **overrides}
+        self.settings: Settings = load_settings(data_dir=data_dir, run_dir=self.run_dir, **values)
+        self.url = self.settings.workers_url
+        self.cells = Cells(self.run_dir, self.url)
+        self._log = directory / "workers.log"
+        self._process: subprocess.Popen[bytes] | None = None
+        self._timestamp = 0
+
+    # -- the process -----------------------------------------------------------------------------------------
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    @property
+    def output(self) -> str:
+        return self._log.read_text()
+
+    def launch(self) -> subprocess.Popen[bytes]:
+        """Start the process and do not wait until it serves."""
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "gridiron", "workers"],
+                env={**os.environ, **self.settings.environment()},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        return self._process
+
+    def start(self) -> None:
+        process = self.launch()
+        wait_until(lambda: process.poll() is not None or self._is_ready(), 30, "the workers serve")
+        assert process.poll() is None, self.output
+
+    def _is_ready(self) -> bool:
+        try:
+            return httpx2.get(f"{self.url}/-/health").status_code == 200 and "workers.ready" in self.output
+        except httpx2.TransportError:
+            return False
+
+    def processes(self, name: str) -> list[int]:
+        """The workers' child processes of a program, in the order of their start."""
+        return sorted(pid for pid in descendants(self.pid) if program_of(pid) == name)
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """End the process, and assert that it leaves neither processes nor listening sockets."""
+        assert self._process is not None
+        processes = descendants(self._process.pid)
+        self._process.send_signal(number)
+        returncode = self._process.wait(10)
+        try:
+            wait_until(lambda: not alive(processes), 5, "all processes have ended")
+        finally:
+            for left in alive(processes):
+                os.kill(int(left.split()[0]), signal.SIGKILL)
+        listening = [path.name for path in self.run_dir.glob("*.sock") if listens(path)]
+        assert not listening
+        if number == signal.SIGTERM:
+            assert [path.name for path in self.run_dir.iterdir()] == ["lock"]
+            assert returncode == 0, self.output
+        return returncode
+
+    def clean_up(self) -> None:
+        try:
+            if self._process is not None and self._process.poll() is None:
+                self.stop()
+        finally:
+            shutil.rmtree(self.run_dir)
+
+    # -- bundles and requests --------------------------------------------------------------------------------
+
+    def write_build(
+        self, name: str, files: Mapping[str, str | bytes] | str, version: str = "1.0.0", **more: Any
+    ) -> Build:
+        """Store a build as the manager does: its modules, and metadata.json."""
+        contents = {"index.js": files} if isinstance(files, str) else files
+        encoded = {path: body.encode() if isinstance(body, str) else body for path, body in contents.items()}
+        self._timestamp += 1
+        build = Build(
+            name=name,
+            version=version,
+            timestamp=self._timestamp,
+            created_at=datetime.now(UTC),
+            source="file:///test",
+            sha256="0" * 64,
+            main="index.js",
+            modules=tuple(describe_module(path, body) for path, body in sorted(encoded.items())),
+            **{"compatibility": Compatibility(), **more},
+        )
+        return self.write_files(build, encoded)
+
+    def write_files(self, build: Build, files: Mapping[str, bytes]) -> Build:
+        directory = self.directory(build)
+        for path, body in files.items():
+            (directory / path).parent.mkdir(parents=True, exist_ok=True)
+            (directory / path).write_bytes(body)
+        (directory / "metadata.json").write_text(build.model_dump_json())
+        return build
+
+    def directory(self, build: Build) -> Path:
+        return self.settings.bundles_dir / build.build_id
+
+    def client(self, **options: Any) -> httpx2.AsyncClient:
+        return httpx2.AsyncClient(base_url=self.url, timeout=30, **options)
+
+    async def get(self, path: str, **options: Any) -> httpx2.Response:
+        async with self.client() as client:
+            return await client.get(path, **options)
+
+    async def in_flight(self, build: Build) -> int:
+        """What all cells together are answering of a build."""
+        loaded = await self.cells.fetch_loaded()
+        return sum(
+            each.in_flight for builds in loaded.values() for each in builds if each.path == build.address.path
+        )
+
+    async def living_cells(self) -> list[str]:
+        """The cells that answer on their control sockets."""
+        names = list_cells(self.run_dir)
+        answers = [await ask_cell(self.run_dir / control_socket(name), "GET", "/health") for name in names]
+        return [name for name, answer in zip(names, answers, strict=True) if answer is not None]
+
+
+def describe_module(path: str, body: bytes) -> Module:
+    kind = module_kind(path)
+    assert kind is not None, path
+    return Module(name=path, kind=kind, size=len(body), sha256=hashlib.sha256(body).hexdigest())
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def listens(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(str(path))
+        except OSError:
+            return False
+    return True
+
+
+def program_of(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    except FileNotFoundError:  # it has just ended
+        return ""
+
+
+async def eventually(fetch: Callable[[], Awaitable[T]], seconds: float = 20) -> T:
+    """Wait until something is truthy, with a deadline, and give it."""
+    deadline = time.monotonic() + seconds
+    while not (value := await fetch()):
+        assert time.monotonic() < deadline, f"not so after {seconds} s"
+        await asyncio.sleep(0.05)
+    return value

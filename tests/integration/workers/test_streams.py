@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+import hashlib
+from itertools import pairwise
+
+import pytest
+from tests.integration.workers.duplex import open_stream
+from tests.integration.workers.plane import Plane, eventually
+
+ECHO = """
+    export default { fetch(request) {
+      const answer = new TransformStream({
+        start: (out) => out.enqueue(new TextEncoder().encode("hello|")),
+        transform: (chunk, out) => out.enqueue(new TextEncoder().encode(`got ${new TextDecoder().decode(chunk)}|`)),
+        flush: (out) => out.enqueue(new TextEncoder().encode("bye|")),
+      });
+      return new Response(request.body.pipeThrough(answer));
+    } };
+"""
+SILENT = """
+    const seconds = (count) => new Promise((resolve) => setTimeout(resolve, count * 1000));
+    export default { fetch() {
+      const { readable, writable } = new TransformStream();
+      const writer = writable.getWriter();
+      const write = (text) => writer.write(new TextEncoder().encode(text));
+      (async () => { await write("before|"); await seconds(7); await write("after|"); await writer.close(); })();
+      return new Response(readable);
+    } };
+"""
+
+
+async def test_a_stream_goes_both_ways_at_once(shared_plane: Plane) -> None:
+    build = shared_plane.write_build("echo", ECHO)
+    async with open_stream(shared_plane.url, f"{build.address.path}/invoke/x/y") as stream:
+        # each chunk is sent only when the answer to the one before has arrived
+        assert await stream.receive(len(b"hello|")) == b"hello|"
+        for chunk in (b"1", b"22", b"333"):
+            await stream.send(chunk)
+            expected = b"got " + chunk + b"|"
+            assert await stream.receive(len(expected)) == expected
+        assert (stream.status, stream.ended) == (200, False)
+        await stream.end()
+        assert await stream.receive(100) == b"bye|"
+        assert stream.ended
+
+
+async def test_many_streams_at_once_on_one_connection(shared_plane: Plane) -> None:
+    build = shared_plane.write_build("echo", ECHO)
+    async with open_stream(shared_plane.url, build.address.path) as stream:
+        assert stream.max_streams >= 1000
+
+
+async def test_a_stream_that_its_client_resets_is_ended(shared_plane: Plane) -> None:
+    build = shared_plane.write_build("echo", ECHO)
+
+    async def is_idle() -> bool:
+        return await shared_plane.in_flight(build) == 0
+
+    async with open_stream(shared_plane.url, build.address.path) as stream:
+        assert await stream.receive(len(b"hello|")) == b"hello|"
+        assert await shared_plane.in_flight(build) == 1
+        await stream.reset()
+        await eventually(is_idle)
+
+
+async def test_a_stream_may_be_silent_for_longer_than_any_short_limit(shared_plane: Plane) -> None:
+    """workerd's HTTP server and HAProxy's checks have limits of 0.5 to 5 s, and none may touch a stream."""
+    build = shared_plane.write_build("silent", SILENT)
+    async with open_stream(shared_plane.url, build.address.path) as stream:
+        assert await stream.receive(len(b"before|")) == b"before|"
+        assert await stream.receive(100) == b"after|"
+        assert stream.ended
+
+
+@pytest.mark.parametrize("http2", [False, True])
+async def test_large_bodies_arrive_whole_in_both_directions(shared_plane: Plane, *, http2: bool) -> None:
+    main = "export default { fetch: (request) => new Response(request.body) };"
+    build = shared_plane.write_build("mirror", main)
+    body = b"".join(hashlib.sha256(number.to_bytes(4)).digest() for number in range(250_000))  # 8 MB
+    async with shared_plane.client(http1=not http2, http2=http2) as client:
+        response = await client.post(build.address.path, content=body)
+    assert response.http_version == ("HTTP/2" if http2 else "HTTP/1.1")
+    assert response.content == body
+
+
+async def test_idle_connections_are_not_used_when_they_have_ended(shared_plane: Plane) -> None:
+    """workerd closes a connection that was idle for five seconds, and HAProxy must have noticed."""
+    build = shared_plane.write_build("mirror", "export default { fetch: () => new Response('x') };")
+    assert pairwise
+    async with shared_plane.client() as client:
+        assert (await client.get(build.address.path)).status_code == 200

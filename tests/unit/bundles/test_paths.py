@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gridiron.bundles.paths import Part, check_case, check_path, is_left_out, part_of
+from gridiron.errors import BundlePathInvalid
+
+
+@pytest.mark.parametrize(
+    ("path", "reason"),
+    [
+        ("a\nb.js", "it has a control character"),
+        ("a\x00.js", "it has a control character"),
+        ("lib/\x7f.js", "it has a control character"),
+        ("a\u2028.js", "it has a control character"),
+        ("lib\\a.js", "it has a backslash"),
+        ("\udcff.js", "it is not UTF-8"),
+        ("__gridiron.js", "Gridiron gives this name to a module of its own"),
+    ],
+)
+def test_a_path_that_no_module_can_have(path: str, reason: str) -> None:
+    with pytest.raises(BundlePathInvalid) as caught:
+        check_path(path)
+    assert vars(caught.value) == {"path": path, "reason": reason}
+
+
+@pytest.mark.parametrize(
+    "path", ["index.js", "lib/grüße 1.txt", "lib/__gridiron.js", "a%2f?#.bin", "日本.js"]
+)
+def test_a_path_that_a_module_can_have(path: str) -> None:
+    assert check_path(path) == path
+
+
+@given(st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Zl", "Zp"], exclude_characters="\\")))
+def test_any_other_text_can_be_a_path(path: str) -> None:
+    assert check_path(path) == path
+
+
+@pytest.mark.parametrize(
+    ("path", "part"),
+    [
+        ("index.js", Part.MODULE),
+        ("lib/a.mjs", Part.MODULE),
+        ("metadata.json", Part.MANIFEST),
+        ("lib/metadata.json", Part.MODULE),
+        ("wrangler.json", Part.MANIFEST),
+        ("wrangler.jsonc", Part.MANIFEST),
+        ("wrangler.toml", Part.MANIFEST),
+        ("lib/wrangler.toml", Part.NONE),
+        ("index.js.map", Part.NONE),
+        ("README.md", Part.NONE),
+        ("INDEX.JS", Part.NONE),
+        ("Makefile", Part.NONE),
+    ],
+)
+def test_what_a_file_is_to_a_bundle(path: str, part: Part) -> None:
+    assert part_of(path) is part
+
+
+@pytest.mark.parametrize("name", [".git", ".a.js", "node_modules"])
+def test_names_that_are_left_out(name: str) -> None:
+    assert is_left_out(name)
+
+
+@pytest.mark.parametrize("name", ["git", "a.js", "modules", "node_modules.js"])
+def test_names_that_are_not_left_out(name: str) -> None:
+    assert not is_left_out(name)
+
+
+@pytest.mark.parametrize(
+    ("paths", "told", "other"),
+    [
+        (["a.js", "A.js"], "a.js", "A.js"),
+        (["lib/a.js", "Lib/b.js"], "lib", "Lib"),
+        (["straße.txt", "STRASSE.txt"], "straße.txt", "STRASSE.txt"),
+        (["Metadata.json"], "Metadata.json", "metadata.json"),
+    ],
+)
+def test_names_that_differ_by_case_only(paths: list[str], told: str, other: str) -> None:
+    with pytest.raises(BundlePathInvalid) as caught:
+        check_case(paths)
+    reason = f"it differs from {other!r} by upper and lower case only"
+    assert vars(caught.value) == {"path": told, "reason": reason}
+
+
+def test_names_that_differ_by_more_than_case() -> None:
+    check_case(["a.js", "a.mjs", "lib/a.js", "lib/b.js", "libs/a.js", "lib/metadata.json"])

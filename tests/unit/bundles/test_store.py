@@ -1,0 +1,373 @@
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import json
+import os
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from gridiron.bundles.digest import digest_of
+from gridiron.bundles.inventory import Damaged, Inventory
+from gridiron.bundles.staging import MAX_MANIFEST_SIZE
+from gridiron.bundles.store import BundleStore, Staged
+from gridiron.errors import (
+    BuildNotFound,
+    BundleEmpty,
+    GridironError,
+    MainModuleMissing,
+    ManifestInvalid,
+    SourceMissing,
+    StorageFailed,
+)
+from gridiron.model import Build, Compatibility, Manifest, Module, ModuleKind
+
+FILES = {
+    "index.js": b"export default {};\n",
+    "lib/deep/core.wasm": bytes(range(256)) * 10_000,  # more than one chunk
+    "data.json": b"{}",
+    "README.md": b"# no part of it",
+    "wrangler.toml": b'name = "greeter"\nvars = { A = "b" }\n',
+}
+NOT_SEEN = b'{"main": "node_modules/a.js"}'
+SHA256 = {name: hashlib.sha256(content).hexdigest() for name, content in FILES.items()}
+MODULES = (
+    Module(name="data.json", kind=ModuleKind.JSON, size=2, sha256=SHA256["data.json"]),
+    Module(name="index.js", kind=ModuleKind.JS, size=19, sha256=SHA256["index.js"]),
+    Module(
+        name="lib/deep/core.wasm", kind=ModuleKind.WASM, size=2_560_000, sha256=SHA256["lib/deep/core.wasm"]
+    ),
+)
+
+
+def write(root: Path, files: dict[str, bytes]) -> Path:
+    for name, content in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(content)
+    return root
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    return write(tmp_path / "source", FILES)
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return tmp_path / "data" / "bundles"
+
+
+@pytest.fixture
+def store(root: Path) -> BundleStore:
+    store = BundleStore(root)
+    store.clear_staging()
+    return store
+
+
+def plan(staged: Staged, timestamp: int = 1, name: str = "greeter", version: str = "1.0.0") -> Build:
+    return Build(
+        name=name,
+        version=version,
+        timestamp=timestamp,
+        created_at=dt.datetime(2026, 11, 1, tzinfo=dt.UTC),
+        source="file:///somewhere",
+        sha256=staged.sha256,
+        main=staged.manifest.main,
+        modules=staged.modules,
+        compatibility=staged.manifest.compatibility,
+        vars=staged.manifest.vars,
+    )
+
+
+def add(store: BundleStore, source: Path, timestamp: int = 1, name: str = "greeter") -> Build:
+    staged = store.stage(source)
+    build = plan(staged, timestamp, name)
+    store.publish(staged, build)
+    return build
+
+
+def content(root: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+
+
+def staging(root: Path) -> list[Path]:
+    return sorted((root / ".staging").iterdir())
+
+
+# -- staging ---------------------------------------------------------------------------------------------
+
+
+def test_what_is_staged(store: BundleStore, root: Path, source: Path) -> None:
+    staged = store.stage(source)
+    in_digest = FILES.keys() - {"README.md"}
+    assert staged == Staged(
+        directory=staged.directory,
+        sha256=digest_of((name, SHA256[name]) for name in in_digest),
+        manifest=Manifest(name="greeter", vars={"A": "b"}),
+        modules=MODULES,
+        ignored=("README.md",),
+    )
+    assert [staged.directory] == staging(root)
+    assert content(staged.directory) == {module.name: FILES[module.name] for module in MODULES}
+
+
+def test_the_same_content_has_the_same_digest_wherever_it_lies(
+    store: BundleStore, source: Path, tmp_path: Path
+) -> None:
+    first = store.stage(source)
+    second = store.stage(write(tmp_path / "other", {**FILES, "README.md": b"else", ".env": b"A=b"}))
+    assert first.sha256 == second.sha256
+    assert first.directory != second.directory
+
+
+@pytest.mark.parametrize("name", ["index.js", "wrangler.toml"])
+def test_other_content_has_another_digest(name: str, store: BundleStore, source: Path) -> None:
+    first = store.stage(source)
+    (source / name).write_bytes(FILES[name] + b"\n")
+    assert store.stage(source).sha256 != first.sha256
+
+
+def test_discarding_is_safe_to_repeat(store: BundleStore, root: Path, source: Path) -> None:
+    staged = store.stage(source)
+    store.discard(staged)
+    store.discard(staged)
+    assert staging(root) == []
+
+
+@pytest.mark.parametrize(
+    ("files", "error"),
+    [
+        ({}, SourceMissing),
+        ({"README.md": b""}, BundleEmpty),
+        ({"other.js": b""}, MainModuleMissing),
+        ({"index.js": b"", "metadata.json": b'{"main": "main.js"}'}, MainModuleMissing),
+        ({"node_modules/a.js": b"", "a.js": b"", "metadata.json": NOT_SEEN}, MainModuleMissing),
+        ({"index.js": b"", "metadata.json": b"{"}, ManifestInvalid),
+        ({"index.js": b"", "wrangler.toml": b"#" * (MAX_MANIFEST_SIZE + 1)}, ManifestInvalid),
+    ],
+)
+def test_what_cannot_be_staged_leaves_nothing(
+    files: dict[str, bytes], error: type[GridironError], store: BundleStore, root: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(error):
+        store.stage(write(tmp_path / "bad", files))
+    assert list(root.rglob("*")) == [root / ".staging"]
+
+
+@contextmanager
+def full_disk(size: int) -> Iterator[None]:
+    """Let no file grow beyond `size` bytes, which to a writer is the same as a disk that is full."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_disk_that_fills_up_leaves_nothing(store: BundleStore, root: Path, source: Path) -> None:
+    with full_disk(1_000_000), pytest.raises(StorageFailed) as caught:
+        store.stage(source)
+    error = caught.value
+    assert (error.action, error.reason) == ("Writing", "File too large")
+    assert error.path.endswith("/lib/deep/core.wasm")
+    assert staging(root) == []
+
+
+# -- publishing ------------------------------------------------------------------------------------------
+
+
+def test_a_published_build(store: BundleStore, root: Path, source: Path) -> None:
+    staged = store.stage(source)
+    build = plan(staged)
+    directory = store.publish(staged, build)
+    assert directory == root / "greeter-1.0.0-1"
+    stored = content(directory)
+    assert json.loads(stored.pop("metadata.json")) == build.model_dump(mode="json")
+    assert stored == {module.name: FILES[module.name] for module in MODULES}
+    assert store.list_builds() == (build,)
+    assert staging(root) == []
+    store.discard(staged)  # what was published stays
+    store.verify(build)
+
+
+def test_a_build_is_never_replaced(store: BundleStore, root: Path, source: Path) -> None:
+    first = add(store, source)
+    staged = store.stage(source)
+    with pytest.raises(StorageFailed) as caught:
+        store.publish(staged, plan(staged))
+    assert vars(caught.value) == {
+        "action": "Storing",
+        "path": str(root / "greeter-1.0.0-1"),
+        "reason": "there is a build of this id already",
+    }
+    assert store.list_builds() == (first,)
+
+
+def test_a_disk_that_is_full_at_the_last_step_leaves_no_build(
+    store: BundleStore, root: Path, source: Path
+) -> None:
+    staged = store.stage(source)
+    with full_disk(10), pytest.raises(StorageFailed):
+        store.publish(staged, plan(staged))
+    assert store.list_builds() == ()
+    store.discard(staged)
+    assert list(root.rglob("*")) == [root / ".staging"]
+
+
+def test_a_stored_build_can_be_staged_again(store: BundleStore, root: Path, source: Path) -> None:
+    build = add(store, source)
+    staged = store.stage(root / build.build_id)
+    assert staged.modules == build.modules
+    assert staged.manifest == Manifest(name="greeter", version="1.0.0", vars={"A": "b"})
+
+
+# -- reading ---------------------------------------------------------------------------------------------
+
+
+def test_builds_are_listed_by_timestamp(store: BundleStore, source: Path) -> None:
+    builds = [add(store, source, timestamp, name) for timestamp, name in ((10, "b"), (9, "c"), (11, "a"))]
+    assert [build.timestamp for build in store.list_builds()] == [9, 10, 11]
+    assert sorted(builds, key=lambda build: build.timestamp) == list(store.list_builds())
+
+
+def test_a_directory_that_is_not_there_is_not_an_empty_one(tmp_path: Path) -> None:
+    with pytest.raises(StorageFailed) as caught:
+        BundleStore(tmp_path / "none").list_builds()
+    reason = "No such file or directory"
+    assert vars(caught.value) == {"action": "Reading", "path": str(tmp_path / "none"), "reason": reason}
+
+
+def test_what_cannot_be_read_is_told_beside_the_builds(store: BundleStore, root: Path, source: Path) -> None:
+    good = add(store, source)
+    add(store, source, 2)
+    (root / "greeter-1.0.0-2").rename(root / "greeter-1.0.0-3")
+    write(
+        root,
+        {
+            "a-file": b"",
+            "empty-1-1/index.js": b"",
+            "torn-1-1/metadata.json": b'{"name": "torn"',
+            "partial-1-1/metadata.json": b'{"name": "partial"}',
+            "Wrong-1-1/metadata.json": json.dumps({**good.model_dump(mode="json"), "name": "Wrong"}).encode(),
+            ".health-x": b"",
+        },
+    )
+    (root / "loop-1-1").mkdir()
+    (root / "loop-1-1" / "metadata.json").symlink_to("metadata.json")
+    inventory = store.fetch_inventory()
+    reasons = {damaged.directory: damaged.reason for damaged in inventory.damaged}
+    assert inventory.builds == (good,)
+    assert reasons.pop("torn-1-1").startswith("metadata.json is damaged: body: Invalid JSON")
+    assert reasons.pop("partial-1-1").startswith("metadata.json is damaged: version: Field required; ")
+    assert reasons == {
+        "a-file": "metadata.json cannot be read: Not a directory",
+        "empty-1-1": "it has no metadata.json",
+        "greeter-1.0.0-3": "metadata.json is of greeter-1.0.0-2",
+        "Wrong-1-1": "metadata.json is damaged: 'Wrong' is no name of a bundle: "
+        "a-z first, then up to 62 of a-z, 0-9 and '-'.",
+        "loop-1-1": "metadata.json cannot be read: Too many levels of symbolic links",
+    }
+
+
+def test_a_build_that_is_mended_or_damaged_later_is_read_again(
+    store: BundleStore, root: Path, source: Path
+) -> None:
+    build = add(store, source)
+    path = root / build.build_id / "metadata.json"
+    good = path.read_bytes()
+    assert store.fetch_inventory() == Inventory((build,), ())
+    path.write_bytes(b"")
+    os.utime(path, ns=(1, 1))
+    (damaged,) = store.fetch_inventory().damaged
+    assert damaged.directory == build.build_id
+    path.write_bytes(good)
+    os.utime(path, ns=(2, 2))
+    assert store.fetch_inventory() == Inventory((build,), ())
+    path.unlink()
+    gone = Damaged(build.build_id, "it has no metadata.json")
+    assert store.fetch_inventory() == Inventory((), (gone,))
+
+
+def test_a_build_that_did_not_change_is_not_read_again(store: BundleStore, source: Path) -> None:
+    add(store, source)
+    (first,), (second,) = store.list_builds(), store.list_builds()
+    assert first is second
+
+
+# -- removing --------------------------------------------------------------------------------------------
+
+
+def test_removing_is_safe_to_repeat(store: BundleStore, root: Path, source: Path) -> None:
+    gone, kept = add(store, source), add(store, source, 2)
+    store.remove(gone.build_id)
+    store.remove(gone.build_id)
+    assert store.list_builds() == (kept,)
+    assert sorted(path.name for path in root.iterdir()) == [".staging", kept.build_id]
+    assert staging(root) == []
+
+
+def test_a_damaged_build_can_be_removed(store: BundleStore, root: Path) -> None:
+    write(root, {"torn-1-1/metadata.json": b"{"})
+    store.remove("torn-1-1")
+    assert store.fetch_inventory() == Inventory((), ())
+
+
+@pytest.mark.parametrize("build_id", ["", ".", "..", "../source", ".staging", "a/../../source", "a\0"])
+def test_an_id_that_leads_elsewhere_is_unknown(build_id: str, store: BundleStore, source: Path) -> None:
+    with pytest.raises(BuildNotFound) as caught:
+        store.remove(build_id)
+    assert caught.value.build_id == build_id
+    assert content(source) == FILES
+
+
+def test_the_start_clears_what_a_crash_left(store: BundleStore, root: Path, source: Path) -> None:
+    build = add(store, source)
+    store.stage(source)
+    (root / build.build_id).rename(root / ".staging" / "out-1")
+    store.clear_staging()
+    assert list(root.rglob("*")) == [root / ".staging"]
+
+
+def test_a_store_that_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(StorageFailed) as caught:
+        BundleStore(tmp_path / "file" / "bundles").clear_staging()
+    assert caught.value.reason == "Not a directory"
+
+
+# -- verifying -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        (b"export default {};\n\n", "it has 20 bytes, and had 19 when it was stored"),
+        (b"export default [];\n", f"its sha256 is {{actual}}, and was {SHA256['index.js']}"),
+        (None, "No such file or directory"),
+    ],
+)
+def test_a_file_that_is_no_longer_as_it_was(
+    damage: bytes | None, reason: str, store: BundleStore, root: Path, source: Path
+) -> None:
+    build = add(store, source)
+    path = root / build.build_id / "index.js"
+    path.unlink()
+    if damage is not None:
+        path.write_bytes(damage)
+    with pytest.raises(StorageFailed) as caught:
+        store.verify(build)
+    actual = hashlib.sha256(damage or b"").hexdigest()
+    expected = reason.replace("{actual}", actual)
+    assert vars(caught.value) == {"action": "Verifying", "path": str(path), "reason": expected}
+
+
+def test_builds_keep_their_compatibility(store: BundleStore, tmp_path: Path) -> None:
+    manifest = b'{"compatibility": {"date": "2025-01-31", "flags": ["nodejs_compat"]}}'
+    build = add(store, write(tmp_path / "dated", {"index.js": b"", "metadata.json": manifest}))
+    assert build.compatibility == Compatibility(date=dt.date(2025, 1, 31), flags=("nodejs_compat",))
+    assert store.list_builds() == (build,)
