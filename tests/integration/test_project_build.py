@@ -149,7 +149,7 @@ def test_a_build_that_does_not_end_is_stopped_with_all_that_it_started(tmp_path:
         run_build(tmp_path, plan(script, tmp_path), timedelta(seconds=2))
     pid, stopped = caught.value.output.split("\n")
     assert stopped == "It was stopped: it had not ended after 2 s."
-    wait_until(lambda: not runs(int(pid)), "what the build started has ended", seconds=10)
+    wait_until(lambda: not runs(int(pid)), 10, "what the build started has ended")
 
 
 def runs(pid: int) -> bool:

@@ -7,7 +7,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from gridiron.testing.workers import FakeCells
 
 from gridiron.bundles.store import BundleStore
 from gridiron.manager.activate import Activator
@@ -19,6 +18,7 @@ from gridiron.manager.registry import Registry
 from gridiron.model import Address
 from gridiron.settings import load_settings
 from gridiron.testing.restate import FakeRestate, fake_service
+from gridiron.testing.workers import FakeCells
 
 NOW = datetime(2026, 11, 1, 12, tzinfo=UTC)
 GRACE = timedelta(seconds=60)

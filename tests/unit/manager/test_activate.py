@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from urllib.parse import urlsplit
 
 import pytest
@@ -12,6 +13,7 @@ from gridiron.errors import (
     DigestMismatch,
     NoRestateService,
     RegistrationUnknown,
+    RestateRejected,
     RestateUnavailable,
     ScriptFailed,
     SourceMissing,
@@ -93,11 +95,11 @@ async def test_the_digest_that_was_asked_for_is_accepted(manager: Manager) -> No
     assert (await manager.activate("1", sha256=digest)).outcome == "activated"
 
 
-async def refuse(manager: Manager, reason: str = "Body: …", code: str = "META0003") -> ActivationFailed:
-    """Activate something that is refused, beside a build that is active and stays so."""
+async def refuse(manager: Manager, prepare: Callable[[str], None]) -> ActivationFailed:
+    """Activate what is refused, beside a build that is active and stays so; `prepare` gets its uri."""
     manager.restate.serve(manager.uri_of_next("demo", "1"), fake_service("demo", "run"))
     await manager.activator.activate(ActivateRequest(source=manager.bundle(), name="demo", version="1"))
-    manager.restate.refuse(manager.uri_of_next("demo", "2"), Refusal(code, reason))
+    prepare(manager.uri_of_next("demo", "2"))
     request = ActivateRequest(source=manager.bundle("// bad"), name="demo", version="2")
     with pytest.raises(ActivationFailed) as failure:
         await manager.activator.activate(request)
@@ -107,21 +109,31 @@ async def refuse(manager: Manager, reason: str = "Body: …", code: str = "META0
 
 
 async def test_a_script_that_does_not_load_is_told_with_its_own_error(manager: Manager) -> None:
-    manager.cells.problem = ("script_failed", "SyntaxError: no")
-    failure = await refuse(manager)
-    assert (failure.step, failure.cause.code, failure.build_id[:7]) == (
-        "discover",
-        "script_failed",
-        "demo-2-",
-    )
+    broken = Problem(502, "script_failed", "SyntaxError: no")
+    failure = await refuse(manager, lambda uri: manager.cells.break_build(urlsplit(uri).path, broken))
+    assert (failure.step, failure.cause.code, failure.build_id[:7]) == ("load", "script_failed", "demo-2-")
     assert isinstance(failure.cause, ScriptFailed)
     assert failure.cause.reason == "SyntaxError: no"
 
 
-async def test_a_worker_that_serves_no_restate_service(manager: Manager) -> None:
-    failure = await refuse(manager, "no discovery", "META0013")
-    assert isinstance(failure.cause, NoRestateService)
-    assert failure.cause.reason == "no discovery"
+@pytest.mark.parametrize("code", ["META0003", "META0013"])
+async def test_a_worker_that_serves_no_restate_service(code: str, manager: Manager) -> None:
+    refusal = Refusal(code, "no discovery")
+    failure = await refuse(manager, lambda uri: manager.restate.refuse(uri, refusal))
+    assert (failure.step, type(failure.cause)) == ("discover", NoRestateService)
+    assert "no discovery" in str(failure.cause)
+
+
+async def test_what_else_restate_refuses_is_told_in_its_words(manager: Manager) -> None:
+    refusal = Refusal("META0006", "the service changes its type", 409)
+    failure = await refuse(manager, lambda uri: manager.restate.refuse(uri, refusal))
+    assert isinstance(failure.cause, RestateRejected)
+    assert (failure.step, failure.cause.restate_code) == ("discover", "META0006")
+
+
+async def test_workers_that_are_down(manager: Manager) -> None:
+    failure = await refuse(manager, lambda _: manager.cells.silence())
+    assert (failure.step, type(failure.cause)) == ("load", WorkersUnavailable)
 
 
 async def test_a_worker_that_serves_an_empty_list_of_services(manager: Manager) -> None:
