@@ -254,11 +254,12 @@ def test_modules_may_be_as_large_as_workerd_loads(tmp_path: Path) -> None:
     assert scan_source(tmp_path).modules == (ScannedFile("a.bin", MAX_MODULES_SIZE),)
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
 @pytest.mark.parametrize("name", ["lib", "lib/a.js"])
 def test_what_may_not_be_read(name: str, tmp_path: Path) -> None:
     write(tmp_path, "index.js", "lib/a.js")
     (tmp_path / name).chmod(0)
+    if os.access(tmp_path / name, os.R_OK):
+        pytest.skip("this user may read everything")
     try:
         with pytest.raises(SourceUnreadable) as caught:
             stage_bundle(tmp_path, tmp_path / "out")

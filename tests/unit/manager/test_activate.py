@@ -145,12 +145,6 @@ async def test_a_worker_that_serves_an_empty_list_of_services(manager: Manager) 
     assert manager.stored == []
 
 
-async def test_workers_that_are_down(manager: Manager) -> None:
-    manager.cells.silence()
-    failure = await refuse(manager)
-    assert isinstance(failure.cause, WorkersUnavailable)
-
-
 async def test_a_restate_that_is_down_changes_nothing(manager: Manager) -> None:
     await manager.activate("1")
     manager.restate.down = "connection refused"
