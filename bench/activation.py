@@ -66,7 +66,7 @@ class Bench:
         self._bundles = bundles
         self._manager = httpx2.Client(base_url=settings.manager_url, timeout=60)
         self._admin = httpx2.Client(base_url=settings.restate_admin_url, timeout=60)
-        self._made = 0
+        self.steps: dict[str, list[float]] = {}
 
     def activate(self, service: str) -> float:
         """Time `POST /activate` for a build of its own service; the build stays. Milliseconds."""
@@ -77,6 +77,8 @@ class Bench:
         millis = (time.perf_counter() - began) * 1000
         if response.status_code != 201:
             sys.exit(f"activation failed: {response.text}")
+        for step, taken in response.json()["timings_ms"].items():
+            self.steps.setdefault(step, []).append(taken)
         return millis
 
     def bare(self, service: str) -> float:
@@ -123,7 +125,8 @@ def measure(builds: int, rounds: int) -> dict[str, Series]:
             bare_many, many = bench.rounds("many", rounds)
         finally:
             subject.stop()
-    return {"bare_few": bare_few, "few": few, "bare_many": bare_many, "many": many}
+    steps = {f"step {name}": Series(f"  step {name}", millis) for name, millis in bench.steps.items()}
+    return {"bare_few": bare_few, "few": few, "bare_many": bare_many, "many": many, **steps}
 
 
 def report(series: dict[str, Series], builds: int) -> dict[str, float]:

@@ -44,7 +44,7 @@ async def run_manager(settings: Settings) -> None:
                 settings=settings,
                 store=BundleStore(settings.bundles_dir),
                 restate=restate,
-                cells=Cells(settings.run_dir, settings.workers_url),
+                cells=Cells(settings.run_dir, settings.workers_url, client),
                 registry=Registry(settings.manager_state_dir / "state.json"),
             )
             await asyncio.to_thread(context.store.clear_staging)  # what a crash left

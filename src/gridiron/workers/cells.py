@@ -56,11 +56,15 @@ class CellsPort(Protocol):
 
 
 class Cells:
-    """The cells whose sockets lie in a directory. A socket that nobody listens on is no cell."""
+    """The cells whose sockets lie in a directory. A socket that nobody listens on is no cell.
 
-    def __init__(self, run_dir: Path, workers_url: str) -> None:
+    `client` sends what goes to the workers' own URL; it stays the caller's to close.
+    """
+
+    def __init__(self, run_dir: Path, workers_url: str, client: httpx2.AsyncClient) -> None:
         self._run_dir = run_dir
         self._workers_url = workers_url.rstrip("/")
+        self._client = client
 
     async def fetch_loaded(self) -> Mapping[str, tuple[LoadedBuild, ...]]:
         """Give the builds that each cell has loaded, by the cell's name; without cells, nothing.
@@ -82,12 +86,12 @@ class Cells:
 
         Raises WorkersUnavailable when the workers do not answer.
         """
-        async with httpx2.AsyncClient(timeout=ANSWER_LIMIT.total_seconds()) as client:
-            try:
-                response = await client.get(f"{self._workers_url}{path}/discover")
-            except httpx2.TransportError as error:
-                reason = str(error) or type(error).__name__
-                raise WorkersUnavailable(self._workers_url, reason) from error
+        url, limit = f"{self._workers_url}{path}/discover", ANSWER_LIMIT.total_seconds()
+        try:
+            response = await self._client.get(url, timeout=limit)
+        except httpx2.TransportError as error:
+            reason = str(error) or type(error).__name__
+            raise WorkersUnavailable(self._workers_url, reason) from error
         return parse_problem(self._workers_url, response)
 
     async def _ask_all(self, method: str, path: str) -> dict[str, dict[str, Any]]:

@@ -31,7 +31,7 @@ class CellStatus:
     """A cell as HAProxy sees it."""
 
     name: str
-    status: str  # "UP", "DOWN", "DRAIN" or "MAINT", some with more behind it
+    status: str  # "UP", "DOWN", "DRAIN" or "MAINT"
     sessions: int  # requests that it is answering, or that wait for it
 
 
@@ -125,7 +125,8 @@ def parse_cells(answer: str) -> tuple[CellStatus, ...]:
     if not answer.startswith("# pxname,"):
         raise ProxyRefused("show stat", answer.strip())
     return tuple(
-        CellStatus(row["svname"], row["status"], int(row["scur"]) + int(row["qcur"]))
+        # the status may have progress behind it: "UP 1/2" misses one more check to be DOWN
+        CellStatus(row["svname"], row["status"].partition(" ")[0], int(row["scur"]) + int(row["qcur"]))
         for row in csv.DictReader(answer.removeprefix("# ").splitlines())
         if row["svname"]
     )

@@ -39,7 +39,8 @@ class Plane:
         values: dict[str, Any] = {"cells": 2, "workers_port": free_port(), **overrides}
         self.settings: Settings = load_settings(data_dir=data_dir, run_dir=self.run_dir, **values)
         self.url = self.settings.workers_url
-        self.cells = Cells(self.run_dir, self.url)
+        self._client = httpx2.AsyncClient()
+        self.cells = Cells(self.run_dir, self.url, self._client)
         self._log = directory / "workers.log"
         self._process: subprocess.Popen[bytes] | None = None
         self._timestamp = 0

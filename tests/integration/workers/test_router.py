@@ -278,7 +278,7 @@ async def test_a_stream_counts_as_in_flight_until_its_client_goes(
             chunks = response.aiter_bytes()  # held, since its end would close the stream
             assert await anext(chunks) == b"begun"
             assert await shared_plane.in_flight(build) == 1
-        await eventually(lambda: is_idle(shared_plane, build))
+    await eventually(lambda: is_idle(shared_plane, build))
 
 
 async def test_a_request_counts_until_its_client_goes_before_any_answer(shared_plane: Plane) -> None:

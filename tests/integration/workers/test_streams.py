@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import hashlib
-from itertools import pairwise
 
 import pytest
 from tests.integration.workers.duplex import open_stream
@@ -11,7 +10,9 @@ ECHO = """
     export default { fetch(request) {
       const answer = new TransformStream({
         start: (out) => out.enqueue(new TextEncoder().encode("hello|")),
-        transform: (chunk, out) => out.enqueue(new TextEncoder().encode(`got ${new TextDecoder().decode(chunk)}|`)),
+        transform: (chunk, out) => {
+          out.enqueue(new TextEncoder().encode(`got ${new TextDecoder().decode(chunk)}|`));
+        },
         flush: (out) => out.enqueue(new TextEncoder().encode("bye|")),
       });
       return new Response(request.body.pipeThrough(answer));
@@ -44,12 +45,6 @@ async def test_a_stream_goes_both_ways_at_once(shared_plane: Plane) -> None:
         assert stream.ended
 
 
-async def test_many_streams_at_once_on_one_connection(shared_plane: Plane) -> None:
-    build = shared_plane.write_build("echo", ECHO)
-    async with open_stream(shared_plane.url, build.address.path) as stream:
-        assert stream.max_streams >= 1000
-
-
 async def test_a_stream_that_its_client_resets_is_ended(shared_plane: Plane) -> None:
     build = shared_plane.write_build("echo", ECHO)
 
@@ -64,7 +59,7 @@ async def test_a_stream_that_its_client_resets_is_ended(shared_plane: Plane) -> 
 
 
 async def test_a_stream_may_be_silent_for_longer_than_any_short_limit(shared_plane: Plane) -> None:
-    """workerd's HTTP server and HAProxy's checks have limits of 0.5 to 5 s, and none may touch a stream."""
+    # workerd's HTTP server and HAProxy's checks have limits of 0.5 to 5 s
     build = shared_plane.write_build("silent", SILENT)
     async with open_stream(shared_plane.url, build.address.path) as stream:
         assert await stream.receive(len(b"before|")) == b"before|"
@@ -81,11 +76,3 @@ async def test_large_bodies_arrive_whole_in_both_directions(shared_plane: Plane,
         response = await client.post(build.address.path, content=body)
     assert response.http_version == ("HTTP/2" if http2 else "HTTP/1.1")
     assert response.content == body
-
-
-async def test_idle_connections_are_not_used_when_they_have_ended(shared_plane: Plane) -> None:
-    """workerd closes a connection that was idle for five seconds, and HAProxy must have noticed."""
-    build = shared_plane.write_build("mirror", "export default { fetch: () => new Response('x') };")
-    assert pairwise
-    async with shared_plane.client() as client:
-        assert (await client.get(build.address.path)).status_code == 200
