@@ -45,4 +45,4 @@ class Observation:
     registrations: tuple[Registration, ...] | Unknown
     newest: Mapping[str, str] | Unknown  # service -> deployment that gets its new invocations
     demand: Mapping[str, Demand] | Unknown  # by deployment id; a deployment that is not in it has none
-    observed_at: datetime
+    observed_at: datetime  # when the look began: what happened later may be missing

@@ -35,19 +35,26 @@ from gridiron.errors import (
     ScriptFailed,
     WorkersUnavailable,
 )
-from gridiron.lifecycle.observation import Observation, Unknown
-from gridiron.lifecycle.states import BuildStatus, statuses_of
 from gridiron.manager.api import Activated, ActivateRequest
 from gridiron.manager.context import Context
+from gridiron.manager.observe import fetch_known_observation
 from gridiron.manager.registry import Record
 from gridiron.manager.steps import Steps
-from gridiron.model import Address, Build, State
+from gridiron.model import Address, Build
 from gridiron.restate.port import Discovered, DiscoveredService, Registered
 
 log = structlog.get_logger()
 
 NOT_A_RESTATE_ENDPOINT = frozenset({"META0003", "META0013"})
 """What Restate says of an endpoint that answers with a bad status, and of one that answers something else."""
+
+
+@dataclass(frozen=True, slots=True)
+class Active:
+    """A build that Restate routes new invocations to."""
+
+    build: Build
+    record: Record
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +97,8 @@ class Activator:
                     active = await self._fetch_active(request.name)
                 same = None if request.dry_run else find_same(build, active)
                 if same is not None:
-                    return render_activated("unchanged", same.build, _live_already(same), staged, steps)
+                    live = Live(same.record.services, same.record.deployment_id, same.record.protocol)
+                    return render_activated("unchanged", same.build, live, staged, steps)
                 with steps.step("store"):
                     await asyncio.to_thread(self._context.store.publish, staged, build)
             finally:
@@ -110,21 +118,27 @@ class Activator:
         finally:
             del self._running[request.name]
 
-    async def _fetch_active(self, name: str) -> tuple[BuildStatus, ...]:
-        """Find the builds of a name that are active now; raises what Restate raises."""
+    async def _fetch_active(self, name: str) -> tuple[Active, ...]:
+        """Find the builds of a name that are active now; raises what Restate and the disk raise.
+
+        Restate says what is newest; which build that is stands in the registry. So this costs the same
+        whatever else is registered.
+        """
+        registry = self._context.registry
+        if not registry.reconciled:
+            registry.reconcile(await fetch_known_observation(self._context))
+        newest = set((await self._context.restate.fetch_newest()).values())
         builds = await asyncio.to_thread(self._context.store.list_builds)
-        observation = Observation(
-            builds=builds,
-            registrations=await self._context.restate.fetch_registrations(),
-            newest=await self._context.restate.fetch_newest(),
-            demand=Unknown("not asked"),
-            observed_at=self._context.now(),
+        return tuple(
+            Active(build, record)
+            for build in builds
+            if build.name == name
+            and (record := registry.records.get(build.build_id)) is not None
+            and record.deployment_id in newest
         )
-        named = [build for build in builds if build.name == name]
-        return tuple(status for status in statuses_of(named, observation) if status.state is State.ACTIVE)
 
     async def _go_live(
-        self, build: Build, staged: Staged, active: Collection[BuildStatus], steps: Steps, *, dry_run: bool
+        self, build: Build, staged: Staged, active: Collection[Active], steps: Steps, *, dry_run: bool
     ) -> Activated:
         try:
             with steps.step("load"):
@@ -147,7 +161,7 @@ class Activator:
             services=_service_names(registered.services),
             deployment_id=registered.deployment_id,
             protocol=registered.protocol,
-            replaces=tuple(status.build.build_id for status in active),
+            replaces=tuple(each.build.build_id for each in active),
         )
         return render_activated("activated", build, live, staged, steps)
 
@@ -206,12 +220,12 @@ def plan_build(address: Address, staged: Staged, request: ActivateRequest, now: 
     )
 
 
-def find_same(build: Build, active: Collection[BuildStatus]) -> BuildStatus | None:
+def find_same(build: Build, active: Collection[Active]) -> Active | None:
     """Find the active build that has this version, content and variables."""
-    for status in active:
-        other = status.build
+    for each in active:
+        other = each.build
         if (other.version, other.sha256, other.vars) == (build.version, build.sha256, build.vars):
-            return status
+            return each
     return None
 
 
@@ -228,13 +242,6 @@ def plan_record(registered: Registered, steps: Steps, now: datetime) -> Record:
 
 def _service_names(services: Collection[DiscoveredService]) -> tuple[str, ...]:
     return tuple(sorted(service.name for service in services))
-
-
-def _live_already(status: BuildStatus) -> Live:
-    if status.registration is None:  # an active build is registered: that is what makes it active
-        raise AssertionError(status.build.build_id)
-    registration = status.registration
-    return Live(registration.services, registration.deployment_id, registration.protocol)
 
 
 def render_activated(

@@ -19,6 +19,7 @@ async def fetch_observation(context: Context) -> Observation:
     The demand is read last: an invocation that begins after the newest deployments were read begins on one
     of them, so whatever else is needed shows up in the demand (`RestatePort`).
     """
+    began = context.now()
     async with asyncio.TaskGroup() as group:
         builds = group.create_task(
             _or_unknown(asyncio.to_thread(context.store.list_builds)), name="observe builds"
@@ -34,7 +35,7 @@ async def fetch_observation(context: Context) -> Observation:
         newest=routing,
         # whoever does not say what is newest is not asked for more, and another time limit not waited for
         demand=routing if isinstance(routing, Unknown) else await _or_unknown(context.restate.fetch_demand()),
-        observed_at=context.now(),
+        observed_at=began,
     )
 
 
@@ -43,3 +44,15 @@ async def _or_unknown(reading: Awaitable[T]) -> T | Unknown:
         return await reading
     except (Unavailable, Rejected, StorageFailed) as error:
         return Unknown(str(error))
+
+
+async def fetch_known_observation(context: Context) -> Observation:
+    """Read what the registry is compared with, and raise where that cannot be read."""
+    began = context.now()
+    return Observation(
+        builds=await asyncio.to_thread(context.store.list_builds),
+        registrations=await context.restate.fetch_registrations(),
+        newest=Unknown("not asked"),
+        demand=Unknown("not asked"),
+        observed_at=began,
+    )

@@ -51,6 +51,12 @@ class Registry:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._snapshot = _read(path)
+        self._reconciled = False
+
+    @property
+    def reconciled(self) -> bool:
+        """Whether the records were compared with both truths since this process started."""
+        return self._reconciled
 
     @property
     def records(self) -> Mapping[str, Record]:
@@ -86,7 +92,9 @@ class Registry:
         )
 
     def reconcile(self, observation: Observation) -> None:
-        """Make the records agree with what was observed; writes only when they did not.
+        """Make the records agree with what was observed: one for each stored build that is registered.
+
+        Writes only when they did not agree.
 
         Nothing follows from an unknown: a part that could not be read leaves its records alone.
         """
@@ -94,15 +102,21 @@ class Registry:
         if isinstance(builds, Unknown) or isinstance(registrations, Unknown):
             return
         present = {build.build_id for build in builds}
-        records = {key: record for key, record in self.records.items() if key in present}
-        for registration in registrations:
-            build_id = str(registration.address)
-            if registration.address is not None and build_id in present:
-                records[build_id] = _refresh(records.get(build_id), registration)
+        newer = {  # than the look: it could not see them
+            key: record
+            for key, record in self.records.items()
+            if record.activated_at >= observation.observed_at
+        }
+        seen = {
+            str(registration.address): _refresh(self.records.get(str(registration.address)), registration)
+            for registration in registrations
+            if str(registration.address) in present
+        }
         stored = (build.timestamp for build in builds)
         registered = (each.address.timestamp for each in registrations if each.address)
         last_timestamp = max((self._snapshot.last_timestamp, *stored, *registered))
-        self._write(Snapshot(last_timestamp=last_timestamp, records=records))
+        self._write(Snapshot(last_timestamp=last_timestamp, records={**newer, **seen}))
+        self._reconciled = True
 
     def _write_records(self, records: dict[str, Record]) -> None:
         self._write(self._snapshot.model_copy(update={"records": records}))

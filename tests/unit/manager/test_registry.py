@@ -11,6 +11,7 @@ from gridiron.manager.registry import Record, Registry
 from gridiron.model import Address, Build, Compatibility
 
 NOW = datetime(2026, 11, 1, 12, tzinfo=UTC)
+LOOK = NOW + timedelta(seconds=1)
 MILLIS = int(NOW.timestamp() * 1000)
 RECORD = Record(
     deployment_id="dp_1",
@@ -50,7 +51,7 @@ def registration(address: Address | None, deployment_id: str = "dp_1") -> Regist
 
 
 def observation(builds: object, registrations: object) -> Observation:
-    return Observation(builds=builds, registrations=registrations, newest={}, demand={}, observed_at=NOW)  # type: ignore[arg-type]
+    return Observation(builds=builds, registrations=registrations, newest={}, demand={}, observed_at=LOOK)  # type: ignore[arg-type]
 
 
 def test_timestamps_increase_strictly_whatever_the_clock_does_and_over_restarts(tmp_path: Path) -> None:
@@ -110,8 +111,17 @@ def test_nothing_is_forgotten_on_an_unknown(tmp_path: Path) -> None:
     registry.reconcile(observation(Unknown("disk"), ()))
     registry.reconcile(observation((), Unknown("down")))
     assert registry.records == {"demo-1-1": RECORD}
+    assert not registry.reconciled
     registry.reconcile(observation((), ()))
-    assert registry.records == {}
+    assert (registry.records, registry.reconciled) == ({}, True)
+
+
+def test_what_was_registered_after_the_look_began_is_not_forgotten_by_it(tmp_path: Path) -> None:
+    registry = Registry(tmp_path / "state.json")
+    later = RECORD.model_copy(update={"activated_at": LOOK})
+    registry.remember("demo-1-2", later)
+    registry.reconcile(observation((), ()))
+    assert registry.records == {"demo-1-2": later}
 
 
 def test_a_write_that_fails_leaves_the_old_content_on_disk_and_in_memory(tmp_path: Path) -> None:
