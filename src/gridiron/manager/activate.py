@@ -14,11 +14,11 @@ did not say whether it registered the build, the build stays: nothing is removed
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Collection, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Literal, TypeVar
 
 import structlog
 
@@ -44,6 +44,8 @@ from gridiron.model import Address, Build
 from gridiron.restate.port import Discovered, DiscoveredService, Registered
 
 log = structlog.get_logger()
+
+T = TypeVar("T")
 
 NOT_A_RESTATE_ENDPOINT = frozenset({"META0003", "META0013"})
 """What Restate says of an endpoint that answers with a bad status, and of one that answers something else."""
@@ -88,21 +90,22 @@ class Activator:
         """
         with self._claim(request) as address:
             steps = Steps(str(address))
-            with steps.step("stage"):
-                source = parse_source(request.source)
-                staged = await asyncio.to_thread(self._context.store.stage, source)
-            try:
-                with steps.step("check"):
-                    build = plan_build(address, staged, request, self._context.now())
-                    active = await self._fetch_active(request.name)
-                same = None if request.dry_run else find_same(build, active)
-                if same is not None:
-                    live = Live(same.record.services, same.record.deployment_id, same.record.protocol)
-                    return render_activated("unchanged", same.build, live, staged, steps)
-                with steps.step("store"):
-                    await asyncio.to_thread(self._context.store.publish, staged, build)
-            finally:
-                await asyncio.to_thread(self._context.store.discard, staged)
+            async with alongside(self._fetch_active(request.name)) as asking:  # while the source is copied
+                with steps.step("stage"):
+                    source = parse_source(request.source)
+                    staged = await asyncio.to_thread(self._context.store.stage, source)
+                try:
+                    with steps.step("check"):
+                        build = plan_build(address, staged, request, self._context.now())
+                        active = await asking
+                    same = None if request.dry_run else find_same(build, active)
+                    if same is not None:
+                        live = Live(same.record.services, same.record.deployment_id, same.record.protocol)
+                        return render_activated("unchanged", same.build, live, staged, steps)
+                    with steps.step("store"):
+                        await asyncio.to_thread(self._context.store.publish, staged, build)
+                finally:
+                    await asyncio.to_thread(self._context.store.discard, staged)
             return await self._go_live(build, staged, active, steps, dry_run=request.dry_run)
 
     @contextmanager
@@ -200,6 +203,17 @@ class Activator:
             # its address is never used again, so what stays loaded costs memory until the cell is replaced
             log.warning("build.not_unloaded", build_id=build.build_id, reason=str(error))
         await asyncio.to_thread(self._context.store.remove, build.build_id)
+
+
+@asynccontextmanager
+async def alongside(work: Coroutine[None, None, T]) -> AsyncIterator[asyncio.Task[T]]:
+    """Run `work` beside what happens inside; it ends with that at the latest."""
+    task = asyncio.create_task(work, name="alongside")
+    try:
+        yield task
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)  # its failure is told where it is awaited
 
 
 def plan_build(address: Address, staged: Staged, request: ActivateRequest, now: datetime) -> Build:

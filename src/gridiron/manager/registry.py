@@ -8,7 +8,6 @@ what stands nowhere else: since when a build is drained, and how long the steps 
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
@@ -46,7 +45,7 @@ class Snapshot(Value):
 
 
 class Registry:
-    """The snapshot, in memory and on disk. Every change is on disk before the method returns."""
+    """The snapshot, in memory and in its file, which every change is written to before the method returns."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -124,7 +123,7 @@ class Registry:
     def _write(self, snapshot: Snapshot) -> None:
         if snapshot == self._snapshot:
             return
-        write_atomically(self._path, snapshot.model_dump_json(indent=1).encode())
+        replace_file(self._path, snapshot.model_dump_json(indent=1).encode())
         self._snapshot = snapshot
 
 
@@ -154,23 +153,16 @@ def _read(path: Path) -> Snapshot:
         raise StorageFailed("Reading", str(path), error.strerror or str(error)) from error
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file so that whoever reads it finds the old content or the new, whole and on disk.
+def replace_file(path: Path, content: bytes) -> None:
+    """Write a file so that whoever reads it finds the old content or the new, whole.
 
-    Raises StorageFailed and leaves the old content.
+    It is not synced: what a loss of power leaves is found to be damaged, and rebuilt. Raises StorageFailed,
+    and leaves the old content.
     """
     partial = path.with_name(f".{path.name}.partial")
     try:
-        with partial.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+        partial.write_bytes(content)
         partial.replace(path)
-        directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
     except OSError as error:
         with contextlib.suppress(OSError):  # the error of the write says more than one of its tidying up
             partial.unlink()

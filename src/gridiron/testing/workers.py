@@ -11,7 +11,7 @@ FAKE_URL = "http://fake-workers"
 
 
 class FakeCells:
-    """Stands in for `gridiron.workers.cells.Cells`: a dictionary for each cell, and a cell may fall silent."""
+    """Stands in for `gridiron.workers.cells.Cells`: what each cell has loaded, and which are silent."""
 
     def __init__(self, *cells: str) -> None:
         self._loaded: dict[str, dict[str, int]] = {cell: {} for cell in cells or ("cell-1",)}

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import httpx2
 
-from gridiron.errors import WorkersUnavailable
+from gridiron.errors import StorageFailed, WorkersUnavailable
 from gridiron.workers.control import ANSWER_LIMIT, ask_cell
 from gridiron.workers.sockets import control_socket, list_cells
 
@@ -96,7 +96,10 @@ class Cells:
 
     async def _ask_all(self, method: str, path: str) -> dict[str, dict[str, Any]]:
         """Ask every cell, side by side; raise the first failure when all have been asked."""
-        names = await asyncio.to_thread(list_cells, self._run_dir)
+        try:
+            names = await asyncio.to_thread(list_cells, self._run_dir)
+        except StorageFailed as error:
+            raise WorkersUnavailable(str(self._run_dir), error.reason) from error
         sockets = [self._run_dir / control_socket(name) for name in names]
         answers = await asyncio.gather(
             *(ask_cell(socket, method, path) for socket in sockets), return_exceptions=True

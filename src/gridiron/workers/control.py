@@ -44,7 +44,7 @@ def is_nobody_there(error: BaseException | None) -> bool:
     while error is not None:
         if isinstance(error, (FileNotFoundError, ConnectionRefusedError)):
             return True
-        error = error.__cause__
+        error = error.__cause__ or error.__context__  # the HTTP client uses both
     return False
 
 

@@ -24,7 +24,7 @@ def control_socket(cell: str) -> str:
 
 
 def list_cells(run_dir: Path) -> list[str]:
-    """Name the cells whose control sockets are there, whether or not they live.
+    """Name the cells whose control sockets are there, whether or not they live, oldest first.
 
     None are where the directory is not. Raises StorageFailed when it cannot be read.
     """
@@ -34,7 +34,8 @@ def list_cells(run_dir: Path) -> list[str]:
         return []
     except OSError as error:
         raise StorageFailed("Reading", str(run_dir), error.strerror or str(error)) from error
-    return sorted(match["cell"] for name in names if (match := _CONTROL_SOCKET.fullmatch(name)))
+    cells = [match["cell"] for name in names if (match := _CONTROL_SOCKET.fullmatch(name))]
+    return sorted(cells, key=lambda cell: (len(cell), cell))
 
 
 def ensure_run_dir(run_dir: Path) -> None:

@@ -6,6 +6,7 @@ import signal
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Self
 
 import httpx2
 import pytest
@@ -47,7 +48,7 @@ class Callers:
         self._stopping = False
         self._task: asyncio.Task[None] | None = None
 
-    async def __aenter__(self) -> Callers:
+    async def __aenter__(self) -> Self:
         self._task = asyncio.create_task(self._run())
         await self.wait_for(20)
         return self

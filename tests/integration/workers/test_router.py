@@ -273,11 +273,13 @@ async def test_a_stream_counts_as_in_flight_until_its_client_goes(
     shared_plane: Plane, *, http2: bool
 ) -> None:
     build = shared_plane.write_build("counted", STREAM)
-    async with shared_plane.client(http1=not http2, http2=http2) as client:
-        async with client.stream("POST", build.address.path) as response:
-            chunks = response.aiter_bytes()  # held, since its end would close the stream
-            assert await anext(chunks) == b"begun"
-            assert await shared_plane.in_flight(build) == 1
+    async with (
+        shared_plane.client(http1=not http2, http2=http2) as client,
+        client.stream("POST", build.address.path) as response,
+    ):
+        chunks = response.aiter_bytes()  # held, since its end would close the stream
+        assert await anext(chunks) == b"begun"
+        assert await shared_plane.in_flight(build) == 1
     await eventually(lambda: is_idle(shared_plane, build))
 
 

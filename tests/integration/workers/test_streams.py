@@ -24,7 +24,13 @@ SILENT = """
       const { readable, writable } = new TransformStream();
       const writer = writable.getWriter();
       const write = (text) => writer.write(new TextEncoder().encode(text));
-      (async () => { await write("before|"); await seconds(7); await write("after|"); await writer.close(); })();
+      const talk = async () => {
+        await write("before|");
+        await seconds(7);
+        await write("after|");
+        await writer.close();
+      };
+      talk();
       return new Response(readable);
     } };
 """

@@ -50,7 +50,7 @@ def render(kind: str, template: Template, given: dict[str, Any]) -> str:
 def test_golden(case: str) -> None:
     sections = DASHES.split((GOLDEN / case).read_text())
     given, expected = json.loads(sections[0]), sections[-1]
-    kind = case.split("-")[0]
+    kind = case.partition("-")[0]
     text = sections[1] if len(sections) == 3 else shared_path(SHIPPED[kind]).read_text()
     try:
         rendered = render(kind, Template("the template", text), given)

@@ -1,0 +1,166 @@
+"""What the manager may rely on when it asks the cells: the fake keeps it, and so do the real ones."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator, Iterator
+from typing import Protocol
+
+import httpx2
+import pytest
+from tests.integration.workers.plane import Plane
+
+from gridiron.errors import WorkersUnavailable
+from gridiron.testing.workers import FakeCells
+from gridiron.workers.cells import Cells, CellsPort, LoadedBuild, Problem
+
+
+class World(Protocol):
+    """One cell, of the name cell-1."""
+
+    cells: CellsPort
+
+    async def load(self) -> str:
+        """Load a build; give its path."""
+
+    async def break_build(self) -> str:
+        """Store a build whose script throws `no luck` at its start; give its path."""
+
+    def silence(self) -> None: ...
+
+    def wake(self) -> None: ...
+
+
+class FakeWorld:
+    def __init__(self) -> None:
+        self.cells = self._fake = FakeCells("cell-1")
+
+    async def load(self) -> str:
+        self._fake.load("/hello/1.0.0-1")
+        return "/hello/1.0.0-1"
+
+    async def break_build(self) -> str:
+        problem = Problem(502, "script_failed", "Error: no luck\n  at index.js:1:7")
+        self._fake.break_build("/broken/1.0.0-2", problem)
+        return "/broken/1.0.0-2"
+
+    def silence(self) -> None:
+        self._fake.silence()
+
+    def wake(self) -> None:
+        self._fake.wake()
+
+
+class RealWorld:
+    def __init__(self, plane: Plane, client: httpx2.AsyncClient) -> None:
+        self._plane = plane
+        self.cells = Cells(plane.run_dir, plane.url, client)
+
+    async def load(self) -> str:
+        build = self._plane.write_build("hello", "export default { fetch: () => new Response('hello') };")
+        assert (await self._plane.get(build.address.path)).status_code == 200
+        return build.address.path
+
+    async def break_build(self) -> str:
+        build = self._plane.write_build("broken", "throw new Error('no luck'); export default {};")
+        return build.address.path
+
+    def silence(self) -> None:
+        self._signal(signal.SIGSTOP)
+
+    def wake(self) -> None:
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: signal.Signals) -> None:
+        (cell,) = self._plane.processes("workerd")
+        os.kill(cell, number)
+
+
+@pytest.fixture(scope="module")
+def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plane]:
+    plane = Plane(tmp_path_factory.mktemp("plane"), cells=1)
+    try:
+        plane.start()
+        yield plane
+    finally:
+        plane.clean_up()
+
+
+@pytest.fixture(params=["fake", "real"])
+async def world(request: pytest.FixtureRequest) -> AsyncIterator[World]:
+    if request.param == "fake":
+        yield FakeWorld()
+        return
+    async with httpx2.AsyncClient() as client:
+        world = RealWorld(request.getfixturevalue("plane"), client)
+        yield world
+        for builds in (await world.cells.fetch_loaded()).values():
+            for build in builds:
+                await world.cells.unload(build.path)
+
+
+async def test_a_cell_that_has_loaded_nothing_is_a_cell(world: World) -> None:
+    assert await world.cells.fetch_loaded() == {"cell-1": ()}
+
+
+async def test_what_a_cell_has_loaded(world: World) -> None:
+    path = await world.load()
+    assert await world.cells.fetch_loaded() == {"cell-1": (LoadedBuild(path, 0),)}
+
+
+async def test_an_unloaded_build_is_gone_and_unloading_is_safe_to_repeat(world: World) -> None:
+    path = await world.load()
+    for _ in range(2):
+        await world.cells.unload(path)
+        assert await world.cells.fetch_loaded() == {"cell-1": ()}
+
+
+async def test_unloading_one_build_leaves_the_others(world: World) -> None:
+    path = await world.load()
+    await world.cells.unload("/other/1.0.0-1")
+    assert await world.cells.fetch_loaded() == {"cell-1": (LoadedBuild(path, 0),)}
+
+
+async def test_a_build_that_loads_has_no_problem(world: World) -> None:
+    assert await world.cells.fetch_problem(await world.load()) is None
+
+
+async def test_the_problem_of_a_build_that_does_not_load(world: World) -> None:
+    problem = await world.cells.fetch_problem(await world.break_build())
+    assert problem == Problem(502, "script_failed", "Error: no luck\n  at index.js:1:7")
+    assert await world.cells.fetch_loaded() == {"cell-1": ()}
+
+
+async def test_a_cell_that_does_not_answer_is_unknown_and_not_empty(world: World) -> None:
+    path = await world.load()
+    world.silence()
+    try:
+        answers = await asyncio.gather(
+            world.cells.fetch_loaded(),
+            world.cells.unload("/other/1.0.0-1"),
+            world.cells.fetch_problem(path),
+            return_exceptions=True,
+        )
+    finally:
+        world.wake()
+    assert [type(answer) for answer in answers] == [WorkersUnavailable] * 3
+    assert await world.cells.fetch_loaded() == {"cell-1": (LoadedBuild(path, 0),)}
+
+
+async def test_where_no_cell_is_nothing_is_loaded(plane: Plane) -> None:
+    fake = FakeCells("cell-1")
+    fake.kill("cell-1")
+    left = plane.run_dir / "cell-999.control.sock"  # of a process that is gone
+    left.touch()
+    try:
+        assert "cell-999" not in await plane.cells.fetch_loaded()
+    finally:
+        left.unlink()
+    async with httpx2.AsyncClient() as client:
+        for cells in (fake, Cells(plane.run_dir / "none", plane.url, client)):
+            assert await cells.fetch_loaded() == {}
+            await cells.unload("/hello/1.0.0-1")
+        with pytest.raises(WorkersUnavailable, match="Not a directory"):  # unlike one that is not there
+            await Cells(plane.run_dir / "lock", plane.url, client).fetch_loaded()

@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from gridiron.errors import SettingsInvalid, StorageFailed
+from gridiron.workers.sockets import (
+    control_socket,
+    data_socket,
+    ensure_run_dir,
+    list_cells,
+    remove_sockets,
+)
+
+
+def test_names() -> None:
+    assert (data_socket("cell-7"), control_socket("cell-7")) == ("cell-7.sock", "cell-7.control.sock")
+
+
+def test_the_cells_of_a_directory(tmp_path: Path) -> None:
+    for name in ("cell-2", "cell-10", "cell-1"):
+        (tmp_path / control_socket(name)).touch()
+        (tmp_path / data_socket(name)).touch()
+    for name in ("haproxy.sock", "lock", "cell-x.control.sock", "cell-3.sock"):
+        (tmp_path / name).touch()
+    assert list_cells(tmp_path) == ["cell-1", "cell-2", "cell-10"]
+
+
+def test_a_directory_that_is_not_there_has_no_cells(tmp_path: Path) -> None:
+    assert list_cells(tmp_path / "none") == []
+
+
+def test_a_directory_that_cannot_be_read_is_not_one_without_cells(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(StorageFailed):
+        list_cells(tmp_path / "file")
+
+
+def test_the_directory_is_for_its_user_only(tmp_path: Path) -> None:
+    run_dir = tmp_path.parent / "run"
+    run_dir.mkdir(mode=0o755, exist_ok=True)
+    for _ in range(2):
+        ensure_run_dir(run_dir)
+    assert run_dir.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_directory_whose_sockets_would_have_too_long_a_path_is_refused(tmp_path: Path) -> None:
+    run_dir = tmp_path / ("x" * 100)
+    with pytest.raises(SettingsInvalid, match="run_dir"):
+        ensure_run_dir(run_dir)
+    assert not run_dir.exists()
+
+
+def test_a_file_in_the_directorys_place_is_told(tmp_path: Path) -> None:
+    (tmp_path.parent / "f").touch()
+    with pytest.raises(StorageFailed, match="Making"):
+        ensure_run_dir(tmp_path.parent / "f")
+
+
+def test_what_an_earlier_run_left_is_removed(tmp_path: Path) -> None:
+    names = ["cell-1.sock", "cell-1.control.sock", "haproxy.sock", "haproxy.sock.123.tmp"]
+    for name in (*names, "lock", "other"):
+        (tmp_path / name).touch()
+    for _ in range(2):
+        remove_sockets(tmp_path)
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["lock", "other"]
