@@ -1,6 +1,6 @@
-# The configuration of every cell. Gridiron renders it to WORKERD_CONFIG_PATH, with the router and the cores that
-# it embeds beside it. WORKERD_TEMPLATE_PATH names another template; cells are replaced, one by one, when the
-# rendered text changes. No build is named here: the router loads builds, so a deployment changes nothing.
+# The configuration of every cell. Gridiron renders it to WORKERD_CONFIG_PATH, with the router and the cores
+# that it embeds beside it. WORKERD_TEMPLATE_PATH names another template; cells are replaced, one by one, when
+# the rendered text changes. No build is named here: the router loads builds, so a deployment changes nothing.
 #
 # The language is Cap'n Proto's, the template's is Jinja. What is put in is quoted already. There is:
 #   bundles_dir   the directory of the builds

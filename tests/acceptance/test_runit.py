@@ -18,6 +18,9 @@ from gridiron.cli.demo.subject import choose_settings
 from gridiron.settings import Settings
 from gridiron.testing.probe import ProbeBundles
 
+pytestmark = pytest.mark.skipif(
+    shutil.which("runsvdir") is None and "CI" not in os.environ, reason="Debian's runit is not installed"
+)
 ROLES = ("restate", "workers", "manager")
 RUNIT = Path(__file__).parents[2] / "runit"
 

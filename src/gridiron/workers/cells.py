@@ -15,6 +15,10 @@ from gridiron.workers.control import ANSWER_LIMIT, ask_cell
 from gridiron.workers.sockets import control_socket, list_cells
 
 PROBLEM_TYPE = "application/problem+json"
+DISCOVERY_TYPES = ", ".join(
+    f"application/vnd.restate.endpointmanifest.v{version}+json" for version in (4, 3, 2, 1)
+)
+"""What Restate asks an endpoint for; an SDK that is asked for something else complains in its log."""
 CODES = {"build_not_found", "script_failed", "bundle_unreadable"}
 """Of the problems that the router answers with."""
 
@@ -88,7 +92,7 @@ class Cells:
         """
         url, limit = f"{self._workers_url}{path}/discover", ANSWER_LIMIT.total_seconds()
         try:
-            response = await self._client.get(url, timeout=limit)
+            response = await self._client.get(url, timeout=limit, headers={"accept": DISCOVERY_TYPES})
         except httpx2.TransportError as error:
             reason = str(error) or type(error).__name__
             raise WorkersUnavailable(self._workers_url, reason) from error

@@ -1,10 +1,10 @@
-// The router worker, one in each cell: it sends /{name}/{version}-{timestamp}/… to the dynamic worker of that
-// build, loads the build on its first request, counts what is in flight, and evicts a build when it is told to.
+// The router worker, one in each cell: it sends /{name}/{version}-{timestamp}/… to the dynamic worker of
+// that build, loads the build on its first request, counts what is in flight, and evicts a build on demand.
 //
 // Three properties of workerd shape this file:
-// - A load that failed is remembered under its loader name for as long as the process lives. A script error may
-//   stay so, since a build never changes; a file that could not be read must not. So a build whose code was
-//   never handed over gets a new loader name for its next request.
+// - A load that failed is remembered under its loader name for as long as the process lives. A script error
+//   may stay so, since a build never changes; a file that could not be read must not. So a build whose code
+//   was never handed over gets a new loader name for its next request.
 // - What one request awaits, another may not. `builds` therefore holds plain values, and requests that come
 //   while a build loads meet in the loader, which is made for it.
 // - A request whose client has gone is cancelled, unless `waitUntil` holds it.
@@ -60,7 +60,7 @@ export default {
     if (build === undefined || !build.ready) {
       if (key === HEALTH) return Response.json({ status: "ok" });
       const loading = load(key);
-      ctx.waitUntil(loading.then(ignore, ignore)); // others may wait for this load, whether or not the client does
+      ctx.waitUntil(loading.then(ignore, ignore)); // others may wait for it, even when this client does not
       try {
         build = await loading;
       } catch (problem) {
@@ -133,7 +133,7 @@ function count(build, request, ctx) {
   return end;
 }
 
-/** The build's own entrypoint, or ours. workerd asks for the code of a build that it has not got (any more). */
+/** The build's own entrypoint, or ours. workerd asks for the code where it has not got it (any more). */
 function getEntrypoint(build, name) {
   return env.LOADER.get(build.loaderName, () => handOver(build)).getEntrypoint(name);
 }

@@ -17,6 +17,8 @@ from tests.integration.workers.plane import Plane, eventually
 from gridiron.errors import WorkersUnavailable
 from gridiron.model import Build
 from gridiron.settings import shared_path
+from gridiron.toolchain.programs import find_toolchain
+from gridiron.workers.config import ensure_config
 from gridiron.workers.haproxy import HaproxyAdmin
 from gridiron.workers.sockets import HAPROXY_SOCKET
 
@@ -198,6 +200,16 @@ async def test_a_stream_goes_on_while_its_cell_is_being_replaced(changeable: Pla
 
 async def is_served_by(plane: Plane, cells: list[str]) -> bool:
     return sorted(cell.name for cell in await cells_of(plane).fetch_cells()) == cells
+
+
+async def test_a_configuration_that_another_process_rendered_is_taken_up(changeable: Plane) -> None:
+    plane = changeable
+    with plane.settings.workerd_template_path.open("a") as template:
+        template.write("# changed\n")
+    assert await asyncio.to_thread(ensure_config, plane.settings, find_toolchain(plane.settings))
+    assert await served(plane) == ["cell-1", "cell-2"]
+    os.kill(plane.pid, signal.SIGHUP)
+    await eventually(lambda: is_served_by(plane, ["cell-3", "cell-4"]))
 
 
 async def test_an_unchanged_configuration_replaces_nothing(plane: Plane) -> None:

@@ -304,6 +304,7 @@ async def test_answers_arrive_as_they_were_sent(shared_plane: Plane) -> None:
           if (path === "headers") {
             return new Response("x", { status: 418, headers: [["a", "1"], ["set-cookie", "b=c"]] });
           }
+          if (path === "moved") return Response.redirect("http://elsewhere.test/x", 307);
           const headers = { "content-encoding": "gzip" };
           return new Response(gzip("zipped"), { headers, encodeBody: "manual" });
         } };
@@ -313,6 +314,8 @@ async def test_answers_arrive_as_they_were_sent(shared_plane: Plane) -> None:
     assert (empty.status_code, empty.content) == (204, b"")
     headers = await shared_plane.get(f"{build.address.path}/headers")
     assert (headers.status_code, headers.headers["a"], headers.headers["set-cookie"]) == (418, "1", "b=c")
+    moved = await shared_plane.get(f"{build.address.path}/moved")
+    assert (moved.status_code, moved.headers["location"]) == (307, "http://elsewhere.test/x")
     assert (await shared_plane.get(f"{build.address.path}/gzip")).text == "zipped"
 
 
