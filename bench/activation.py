@@ -28,9 +28,9 @@ import httpx2
 
 from gridiron.bundles.store import BundleStore
 from gridiron.cli.demo.subject import Subject, choose_settings
-from gridiron.model import Address
 from gridiron.manager.activate import plan_build
 from gridiron.manager.api import ActivateRequest
+from gridiron.model import Address
 from gridiron.testing.probe import ProbeBundles, build_probe
 from gridiron.toolchain.programs import find_toolchain
 
@@ -46,9 +46,11 @@ class Series:
 
     @property
     def median(self) -> float:
+        """The middle one."""
         return statistics.median(self.millis)
 
     def row(self) -> str:
+        """One line of the table: how many, median, least, 90th percentile, most."""
         ordered = sorted(self.millis)
         return (
             f"{self.name:<24}{len(ordered):>6}{self.median:>10.1f}{ordered[0]:>10.1f}"

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.harness import Client, alive, descendants
 
 from gridiron.cli.demo.subject import Subject, choose_settings
 from gridiron.settings import load_settings
 from gridiron.testing.probe import ProbeBundles, build_probe
 from gridiron.toolchain.programs import find_toolchain
+from tests.harness import Client, alive, descendants
 
 OFFSETS = iter(range(11_000, 40_000, 100))
 

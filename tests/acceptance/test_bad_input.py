@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.harness import Client, descendants, wait_until
 
 from gridiron.cli.demo.subject import Subject
 from gridiron.model import MAX_MODULES_SIZE
 from gridiron.testing.probe import ProbeBundles
+from tests.harness import Client, descendants, wait_until
 
 MANIFEST = '{"name": "probe"}'
 

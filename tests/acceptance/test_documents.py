@@ -1,7 +1,7 @@
 """The documents' examples run as they stand: each `console` block is typed in, and prints what it shows.
 
-A line that begins with `$ ` is a command, the lines behind it are what it prints; `…` stands for any text, alone
-on a line for any number of lines. `gridiron up` runs on in the background until the document ends.
+A line that begins with `$ ` is a command, the lines behind it are what it prints; `…` stands for any text,
+alone on a line for any number of lines. `gridiron up` runs on in the background until the document ends.
 """
 
 from __future__ import annotations

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import httpx2
 import pytest
-from tests.harness import Client, alive, descendants, wait_until
 
 from gridiron.cli.demo.subject import Subject
 from gridiron.testing.probe import ProbeBundles
+from tests.harness import Client, alive, descendants, wait_until
 
 
 def names(pid: int) -> list[str]:

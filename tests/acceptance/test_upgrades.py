@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
-from tests.harness import Client, descendants, wait_until
 
 from gridiron.cli.demo.subject import Subject
 from gridiron.testing.probe import ProbeBundles
+from tests.harness import Client, descendants, wait_until
 
 CALLERS = 6
 UPGRADES = 20

@@ -3,11 +3,11 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
-from tests.contract.restate_servers import Servers, start_servers
-from tests.contract.restate_worlds import FakeWorld, RealWorld, World
 
 from gridiron.restate.admin import RestateAdmin
 from gridiron.restate.ingress import Ingress
+from tests.contract.restate_servers import Servers, start_servers
+from tests.contract.restate_worlds import FakeWorld, RealWorld, World
 
 
 @pytest.fixture(scope="session")

@@ -10,12 +10,12 @@ from enum import Enum
 from typing import Any, Protocol
 
 import httpx2
-from tests.contract.restate_servers import Servers
 
 from gridiron.restate.admin import RestateAdmin
 from gridiron.restate.ingress import Ingress
 from gridiron.restate.port import DiscoveredService, RestatePort
 from gridiron.testing.restate import FakeRestate, Phase, Refusal, fake_service
+from tests.contract.restate_servers import Servers
 
 WAIT_SECONDS = 20
 

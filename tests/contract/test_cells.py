@@ -10,11 +10,11 @@ from typing import Protocol
 
 import httpx2
 import pytest
-from tests.integration.workers.plane import Plane
 
 from gridiron.errors import WorkersUnavailable
 from gridiron.testing.workers import FakeCells
 from gridiron.workers.cells import Cells, CellsPort, LoadedBuild, Problem
+from tests.integration.workers.plane import Plane
 
 
 class World(Protocol):

@@ -5,12 +5,12 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
-from tests.contract.restate_worlds import Doing, Ending, RealWorld, World, becomes, probe
 
 from gridiron.errors import InvocationFailed, RestateRejected, RestateUnavailable
 from gridiron.lifecycle.observation import Demand, Registration
 from gridiron.model import Address
 from gridiron.restate.port import Discovered, DiscoveredHandler, DiscoveredService, RestatePort
+from tests.contract.restate_worlds import Doing, Ending, RealWorld, World, becomes, probe
 
 OLD, NEW = "/demo/1.0.0-1", "/demo/1.1.0-2"
 LATER = datetime(2000, 1, 1, tzinfo=UTC)

@@ -8,7 +8,6 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from tests.harness import wait_until
 
 from gridiron.bundles.build import BuildPlan, run_build
 from gridiron.bundles.manifest import parse_manifest
@@ -19,6 +18,7 @@ from gridiron.errors import BuildStepFailed
 from gridiron.model import Compatibility, Manifest
 from gridiron.settings import load_settings
 from gridiron.toolchain.programs import Toolchain, find_toolchain
+from tests.harness import wait_until
 
 USED = {"name", "main", "compatibility_date", "compatibility_flags", "vars", "minify"}
 

@@ -18,13 +18,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx2
-from tests.harness import alive, descendants, wait_until
 
 from gridiron.model import Build, Compatibility, Module, module_kind
 from gridiron.settings import Settings, load_settings
 from gridiron.workers.cells import Cells
 from gridiron.workers.control import ask_cell
 from gridiron.workers.sockets import control_socket, list_cells
+from tests.harness import alive, descendants, wait_until
 
 T = TypeVar("T")
 

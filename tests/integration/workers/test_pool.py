@@ -10,9 +10,6 @@ from typing import Self
 
 import httpx2
 import pytest
-from tests.harness import wait_until
-from tests.integration.workers.duplex import open_stream
-from tests.integration.workers.plane import Plane, eventually
 
 from gridiron.errors import WorkersUnavailable
 from gridiron.model import Build
@@ -21,6 +18,9 @@ from gridiron.toolchain.programs import find_toolchain
 from gridiron.workers.config import ensure_config
 from gridiron.workers.haproxy import HaproxyAdmin
 from gridiron.workers.sockets import HAPROXY_SOCKET
+from tests.harness import wait_until
+from tests.integration.workers.duplex import open_stream
+from tests.integration.workers.plane import Plane, eventually
 
 HELLO = 'export default { fetch: () => new Response("hello") };'
 ECHO = "export default { fetch: (request) => new Response(request.body) };"

@@ -5,13 +5,13 @@ from typing import Any
 
 import httpx2
 import pytest
-from tests.integration.workers.plane import Plane, eventually
 
 from gridiron.model import Build, Compatibility
 from gridiron.settings import load_settings
 from gridiron.testing.probe import ProbeBundles, build_probe
 from gridiron.toolchain.programs import find_toolchain
 from gridiron.workers.cells import LoadedBuild
+from tests.integration.workers.plane import Plane, eventually
 
 HELLO = 'export default { fetch: () => new Response("hello") };'
 

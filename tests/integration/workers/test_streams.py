@@ -3,6 +3,7 @@ from __future__ import annotations
 import hashlib
 
 import pytest
+
 from tests.integration.workers.duplex import open_stream
 from tests.integration.workers.plane import Plane, eventually
 

@@ -1,11 +1,11 @@
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pytest
 
 from gridiron.errors import ActivationInProgress, BuildInUse, DrainUnknown
-from gridiron.lifecycle.observation import Demand, Registration
+from gridiron.lifecycle.observation import Demand
 from gridiron.lifecycle.plan import (
     MAX_RETIREMENTS,
     Policy,
@@ -16,36 +16,17 @@ from gridiron.lifecycle.plan import (
     track_drained,
 )
 from gridiron.lifecycle.states import IDLE, BuildStatus
-from gridiron.model import Build, Compatibility, State
+from gridiron.model import State
+from tests.values import NOW, make_build, make_registration
 
-NOW = datetime(2026, 11, 1, 12, tzinfo=UTC)
 GRACE = timedelta(seconds=60)
 POLICY = Policy(grace=GRACE, retain=2)
 REGISTERED = {State.ACTIVE, State.DRAINING, State.DRAINED}
 
 
 def status(state: State, timestamp: int, name: str = "demo") -> BuildStatus:
-    build = Build(
-        name=name,
-        version="1.0.0",
-        timestamp=timestamp,
-        created_at=NOW,
-        source="file:///demo",
-        sha256="0" * 64,
-        main="index.js",
-        modules=(),
-        compatibility=Compatibility(),
-        vars={},
-    )
-    registration = Registration(
-        deployment_id=f"dp_{timestamp}",
-        uri=f"http://localhost:9080{build.address.path}",
-        address=build.address,
-        created_at=NOW,
-        services=("s",),
-        protocol="BidiStream",
-        metadata={},
-    )
+    build = make_build("1.0.0", timestamp, name)
+    registration = make_registration(build.address, f"dp_{timestamp}", "s")
     demand = Demand(pinned=2, attempting=1) if state is State.DRAINING else IDLE
     return BuildStatus(build, state, "because", registration if state in REGISTERED else None, (), demand)
 

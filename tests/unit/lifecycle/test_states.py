@@ -1,46 +1,15 @@
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 import pytest
 
-from gridiron.lifecycle.observation import Demand, Observation, Registration, Unknown
+from gridiron.lifecycle.observation import Demand, Observation, Unknown
 from gridiron.lifecycle.states import IDLE, BuildStatus, statuses_of
-from gridiron.model import Build, Compatibility, State
+from gridiron.model import State
+from tests.values import NOW, make_build, make_registration
 
-NOW = datetime(2026, 11, 1, 12, tzinfo=UTC)
-
-
-def build(version: str, timestamp: int, name: str = "demo") -> Build:
-    return Build(
-        name=name,
-        version=version,
-        timestamp=timestamp,
-        created_at=NOW,
-        source="file:///demo",
-        sha256="0" * 64,
-        main="index.js",
-        modules=(),
-        compatibility=Compatibility(),
-        vars={},
-    )
-
-
-def registration(of: Build, deployment_id: str, *services: str) -> Registration:
-    return Registration(
-        deployment_id=deployment_id,
-        uri=f"http://localhost:9080{of.address.path}",
-        address=of.address,
-        created_at=NOW,
-        services=services,
-        protocol="BidiStream",
-        metadata={},
-    )
-
-
-OLD, NEW = build("1.0.0", 1), build("1.1.0", 2)
-OLD_REGISTERED = registration(OLD, "dp_old", "greeter", "helper")
-NEW_REGISTERED = registration(NEW, "dp_new", "greeter")
+OLD, NEW = make_build("1.0.0", 1), make_build("1.1.0", 2)
+OLD_REGISTERED = make_registration(OLD.address, "dp_old", "greeter", "helper")
+NEW_REGISTERED = make_registration(NEW.address, "dp_new", "greeter")
 
 
 def observation(**changed: object) -> Observation:
@@ -122,7 +91,7 @@ def test_a_build_without_a_registration_is_retired_or_staged_while_it_is_activat
 
 
 def test_a_registration_of_another_build_with_a_name_that_reads_alike_does_not_count() -> None:
-    alike = build("b-1", 7, name="a"), build("1", 7, name="a-b")
+    alike = make_build("b-1", 7, name="a"), make_build("1", 7, name="a-b")
     assert alike[0].build_id == alike[1].build_id
-    seen = observation(registrations=(registration(alike[0], "dp", "s"),), newest={"s": "dp"})
+    seen = observation(registrations=(make_registration(alike[0].address, "dp", "s"),), newest={"s": "dp"})
     assert [status.state for status in statuses_of(alike, seen)] == [State.ACTIVE, State.RETIRED]

@@ -5,7 +5,6 @@ from collections.abc import Callable
 from urllib.parse import urlsplit
 
 import pytest
-from tests.unit.manager.conftest import Manager
 
 from gridiron.errors import (
     ActivationFailed,
@@ -23,6 +22,7 @@ from gridiron.manager.api import ActivateRequest
 from gridiron.manager.registry import Registry
 from gridiron.testing.restate import Refusal, fake_service
 from gridiron.workers.cells import Problem
+from tests.unit.manager.conftest import Manager
 
 STEPS = ["stage", "check", "store", "load", "discover", "register", "total"]
 

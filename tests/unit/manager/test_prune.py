@@ -4,12 +4,12 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from tests.unit.manager.conftest import GRACE, Manager
 
 from gridiron.errors import BuildInUse, BuildNotFound, DrainUnknown, WorkersUnavailable
 from gridiron.lifecycle.observation import Demand
 from gridiron.manager.api import Kept, Pruned, PruneRequest
 from gridiron.model import State
+from tests.unit.manager.conftest import GRACE, Manager
 
 
 async def test_a_drained_build_is_retired_after_its_grace_and_its_files_stay(manager: Manager) -> None:

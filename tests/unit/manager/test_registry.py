@@ -1,16 +1,16 @@
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from gridiron.errors import StorageFailed
-from gridiron.lifecycle.observation import Observation, Registration, Unknown
+from gridiron.lifecycle.observation import Observation, Unknown
 from gridiron.manager.registry import Record, Registry
-from gridiron.model import Address, Build, Compatibility
+from gridiron.model import Address
+from tests.values import NOW, make_build, make_registration
 
-NOW = datetime(2026, 11, 1, 12, tzinfo=UTC)
 LOOK = NOW + timedelta(seconds=1)
 MILLIS = int(NOW.timestamp() * 1000)
 RECORD = Record(
@@ -21,33 +21,6 @@ RECORD = Record(
     drained_at=NOW,
     timings_ms={"stage": 1.5},
 )
-
-
-def build(timestamp: int) -> Build:
-    return Build(
-        name="demo",
-        version="1",
-        timestamp=timestamp,
-        created_at=NOW,
-        source="file:///demo",
-        sha256="0" * 64,
-        main="index.js",
-        modules=(),
-        compatibility=Compatibility(),
-        vars={},
-    )
-
-
-def registration(address: Address | None, deployment_id: str = "dp_1") -> Registration:
-    return Registration(
-        deployment_id=deployment_id,
-        uri="http://localhost:9080/x",
-        address=address,
-        created_at=NOW,
-        services=("s",),
-        protocol="BidiStream",
-        metadata={},
-    )
 
 
 def observation(builds: object, registrations: object) -> Observation:
@@ -83,8 +56,13 @@ def test_a_registry_that_is_missing_or_damaged_is_rebuilt_from_both_truths(
     if content is not None:
         path.write_bytes(content)
     registry = Registry(path)
-    known = build(MILLIS)
-    registry.reconcile(observation((known,), (registration(known.address), registration(None, "dp_by_hand"))))
+    known = make_build("1", MILLIS)
+    registry.reconcile(
+        observation(
+            (known,),
+            (make_registration(known.address, "dp_1", "s"), make_registration(None, "dp_by_hand", "s")),
+        )
+    )
     rebuilt = {known.build_id: RECORD.model_copy(update={"drained_at": None, "timings_ms": {}})}
     assert registry.records == rebuilt
     assert Registry(path).records == rebuilt
@@ -101,7 +79,7 @@ def test_a_damaged_file_is_kept_aside(tmp_path: Path) -> None:
 def test_a_timestamp_of_a_build_that_only_restate_remembers_is_not_given_again(tmp_path: Path) -> None:
     registry = Registry(tmp_path / "state.json")
     gone = Address(name="demo", version="1", timestamp=MILLIS + 50)
-    registry.reconcile(observation((), (registration(gone),)))
+    registry.reconcile(observation((), (make_registration(gone, "dp_1", "s"),)))
     assert registry.take_timestamp(NOW) == MILLIS + 51
 
 
