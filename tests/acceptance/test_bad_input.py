@@ -63,21 +63,21 @@ SOURCES: dict[str, tuple[Callable[[Path], Path], str, str]] = {
         "manifest_invalid",
         "stage",
     ),
-    "has a syntax error": (lambda p: bundle(p, index__js="export default {"), "script_failed", "load"),
+    "has a syntax error": (lambda p: bundle(p, index__js="export default {"), "script_failed", "discover"),
     "throws at its start": (
         lambda p: bundle(p, index__js='throw new Error("no luck"); export default {}'),
         "script_failed",
-        "load",
+        "discover",
     ),
     "has no default export": (
         lambda p: bundle(p, index__js="export const a = 1"),
         "script_failed",
-        "load",
+        "discover",
     ),
     "imports what is not there": (
         lambda p: bundle(p, index__js='import "./gone.js"; export default {}'),
         "script_failed",
-        "load",
+        "discover",
     ),
     "serves no Restate service": (
         lambda p: bundle(p, index__js='export default { fetch: () => new Response("hello") }'),

@@ -3,8 +3,8 @@
     stage      copy the source beside the builds, hashing it
     check      its digest is the one asked for; is this content active already?
     store      write metadata.json, sync, rename into place
-    load       the cell that will serve it loads it, so that a script's error is told at once and in full
-    discover   Restate reads the build's services without registering it
+    discover   Restate reads the build's services without registering it, which loads it into the cell that
+               will serve it
     register   Restate makes it the newest for its services
 
 A failure before the registration takes away what was made; the build that is active goes on. Where Restate
@@ -17,7 +17,7 @@ import asyncio
 from collections.abc import AsyncIterator, Collection, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Literal, TypeVar
 
 import structlog
@@ -46,6 +46,9 @@ from gridiron.restate.port import Discovered, DiscoveredService, Registered
 log = structlog.get_logger()
 
 T = TypeVar("T")
+
+PATIENCE = timedelta(milliseconds=300)
+"""How long Restate may read a build before the router is asked about it; a build loads in a tenth of that."""
 
 NOT_A_RESTATE_ENDPOINT = frozenset({"META0003", "META0013"})
 """What Restate says of an endpoint that answers with a bad status, and of one that answers something else."""
@@ -127,25 +130,25 @@ class Activator:
         Restate says what is newest; which build that is stands in the registry. So this costs the same
         whatever else is registered.
         """
+        builds = [
+            build for build in await asyncio.to_thread(self._context.store.list_builds) if build.name == name
+        ]
+        if not builds:
+            return ()
         registry = self._context.registry
         if not registry.reconciled:
             registry.reconcile(await fetch_known_observation(self._context))
         newest = set((await self._context.restate.fetch_newest()).values())
-        builds = await asyncio.to_thread(self._context.store.list_builds)
         return tuple(
             Active(build, record)
             for build in builds
-            if build.name == name
-            and (record := registry.records.get(build.build_id)) is not None
-            and record.deployment_id in newest
+            if (record := registry.records.get(build.build_id)) is not None and record.deployment_id in newest
         )
 
     async def _go_live(
         self, build: Build, staged: Staged, active: Collection[Active], steps: Steps, *, dry_run: bool
     ) -> Activated:
         try:
-            with steps.step("load"):
-                await self._load(build)
             with steps.step("discover"):
                 discovered = await self._discover(build)
             if dry_run:
@@ -168,25 +171,34 @@ class Activator:
         )
         return render_activated("activated", build, live, staged, steps)
 
-    async def _load(self, build: Build) -> None:
-        """Have the build loaded where its requests will go. Raises ScriptFailed, WorkersUnavailable."""
+    async def _discover(self, build: Build) -> Discovered:
+        """Have Restate read the services, which loads the build.
+
+        Raises ScriptFailed, NoRestateService, WorkersUnavailable, RestateRejected, RestateUnavailable.
+        """
+        async with alongside(self._context.restate.discover(self._context.uri(build.address))) as discovering:
+            await asyncio.wait({discovering}, timeout=PATIENCE.total_seconds())
+            if not discovering.done():  # Restate tries for seconds what the router knows to be hopeless
+                await self._check_loads(build)
+            try:
+                discovered = await discovering
+            except RestateRejected as refusal:
+                await self._check_loads(build)  # the script's own error says more than Restate's
+                if refusal.restate_code in NOT_A_RESTATE_ENDPOINT:
+                    raise NoRestateService(refusal.reason) from refusal
+                raise
+        if not discovered.services:
+            raise NoRestateService("its endpoint lists none")
+        return discovered
+
+    async def _check_loads(self, build: Build) -> None:
+        """Raise ScriptFailed with the script's error, or WorkersUnavailable; nothing when the build loads."""
         problem = await self._context.cells.fetch_problem(build.address.path)
         if problem is None:
             return
         if problem.code == ScriptFailed.code:
             raise ScriptFailed(problem.detail)
         raise WorkersUnavailable(self._context.uri(build.address), problem.detail)
-
-    async def _discover(self, build: Build) -> Discovered:
-        try:
-            discovered = await self._context.restate.discover(self._context.uri(build.address))
-        except RestateRejected as refusal:
-            if refusal.restate_code in NOT_A_RESTATE_ENDPOINT:
-                raise NoRestateService(refusal.reason) from refusal
-            raise
-        if not discovered.services:
-            raise NoRestateService("its endpoint lists none")
-        return discovered
 
     async def _register(self, build: Build) -> Registered:
         metadata = {"build_id": build.build_id, "sha256": build.sha256}

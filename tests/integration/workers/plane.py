@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
+import random
 import shutil
 import signal
 import socket
@@ -13,6 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -43,6 +45,7 @@ class Plane:
         self.cells = Cells(self.run_dir, self.url, self._client)
         self._log = directory / "workers.log"
         self._process: subprocess.Popen[bytes] | None = None
+        self._launches = 0
         self._timestamp = 0
 
     # -- the process -----------------------------------------------------------------------------------------
@@ -58,6 +61,7 @@ class Plane:
 
     def launch(self) -> subprocess.Popen[bytes]:
         """Start the process and do not wait until it serves."""
+        self._launches += 1
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "gridiron", "workers"],
@@ -76,7 +80,8 @@ class Plane:
 
     def _is_ready(self) -> bool:
         try:
-            return httpx2.get(f"{self.url}/-/health").status_code == 200 and "workers.ready" in self.output
+            ready = self.output.count("workers.ready") == self._launches
+            return ready and httpx2.get(f"{self.url}/-/health").status_code == 200
         except httpx2.TransportError:
             return False
 
@@ -170,9 +175,12 @@ def describe_module(path: str, body: bytes) -> Module:
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port that nobody listens on, below those that the kernel gives to connections at any time."""
+    while True:
+        port = random.randrange(20_000, 32_000)  # noqa: S311 - no secret
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def listens(path: Path) -> bool:

@@ -24,7 +24,7 @@ from gridiron.testing.restate import Refusal, fake_service
 from gridiron.workers.cells import Problem
 from tests.unit.manager.conftest import Manager
 
-STEPS = ["stage", "check", "store", "load", "discover", "register", "total"]
+STEPS = ["stage", "check", "store", "discover", "register", "total"]
 
 
 async def test_a_bundle_becomes_the_active_build(manager: Manager) -> None:
@@ -111,7 +111,11 @@ async def refuse(manager: Manager, prepare: Callable[[str], None]) -> Activation
 async def test_a_script_that_does_not_load_is_told_with_its_own_error(manager: Manager) -> None:
     broken = Problem(502, "script_failed", "SyntaxError: no")
     failure = await refuse(manager, lambda uri: manager.cells.break_build(urlsplit(uri).path, broken))
-    assert (failure.step, failure.cause.code, failure.build_id[:7]) == ("load", "script_failed", "demo-2-")
+    assert (failure.step, failure.cause.code, failure.build_id[:7]) == (
+        "discover",
+        "script_failed",
+        "demo-2-",
+    )
     assert isinstance(failure.cause, ScriptFailed)
     assert failure.cause.reason == "SyntaxError: no"
 
@@ -133,7 +137,7 @@ async def test_what_else_restate_refuses_is_told_in_its_words(manager: Manager) 
 
 async def test_workers_that_are_down(manager: Manager) -> None:
     failure = await refuse(manager, lambda _: manager.cells.silence())
-    assert (failure.step, type(failure.cause)) == ("load", WorkersUnavailable)
+    assert (failure.step, type(failure.cause)) == ("discover", WorkersUnavailable)
 
 
 async def test_a_worker_that_serves_an_empty_list_of_services(manager: Manager) -> None:
@@ -174,7 +178,7 @@ async def test_a_build_stays_when_restate_does_not_say_whether_it_registered_it(
 async def test_one_name_is_activated_one_at_a_time_and_two_names_side_by_side(manager: Manager) -> None:
     manager.restate.slow.clear()
     first = asyncio.create_task(manager.activate("1"))
-    while "fetch_registrations" not in manager.restate.requests:  # noqa: ASYNC110 - the fake has no event for it
+    while "discover" not in manager.restate.requests:  # noqa: ASYNC110 - the fake has no event for it
         await asyncio.sleep(0)
     with pytest.raises(ActivationInProgress):
         await manager.activate("2")
