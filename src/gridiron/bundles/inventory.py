@@ -37,16 +37,17 @@ class InventoryReader:
         self._directory = directory
         self._known: dict[tuple[str, int], Build] = {}  # by name and time of change of metadata.json
 
-    def fetch(self) -> Inventory:
-        """Read the directory as it is now. Names that begin with a dot are no builds.
+    def fetch(self, prefix: str = "") -> Inventory:
+        """Read the directory as it is now, or what begins with `prefix` there. Dot files are no builds.
 
         Raises StorageFailed when it cannot be read, also when it is not there: that is not the same as empty.
         """
         with storing("Reading", self._directory):
-            names = sorted(path.name for path in self._directory.iterdir() if path.name[0] != ".")
-        found = {name: self._fetch_build(name) for name in names}
+            names = sorted(name for name in os.listdir(self._directory) if name[0] != ".")  # noqa: PTH208 - names are all
+        found = {name: self._fetch_build(name) for name in names if name.startswith(prefix)}
+        known = {key: build for key, build in found.values() if key and isinstance(build, Build)}
         # put in place at once: several threads may read
-        self._known = {key: build for key, build in found.values() if key and isinstance(build, Build)}
+        self._known = {**self._known, **known} if prefix else known
         builds = [build for _, build in found.values() if isinstance(build, Build)]
         return Inventory(
             builds=tuple(sorted(builds, key=lambda build: (build.timestamp, build.build_id))),

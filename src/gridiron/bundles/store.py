@@ -42,6 +42,11 @@ class BundleStore:
         """Give the builds that can be read, by timestamp."""
         return self._inventory.fetch().builds
 
+    def list_builds_of(self, name: str) -> tuple[Build, ...]:
+        """Give the builds of one name that can be read, by timestamp; costs nothing for those of others."""
+        builds = self._inventory.fetch(f"{name}-").builds
+        return tuple(build for build in builds if build.name == name)  # "a-" begins "a-b-1" too
+
     def fetch_inventory(self) -> Inventory:
         """Give the builds, and beside them what should be one and cannot be read."""
         return self._inventory.fetch()

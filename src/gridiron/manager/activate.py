@@ -130,9 +130,7 @@ class Activator:
         Restate says what is newest; which build that is stands in the registry. So this costs the same
         whatever else is registered.
         """
-        builds = [
-            build for build in await asyncio.to_thread(self._context.store.list_builds) if build.name == name
-        ]
+        builds = await asyncio.to_thread(self._context.store.list_builds_of, name)
         if not builds:
             return ()
         registry = self._context.registry

@@ -68,9 +68,13 @@ class Registry:
         return {build_id: record.drained_at for build_id, record in self.records.items() if record.drained_at}
 
     def take_timestamp(self, now: datetime) -> int:
-        """Give `now` in milliseconds, or one more than any timestamp before: each call gives a larger one."""
+        """Give `now` in milliseconds, or one more than any timestamp before: each call gives a larger one.
+
+        It is written with the record of its build; that of a build that never came to be may be given again
+        after a restart.
+        """
         timestamp = max(int(now.timestamp() * 1000), self._snapshot.last_timestamp + 1)
-        self._write(self._snapshot.model_copy(update={"last_timestamp": timestamp}))
+        self._snapshot = self._snapshot.model_copy(update={"last_timestamp": timestamp})
         return timestamp
 
     def remember(self, build_id: str, record: Record) -> None:

@@ -25,6 +25,7 @@ from gridiron.errors import (
     StorageFailed,
 )
 from gridiron.model import Build, Compatibility, Manifest, Module, ModuleKind
+from tests.values import make_build
 
 FILES = {
     "index.js": b"export default {};\n",
@@ -371,3 +372,16 @@ def test_builds_keep_their_compatibility(store: BundleStore, tmp_path: Path) -> 
     build = add(store, write(tmp_path / "dated", {"index.js": b"", "metadata.json": manifest}))
     assert build.compatibility == Compatibility(date=dt.date(2025, 1, 31), flags=("nodejs_compat",))
     assert store.list_builds() == (build,)
+
+
+def test_the_builds_of_a_name_are_not_those_of_a_name_that_begins_alike(tmp_path: Path) -> None:
+    store = BundleStore(tmp_path / "bundles")
+    store.clear_staging()
+    for name in ("a", "a-b", "ab"):
+        directory = tmp_path / name
+        directory.mkdir()
+        (directory / "index.js").write_text("export default {}")
+        store.publish(store.stage(directory), make_build("1", 1, name))
+    assert [build.name for build in store.list_builds_of("a")] == ["a"]
+    assert [build.name for build in store.list_builds()] == ["a", "a-b", "ab"]
+    assert store.list_builds_of("b") == ()

@@ -32,6 +32,7 @@ def test_timestamps_increase_strictly_whatever_the_clock_does_and_over_restarts(
     registry = Registry(path)
     taken = [registry.take_timestamp(NOW), registry.take_timestamp(NOW)]
     taken.append(registry.take_timestamp(NOW - timedelta(days=1)))
+    registry.remember("demo-1-1", RECORD)
     taken.append(Registry(path).take_timestamp(NOW - timedelta(days=2)))
     assert taken == [MILLIS, MILLIS + 1, MILLIS + 2, MILLIS + 3]
 
