@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import signal
 from collections.abc import Iterator
 
@@ -70,6 +71,8 @@ async def _serve(context: Context, client: httpx2.AsyncClient) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, server.stop)
     toolchain = find_toolchain(settings)
+    gc.collect()
+    gc.freeze()  # what was imported stays for good; looking through it again took milliseconds of a request
     async with asyncio.TaskGroup() as group:
         sweeper = group.create_task(sweep_forever(context, pruner, toolchain), name="sweep")
         try:
