@@ -1,13 +1,13 @@
 """How long an activation takes, and whether it stays the same with many builds already there.
 
-Three things are measured in turn, in one run on one node, so that noise falls on all of them alike:
+Two nodes run side by side: on one there are no builds, on the other many. On each, two things are timed:
 
-    bare      POST /deployments to Restate for a build whose files are there and that was never loaded
-    few       POST /activate with few builds there
-    many      POST /activate with many builds there
+    bare        POST /deployments to Restate for a build whose files are there and that was never loaded
+    activate    POST /activate to the manager
 
-Reported are medians, spreads, and two ratios: many / few, and few / bare. The order is: rounds of `bare` and
-`few` in turn with few builds there, then the builds are added, then rounds of `bare` and `many` in turn.
+The four take turns, round after round, so that noise falls on all of them alike, and what a round made is
+removed again. Reported are medians, spreads, the steps of the activations, and ratios: many / none, and
+activate / bare on each node.
 
 Run by `just bench activation [--builds N] [--rounds N] [--json FILE]`.
 """
@@ -20,6 +20,8 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -31,10 +33,12 @@ from gridiron.cli.demo.subject import Subject, choose_settings
 from gridiron.manager.activate import plan_build
 from gridiron.manager.api import ActivateRequest
 from gridiron.model import Address
+from gridiron.settings import load_settings
 from gridiron.testing.probe import ProbeBundles, build_probe
 from gridiron.toolchain.programs import find_toolchain
 
-WARM_UP = 3
+WARM_UP = 3  # rounds that are not counted
+NODES = ("none", "many")
 
 
 @dataclass(frozen=True)
@@ -70,8 +74,8 @@ class Bench:
         self._admin = httpx2.Client(base_url=settings.restate_admin_url, timeout=60)
         self.steps: dict[str, list[float]] = {}
 
-    def activate(self, service: str) -> float:
-        """Time `POST /activate` for a build of its own service; the build stays. Milliseconds."""
+    def activate(self, service: str, *, keep: bool = False) -> float:
+        """Time `POST /activate` for a build of its own service; it goes again unless `keep`. Milliseconds."""
         bundle = self._bundles.make("1.0.0", service)
         body = {"source": bundle.as_uri(), "name": service, "version": "1.0.0"}
         began = time.perf_counter()
@@ -81,62 +85,84 @@ class Bench:
             sys.exit(f"activation failed: {response.text}")
         for step, taken in response.json()["timings_ms"].items():
             self.steps.setdefault(step, []).append(taken)
+        if not keep:
+            body = {"build_id": response.json()["build_id"], "force": True}
+            self._manager.post("/prune", json=body).raise_for_status()
         return millis
 
     def bare(self, service: str) -> float:
-        """Time a bare `POST /deployments` for a build that lies there and was never loaded. Milliseconds."""
-        path = self._place(service)
+        """Time a bare `POST /deployments` for a build that was never loaded; it goes again. Milliseconds."""
+        address = self._place(service)
         began = time.perf_counter()
-        response = self._admin.post("/deployments", json={"uri": self._workers_url + path, "force": False})
+        response = self._admin.post(
+            "/deployments", json={"uri": self._workers_url + address.path, "force": False}
+        )
         millis = (time.perf_counter() - began) * 1000
         if response.status_code != 201:
             sys.exit(f"registration failed: {response.text}")
+        self._admin.delete(f"/deployments/{response.json()['id']}?force=true").raise_for_status()
+        self._store.remove(str(address))
         return millis
 
-    def _place(self, service: str) -> str:
+    def _place(self, service: str) -> Address:
         now = datetime.now(UTC)
         bundle = self._bundles.make("1.0.0", service)
         request = ActivateRequest(source=bundle.as_uri(), name=service, version="1.0.0")
         address = Address(name=service, version="1.0.0", timestamp=int(now.timestamp() * 1000))
         staged = self._store.stage(bundle)
         self._store.publish(staged, plan_build(address, staged, request, now))
-        return address.path
+        return address
 
-    def rounds(self, label: str, count: int) -> tuple[Series, Series]:
-        """Time `count` rounds of a bare registration and an activation, in turn."""
-        bare, activated = [], []
-        for number in range(count):
-            bare.append(self.bare(f"bare-{label}-{number}"))
-            activated.append(self.activate(f"{label}-{number}"))
-        return Series(f"bare, {label} builds", bare), Series(f"activate, {label} builds", activated)
+
+@contextmanager
+def running_node(work: Path, name: str, probe: Path) -> Iterator[Bench]:
+    """Run a node of its own."""
+    subject = Subject(choose_settings(work / name, sweep_seconds=3600), work)
+    subject.start()
+    try:
+        yield Bench(subject, ProbeBundles(probe, work / f"{name}-made"))
+    finally:
+        subject.stop()
 
 
 def measure(builds: int, rounds: int) -> dict[str, Series]:
-    """Run it all on a node of its own."""
-    with tempfile.TemporaryDirectory(prefix="gridiron-bench-") as work:
-        settings = choose_settings(Path(work) / "data", sweep_seconds=3600)
-        subject = Subject(settings, Path(work))
-        probe = build_probe(find_toolchain(settings), Path(work) / "probe")
-        try:
-            subject.start()
-            bench = Bench(subject, ProbeBundles(probe, Path(work) / "made"))
-            bench.rounds("warm-up", WARM_UP)
-            bare_few, few = bench.rounds("few", rounds)
+    """Run it all; every series has one value for each round."""
+    millis: dict[str, list[float]] = {
+        f"{what} {where}": [] for where in NODES for what in ("bare", "activate")
+    }
+    with tempfile.TemporaryDirectory(prefix="gridiron-bench-") as directory:
+        work = Path(directory)
+        probe = build_probe(find_toolchain(load_settings()), work / "probe")
+        with running_node(work, "none", probe) as none, running_node(work, "many", probe) as many:
             for number in range(builds):
-                bench.activate(f"filler-{number}")
-            bare_many, many = bench.rounds("many", rounds)
-        finally:
-            subject.stop()
-    steps = {f"step {name}": Series(f"  step {name}", millis) for name, millis in bench.steps.items()}
-    return {"bare_few": bare_few, "few": few, "bare_many": bare_many, "many": many, **steps}
+                many.activate(f"filler-{number}", keep=True)
+            for number in range(-WARM_UP, rounds):
+                if number == 0:
+                    none.steps.clear()
+                    many.steps.clear()
+                # each node rests while the other one works: Restate goes on a while after it has answered
+                taken = {
+                    "bare none": none.bare(f"bare{number + WARM_UP}"),
+                    "bare many": many.bare(f"bare{number + WARM_UP}"),
+                    "activate none": none.activate(f"made{number + WARM_UP}"),
+                    "activate many": many.activate(f"made{number + WARM_UP}"),
+                }
+                if number >= 0:
+                    for name, value in taken.items():
+                        millis[name].append(value)
+            for where, bench in (("none", none), ("many", many)):
+                millis |= {f"  {where}: {step}": times for step, times in bench.steps.items()}
+    return {name: Series(name, times) for name, times in millis.items()}
 
 
 def report(series: dict[str, Series], builds: int) -> dict[str, float]:
     """Print the table; give the ratios of the medians."""
+    median = {name: each.median for name, each in series.items()}
     ratios = {
-        f"activation with {builds} more builds / with few": series["many"].median / series["few"].median,
-        "activation / bare registration, few builds": series["few"].median / series["bare_few"].median,
-        "activation / bare registration, many builds": series["many"].median / series["bare_many"].median,
+        f"activation with {builds} builds there / with none": median["activate many"]
+        / median["activate none"],
+        "activation / bare registration, no builds": median["activate none"] / median["bare none"],
+        f"activation / bare registration, {builds} builds": median["activate many"] / median["bare many"],
     }
     print(f"{'milliseconds':<24}{'n':>6}{'median':>10}{'least':>10}{'p90':>10}{'most':>10}")
     for each in series.values():
@@ -151,8 +177,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--builds", type=int, default=100, help="builds added between the two halves")
-    parser.add_argument("--rounds", type=int, default=20, help="timed requests of each kind in each half")
+    parser.add_argument("--builds", type=int, default=100, help="builds on the node with many")
+    parser.add_argument("--rounds", type=int, default=40, help="timed requests of each kind")
     parser.add_argument("--json", type=Path, help="write every figure there")
     arguments = parser.parse_args()
     series = measure(arguments.builds, arguments.rounds)

@@ -15,7 +15,7 @@
     │                    DrainUnknown
     ├── Rejected         RestateRejected InvocationFailed ProxyRefused (Restate or HAProxy said no)
     ├── Environment      ToolMissing ToolVersionWrong ToolchainNotInstalled PortTaken DirectoryInUse
-    │                    StorageFailed ComponentFailed
+    │                    StorageFailed ComponentFailed ConfigNotApplied
     └── ActivationFailed the step of an activation that failed; its cause is one of the above
 
 A class has a stable `code` and a `sentence` over its own fields that says what happened and what to do.
@@ -473,6 +473,18 @@ class ComponentFailed(Environment):
     code = "component_failed"
     sentence = "{component} did not start: {reason}."
     component: str
+    reason: str
+
+
+@dataclass(eq=False)
+class ConfigNotApplied(Environment):
+    """The supervisor of the workers could not be told that their configuration changed."""
+
+    code = "config_not_applied"
+    sentence = (
+        "`sv hup {service}` failed ({reason}). The manager tries again; check GRIDIRON_WORKERS_SERVICE."
+    )
+    service: str
     reason: str
 
 

@@ -28,7 +28,7 @@ from typing import ClassVar, TextIO
 import httpx2
 from rich.console import Console
 
-from gridiron.errors import ComponentFailed, PortTaken, RestateRejected, RestateUnavailable
+from gridiron.errors import ComponentFailed, PortTaken, RestateRejected, RestateUnavailable, SettingsInvalid
 from gridiron.process.backoff import Backoff
 from gridiron.process.child import Child, Command, start_child
 from gridiron.process.lock import lock_directory
@@ -105,7 +105,13 @@ def plan_command(role: Role, settings: Settings) -> Command:
 
 
 def check_ports(settings: Settings) -> None:
-    """Raise PortTaken for the first port of the node that another program listens on."""
+    """Raise PortTaken for the first port of the node that another program listens on.
+
+    Raises SettingsInvalid when two roles are to listen on one.
+    """
+    if len(set(settings.ports)) < len(settings.ports):
+        ports = ", ".join(f"{purpose} {port}" for purpose, port in settings.ports._asdict().items())
+        raise SettingsInvalid("the ports", f"each has to be another one, and they are {ports}")
     for purpose in settings.ports._fields:
         host, port = getattr(settings, f"{purpose}_host"), getattr(settings.ports, purpose)
         with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:

@@ -133,6 +133,7 @@ def test_the_script_s_own_error_is_in_the_answer(shared: Client, tmp_path: Path)
 GOOD: dict[str, Any] = {"source": "file:///nowhere", "name": "probe", "version": "1"}
 BODIES: dict[str, tuple[Any, str, int]] = {
     "is no JSON": (b"{", "request_invalid", 422),
+    "is no text": (b'"\xff"', "request_invalid", 422),
     "is no object": ([], "request_invalid", 422),
     "lacks a field": ({"source": "file:///x", "name": "probe"}, "request_invalid", 422),
     "has an unknown field": ({**GOOD, "colour": "red"}, "request_invalid", 422),

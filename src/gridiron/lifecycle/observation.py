@@ -42,6 +42,7 @@ class Observation:
     """All parts of one look at the world; each may be Unknown for itself."""
 
     builds: tuple[Build, ...] | Unknown
+    activating: frozenset[str]  # ids of builds whose activation was under way after `builds` was read
     registrations: tuple[Registration, ...] | Unknown
     newest: Mapping[str, str] | Unknown  # service -> deployment that gets its new invocations
     demand: Mapping[str, Demand] | Unknown  # by deployment id; a deployment that is not in it has none

@@ -51,7 +51,7 @@ def plan_sweep(
         and (since := drained_at.get(status.build.build_id)) is not None
         and now - since >= policy.grace
     ]
-    return _plan_removals(due, statuses, policy)
+    return _plan_removals(due[:MAX_RETIREMENTS], statuses, policy)
 
 
 def plan_prune_drained(statuses: Collection[BuildStatus], policy: Policy) -> tuple[Removal, ...]:
@@ -91,14 +91,17 @@ def _plan_removals(
         for status in statuses
         if status.state is State.RETIRED and _outdated(status, statuses, policy)
     )
-    return (*retiring[:MAX_RETIREMENTS], *retired)
+    return (*retiring, *retired)
 
 
 def _outdated(status: BuildStatus, statuses: Collection[BuildStatus], policy: Policy) -> bool:
     """Tell whether more than `retain` newer builds of its name exist."""
     build = status.build
     newer = sum(
-        other.build.name == build.name and other.build.timestamp > build.timestamp for other in statuses
+        other.build.name == build.name
+        and other.build.timestamp > build.timestamp
+        and other.state is not State.STAGED  # it may come to nothing
+        for other in statuses
     )
     return newer > policy.retain
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from gridiron.lifecycle.observation import Demand, Observation, Registration, Unknown
-from gridiron.model import Build, State
+from gridiron.model import Address, Build, State
 
 IDLE = Demand(pinned=0, attempting=0)
 
@@ -23,27 +24,28 @@ class BuildStatus:
     demand: Demand | None  # None: unknown
 
 
-def statuses_of(
-    builds: Collection[Build], observation: Observation, activating: Collection[str] = ()
-) -> tuple[BuildStatus, ...]:
-    """Decide the state of each build, in the order given.
-
-    `activating` are the ids of builds whose activation is under way: they are staged until registered.
-    """
+def statuses_of(builds: Collection[Build], observation: Observation) -> tuple[BuildStatus, ...]:
+    """Decide the state of each build, in the order given."""
     if isinstance(observation.registrations, Unknown):
         reason = f"Restate's registrations are unknown: {observation.registrations.reason}"
         return tuple(BuildStatus(build, State.UNKNOWN, reason, None, (), None) for build in builds)
-    registered = {
-        registration.address: registration
-        for registration in observation.registrations
-        if registration.address is not None
-    }
-    return tuple(
-        _status_of_registered(build, registration, observation)
-        if (registration := registered.get(build.address))
-        else _status_of_unregistered(build, activating)
-        for build in builds
-    )
+    registered: dict[Address, list[Registration]] = defaultdict(list)
+    for registration in observation.registrations:
+        if registration.address is not None:
+            registered[registration.address].append(registration)
+    return tuple(_status_of(build, registered[build.address], observation) for build in builds)
+
+
+def _status_of(build: Build, registrations: Sequence[Registration], seen: Observation) -> BuildStatus:
+    match registrations:
+        case []:
+            return _status_of_unregistered(build, seen.activating)
+        case [registration]:
+            return _status_of_registered(build, registration, seen)
+        case _:
+            ids = _listed([registration.deployment_id for registration in registrations])
+            reason = f"registered more than once ({ids}); remove from Restate what is too much"
+            return BuildStatus(build, State.UNKNOWN, reason, None, (), None)
 
 
 def _status_of_unregistered(build: Build, activating: Collection[str]) -> BuildStatus:
@@ -60,6 +62,8 @@ def _status_of_registered(build: Build, registration: Registration, seen: Observ
     active = _active_services(registration, seen.newest)
     if active:
         reason = f"newest for {_listed(active)}{_superseded(registration, active)}"
+        if demand is not None and demand != IDLE:
+            reason = f"{reason}; {describe_demand(demand)}"
         return BuildStatus(build, State.ACTIVE, reason, registration, active, demand)
     if demand is None:
         why = seen.demand.reason if isinstance(seen.demand, Unknown) else "not read"

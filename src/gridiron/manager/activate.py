@@ -14,7 +14,7 @@ did not say whether it registered the build, the build stays: nothing is removed
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Coroutine, Iterator
+from collections.abc import AsyncIterator, Collection, Coroutine, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -56,10 +56,11 @@ NOT_A_RESTATE_ENDPOINT = frozenset({"META0003", "META0013"})
 
 @dataclass(frozen=True, slots=True)
 class Active:
-    """A build that Restate routes new invocations to."""
+    """A build that Restate routes new invocations of some service to."""
 
     build: Build
     record: Record
+    whole: bool  # of all its services, at its present address: activating it again would change nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,12 +137,18 @@ class Activator:
         registry = self._context.registry
         if not registry.reconciled:
             registry.reconcile(await fetch_known_observation(self._context))
-        newest = set((await self._context.restate.fetch_newest()).values())
+        newest = await self._context.restate.fetch_newest()
         return tuple(
-            Active(build, record)
+            Active(build, record, whole=self._is_whole(build, record, newest))
             for build in builds
-            if (record := registry.records.get(build.build_id)) is not None and record.deployment_id in newest
+            if (record := registry.records.get(build.build_id)) is not None
+            and record.deployment_id in newest.values()
         )
+
+    def _is_whole(self, build: Build, record: Record, newest: Mapping[str, str]) -> bool:
+        """Tell whether a build is newest for all its services, at the address that it has here now."""
+        own = all(newest.get(service) == record.deployment_id for service in record.services)
+        return own and record.uri == self._context.uri(build.address)
 
     async def _go_live(
         self, build: Build, staged: Staged, active: Collection[Active], steps: Steps, *, dry_run: bool
@@ -159,7 +166,7 @@ class Activator:
             if not isinstance(failure.cause, RegistrationUnknown):
                 await self._withdraw(build)
             raise
-        self._context.registry.remember(build.build_id, plan_record(registered, steps, self._context.now()))
+        self._context.registry.remember(build.build_id, self._plan_record(build, registered, steps))
         log.info("build.activated", build_id=build.build_id, deployment_id=registered.deployment_id)
         live = Live(
             services=_service_names(registered.services),
@@ -205,6 +212,17 @@ class Activator:
         except RestateUnavailable as error:  # it may have arrived
             raise RegistrationUnknown(build.build_id, error.reason) from error
 
+    def _plan_record(self, build: Build, registered: Registered, steps: Steps) -> Record:
+        """Make what the registry keeps of a build that was just registered."""
+        return Record(
+            deployment_id=registered.deployment_id,
+            uri=self._context.uri(build.address),
+            services=_service_names(registered.services),
+            protocol=registered.protocol,
+            activated_at=self._context.now(),
+            timings_ms=steps.timings_ms,
+        )
+
     async def _withdraw(self, build: Build) -> None:
         """Take away a build that was stored and never registered."""
         try:
@@ -245,23 +263,16 @@ def plan_build(address: Address, staged: Staged, request: ActivateRequest, now: 
 
 
 def find_same(build: Build, active: Collection[Active]) -> Active | None:
-    """Find the active build that has this version, content and variables."""
+    """Find the build with this version, content and variables that is active with all that it has."""
     for each in active:
         other = each.build
-        if (other.version, other.sha256, other.vars) == (build.version, build.sha256, build.vars):
+        if each.whole and (other.version, other.sha256, other.vars) == (
+            build.version,
+            build.sha256,
+            build.vars,
+        ):
             return each
     return None
-
-
-def plan_record(registered: Registered, steps: Steps, now: datetime) -> Record:
-    """Make what the registry keeps of a build that was just registered."""
-    return Record(
-        deployment_id=registered.deployment_id,
-        services=_service_names(registered.services),
-        protocol=registered.protocol,
-        activated_at=now,
-        timings_ms=steps.timings_ms,
-    )
 
 
 def _service_names(services: Collection[DiscoveredService]) -> tuple[str, ...]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, JsonValue
+from pydantic import AfterValidator, Field, JsonValue, model_validator
 
 from gridiron.model import State, Value, check_name, check_version
 
@@ -35,6 +35,12 @@ class PruneRequest(Value):
     build_id: str | None = Field(default=None, description="None: every drained build.")
     force: bool = Field(default=False, description="Remove it even when invocations still need it.")
     dry_run: bool = Field(default=False, description="Say what would go, and remove nothing.")
+
+    @model_validator(mode="after")
+    def _force_names_a_build(self) -> Self:
+        if self.force and self.build_id is None:
+            raise ValueError("force needs a build_id: it removes what is in use")
+        return self
 
 
 class ServiceView(Value):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable, Collection
 from typing import TypeVar
 
 from gridiron.errors import Rejected, StorageFailed, Unavailable
@@ -13,24 +13,25 @@ from gridiron.manager.context import Context
 T = TypeVar("T")
 
 
-async def fetch_observation(context: Context) -> Observation:
+async def fetch_observation(context: Context, activating: Callable[[], Collection[str]]) -> Observation:
     """Read all parts. A part that cannot be read is Unknown, with the reason; nothing raises.
 
-    The demand is read last: an invocation that begins after the newest deployments were read begins on one
-    of them, so whatever else is needed shows up in the demand (`RestatePort`).
+    The order matters. A build that is stored and no longer activating was registered before its activation
+    ended, so the registrations, read after both, have it. The demand is read last: an invocation that begins
+    after the newest deployments were read begins on one of them, so whatever else is needed is in the demand.
     """
     began = context.now()
+    builds = await _or_unknown(asyncio.to_thread(context.store.list_builds))
+    under_way = frozenset(activating())
     async with asyncio.TaskGroup() as group:
-        builds = group.create_task(
-            _or_unknown(asyncio.to_thread(context.store.list_builds)), name="observe builds"
-        )
         registrations = group.create_task(
             _or_unknown(context.restate.fetch_registrations()), name="observe registrations"
         )
         newest = group.create_task(_or_unknown(context.restate.fetch_newest()), name="observe newest")
     routing = newest.result()
     return Observation(
-        builds=builds.result(),
+        builds=builds,
+        activating=under_way,
         registrations=registrations.result(),
         newest=routing,
         # whoever does not say what is newest is not asked for more, and another time limit not waited for
@@ -51,6 +52,7 @@ async def fetch_known_observation(context: Context) -> Observation:
     began = context.now()
     return Observation(
         builds=await asyncio.to_thread(context.store.list_builds),
+        activating=frozenset(),
         registrations=await context.restate.fetch_registrations(),
         newest=Unknown("not asked"),
         demand=Unknown("not asked"),

@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Mapping
 
 import structlog
 
-from gridiron.errors import BuildNotFound, StorageFailed
+from gridiron.errors import BuildNotFound, GridironError, StorageFailed
 from gridiron.lifecycle.observation import Observation, Unknown
 from gridiron.lifecycle.plan import Removal, plan_prune, plan_prune_drained, plan_sweep, track_drained
 from gridiron.lifecycle.states import BuildStatus, statuses_of
@@ -24,25 +24,31 @@ log = structlog.get_logger()
 
 
 class Pruner:
-    """The removals of this manager. Two at once do each other no harm: every step is safe to repeat."""
+    """The removals of this manager: one at a time, and each looks again before it acts."""
 
     def __init__(self, context: Context, activating: Callable[[], Collection[str]]) -> None:
         self._context = context
         self._activating = activating
+        # what one removal saw must hold until it is done: removing the newest makes another one newest
+        self._removing = asyncio.Lock()
 
     async def sweep(self) -> PruneOutcome:
-        """Look at all builds; remove what is drained past its grace, and files kept long enough."""
+        """Look at all builds; remove what is drained past its grace, and files kept long enough.
+
+        A removal that fails is in `kept` with the reason; the next sweep tries it again.
+        """
         observation, statuses = await self.observe()
         registry, now = self._context.registry, self._context.now()
         registry.reconcile(observation)
         registry.mark_drained(track_drained(statuses, registry.drained_at, now))
         await self._unload_retired(statuses)
-        return await self._remove(plan_sweep(statuses, registry.drained_at, self._context.policy, now))
+        return await self._remove_all(plan_sweep(statuses, registry.drained_at, self._context.policy, now))
 
     async def prune(self, request: PruneRequest) -> PruneOutcome:
         """Do what `request` asks for.
 
-        Raises BuildNotFound, BuildInUse, DrainUnknown or ActivationInProgress for one build.
+        Raises BuildNotFound, BuildInUse, DrainUnknown or ActivationInProgress for one build, and what its
+        removal raises; of all drained builds, those whose removal failed are in `kept`.
         """
         _, statuses = await self.observe()
         if request.build_id is None:
@@ -52,14 +58,18 @@ class Pruner:
         if request.dry_run:
             pruned = tuple(_pruned(removal) for removal in removals)
             return PruneOutcome(dry_run=True, pruned=pruned, kept=())
-        return await self._remove(removals, force=request.force)
+        if request.build_id is None:
+            return await self._remove_all(removals)
+        kept = await self._remove(removals[0], force=request.force)
+        pruned = () if kept else (_pruned(removals[0]),)
+        return PruneOutcome(dry_run=False, pruned=pruned, kept=(kept,) if kept else ())
 
     async def observe(self) -> tuple[Observation, tuple[BuildStatus, ...]]:
         """Look at all builds. Raises StorageFailed when the bundle directory cannot be read."""
-        observation = await fetch_observation(self._context)
+        observation = await fetch_observation(self._context, self._activating)
         if isinstance(observation.builds, Unknown):
             raise StorageFailed("Reading", str(self._context.settings.bundles_dir), observation.builds.reason)
-        return observation, statuses_of(observation.builds, observation, self._activating())
+        return observation, statuses_of(observation.builds, observation)
 
     async def _unload_retired(self, statuses: Collection[BuildStatus]) -> None:
         """Unload what is still loaded though it is retired: a cell did not answer when it retired."""
@@ -70,23 +80,37 @@ class Pruner:
             if status.state is State.RETIRED and status.build.address.path in loaded:
                 await self._context.cells.unload(status.build.address.path)
 
-    async def _remove(self, removals: Collection[Removal], *, force: bool = False) -> PruneOutcome:
-        """Carry the removals out, one after the other; what is needed again by then is kept."""
+    async def _remove_all(self, removals: Collection[Removal]) -> PruneOutcome:
+        """Carry removals out one after the other; one that fails does not hold up the others."""
         pruned, kept = [], []
         for removal in removals:
-            if removal.deployment_id is not None and not force:
-                status = await self._look_again(removal.build)
-                if status.state is not State.DRAINED:
-                    kept.append(_kept(status))
-                    continue
-            await self._carry_out(removal)
-            pruned.append(_pruned(removal))
+            try:
+                stays = await self._remove(removal)
+            except GridironError as error:
+                build_id = removal.build.build_id
+                log.warning("build.not_removed", build_id=build_id, code=error.code, reason=str(error))
+                stays = Kept(build_id=build_id, state=State.UNKNOWN, reason=str(error))
+            if stays is None:
+                pruned.append(_pruned(removal))
+            else:
+                kept.append(stays)
         return PruneOutcome(dry_run=False, pruned=tuple(pruned), kept=tuple(kept))
+
+    async def _remove(self, removal: Removal, *, force: bool = False) -> Kept | None:
+        """Remove a build, unless it is by now in another state than it was planned for: then say which."""
+        async with self._removing:
+            if not force:
+                status = await self._look_again(removal.build)
+                planned_for = State.RETIRED if removal.deployment_id is None else State.DRAINED
+                if status.state is not planned_for:
+                    return Kept(build_id=removal.build.build_id, state=status.state, reason=status.reason)
+            await self._carry_out(removal)
+        return None
 
     async def _look_again(self, build: Build) -> BuildStatus:
         """Decide a build's state right before its removal: what was drained a moment ago may be needed."""
-        observation = await fetch_observation(self._context)
-        return statuses_of([build], observation, self._activating())[0]
+        observation = await fetch_observation(self._context, self._activating)
+        return statuses_of([build], observation)[0]
 
     async def _carry_out(self, removal: Removal) -> None:
         build = removal.build
@@ -115,7 +139,3 @@ def _pruned(removal: Removal) -> Pruned:
         unregistered=removal.deployment_id is not None,
         files_removed=removal.files,
     )
-
-
-def _kept(status: BuildStatus) -> Kept:
-    return Kept(build_id=status.build.build_id, state=status.state, reason=status.reason)

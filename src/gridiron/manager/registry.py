@@ -29,6 +29,7 @@ class Record(Value):
     """What is remembered of one build."""
 
     deployment_id: str
+    uri: str  # that Restate calls it at
     services: tuple[str, ...]
     protocol: str | None  # None: not known yet
     activated_at: datetime
@@ -134,6 +135,7 @@ class Registry:
 def _refresh(record: Record | None, registration: Registration) -> Record:
     known = {
         "deployment_id": registration.deployment_id,
+        "uri": registration.uri,
         "services": registration.services,
         "protocol": registration.protocol,
     }

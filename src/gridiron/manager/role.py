@@ -15,6 +15,7 @@ import uvicorn
 from gridiron.bundles.store import BundleStore
 from gridiron.errors import PortTaken
 from gridiron.manager.activate import Activator
+from gridiron.manager.apply import ConfigApplier
 from gridiron.manager.context import Context
 from gridiron.manager.deployments import Deployments
 from gridiron.manager.health import HealthChecker
@@ -70,11 +71,11 @@ async def _serve(context: Context, client: httpx2.AsyncClient) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, server.stop)
-    toolchain = find_toolchain(settings)
+    applier = ConfigApplier(settings, find_toolchain(settings))
     gc.collect()
     gc.freeze()  # what was imported stays for good; looking through it again took milliseconds of a request
     async with asyncio.TaskGroup() as group:
-        sweeper = group.create_task(sweep_forever(context, pruner, toolchain), name="sweep")
+        sweeper = group.create_task(sweep_forever(applier, pruner, settings.sweep_seconds), name="sweep")
         try:
             await server.serve()
         except SystemExit as error:  # uvicorn's way to say that it cannot listen

@@ -3,30 +3,31 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 
 import structlog
 
 from gridiron.errors import GridironError
-from gridiron.manager.apply import apply_config
-from gridiron.manager.context import Context
+from gridiron.manager.apply import ConfigApplier
 from gridiron.manager.prune import Pruner
-from gridiron.toolchain.programs import Toolchain
 
 log = structlog.get_logger()
 
 
-async def sweep_forever(context: Context, pruner: Pruner, toolchain: Toolchain) -> None:
+async def sweep_forever(applier: ConfigApplier, pruner: Pruner, sweep_seconds: float) -> None:
     """Sweep at once and then every `sweep_seconds`.
 
-    A failed sweep is logged and leaves everything to the next: the loop decides from what it sees, so that
-    nothing is lost by missing one.
+    What fails is logged and left to the next round: the loop decides from what it sees, so that nothing is
+    lost by missing one. Applying the configuration and removing builds do not hold each other up.
     """
     while True:
-        try:
-            await apply_config(context.settings, toolchain)
-            outcome = await pruner.sweep()
-            for pruned in outcome.pruned:
-                log.info("sweep.pruned", **pruned.model_dump())
-        except GridironError as error:
-            log.warning("sweep.failed", code=error.code, reason=str(error))
-        await asyncio.sleep(context.settings.sweep_seconds)
+        await _attempt("config", applier.apply)
+        await _attempt("prune", pruner.sweep)
+        await asyncio.sleep(sweep_seconds)
+
+
+async def _attempt(part: str, act: Callable[[], Awaitable[object]]) -> None:
+    try:
+        await act()
+    except GridironError as error:
+        log.warning("sweep.failed", part=part, code=error.code, reason=str(error))

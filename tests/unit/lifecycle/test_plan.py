@@ -73,7 +73,14 @@ def test_a_drained_build_with_enough_newer_ones_goes_with_its_files() -> None:
 
 def test_a_sweep_retires_a_bounded_number() -> None:
     statuses = tuple(status(State.DRAINED, n) for n in range(MAX_RETIREMENTS + 5))
-    assert len(plan_prune_drained(statuses, Policy(GRACE, retain=10_000))) == MAX_RETIREMENTS
+    policy, since = Policy(GRACE, retain=10_000), {s.build.build_id: NOW - GRACE for s in statuses}
+    assert len(plan_sweep(statuses, since, policy, NOW)) == MAX_RETIREMENTS
+    assert len(plan_prune_drained(statuses, policy)) == len(statuses)
+
+
+def test_a_build_that_is_only_staged_does_not_age_the_others() -> None:
+    statuses = (status(State.RETIRED, 1), status(State.STAGED, 2))
+    assert plan_sweep(statuses, {}, Policy(GRACE, retain=0), NOW) == ()
 
 
 @pytest.mark.parametrize("state", [State.ACTIVE, State.DRAINING])

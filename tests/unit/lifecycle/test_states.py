@@ -18,6 +18,7 @@ def observation(**changed: object) -> Observation:
         "registrations": (OLD_REGISTERED, NEW_REGISTERED),
         "newest": {"greeter": "dp_new"},
         "demand": {},
+        "activating": frozenset(),
         "observed_at": NOW,
     }
     return Observation(**{**parts, **changed})
@@ -83,8 +84,8 @@ def test_a_part_that_could_not_be_read_makes_the_state_unknown_and_never_drained
 
 
 def test_a_build_without_a_registration_is_retired_or_staged_while_it_is_activated() -> None:
-    seen = observation(registrations=())
-    assert [status.state for status in statuses_of((OLD, NEW), seen, {NEW.build_id})] == [
+    seen = observation(registrations=(), activating=frozenset({NEW.build_id}))
+    assert [status.state for status in statuses_of((OLD, NEW), seen)] == [
         State.RETIRED,
         State.STAGED,
     ]
@@ -95,3 +96,15 @@ def test_a_registration_of_another_build_with_a_name_that_reads_alike_does_not_c
     assert alike[0].build_id == alike[1].build_id
     seen = observation(registrations=(make_registration(alike[0].address, "dp", "s"),), newest={"s": "dp"})
     assert [status.state for status in statuses_of(alike, seen)] == [State.ACTIVE, State.RETIRED]
+
+
+def test_an_active_build_says_what_else_it_still_has_to_do() -> None:
+    (status,) = statuses_of((NEW,), observation(demand={"dp_new": Demand(pinned=1, attempting=0)}))
+    assert (status.state, status.reason) == (State.ACTIVE, "newest for greeter; 1 invocation is pinned to it")
+
+
+def test_an_address_that_is_registered_twice_is_unknown_whatever_either_has_to_do() -> None:
+    by_hand = make_registration(OLD.address, "dp_by_hand", "greeter")
+    (status,) = statuses_of((OLD,), observation(registrations=(OLD_REGISTERED, by_hand)))
+    assert (status.state, status.registration) == (State.UNKNOWN, None)
+    assert "dp_old, dp_by_hand" in status.reason

@@ -35,15 +35,18 @@ class Clock:
 class Manager:
     """The parts of a manager, and shortcuts for what most tests do with them."""
 
-    def __init__(self, directory: Path, *, retain: int = 5) -> None:
+    def __init__(self, directory: Path, *, retain: int = 5, port_offset: int = 0) -> None:
         self.directory = directory
         self.clock = Clock()
         self.restate = FakeRestate()
         self.cells = FakeCells()
         self.settings = load_settings(
-            data_dir=directory / "data", drain_grace_seconds=GRACE.total_seconds(), retain=retain
+            data_dir=directory / "data",
+            drain_grace_seconds=GRACE.total_seconds(),
+            retain=retain,
+            port_offset=port_offset,
         )
-        self.settings.manager_state_dir.mkdir(parents=True)
+        self.settings.manager_state_dir.mkdir(parents=True, exist_ok=True)
         self.context = Context(
             settings=self.settings,
             store=BundleStore(self.settings.bundles_dir),

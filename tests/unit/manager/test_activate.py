@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
@@ -18,6 +20,7 @@ from gridiron.errors import (
     SourceMissing,
     WorkersUnavailable,
 )
+from gridiron.manager.activate import Activator
 from gridiron.manager.api import ActivateRequest
 from gridiron.manager.registry import Registry
 from gridiron.testing.restate import Refusal, fake_service
@@ -199,3 +202,39 @@ async def test_the_registry_can_be_lost_at_any_time(manager: Manager) -> None:
     assert {build_id: record.deployment_id for build_id, record in registry.records.items()} == {
         activated.build_id: activated.deployment_id
     }
+
+
+async def test_a_build_that_is_newest_for_some_of_its_services_only_is_activated_anew(
+    manager: Manager,
+) -> None:
+    both = fake_service("one", "run"), fake_service("two", "run")
+    request = ActivateRequest(source=manager.bundle("// both"), name="demo", version="1")
+    manager.restate.serve(manager.uri_of_next("demo", "1"), *both)
+    await manager.activator.activate(request)
+    await manager.activate("2", service="one")
+    manager.restate.serve(manager.uri_of_next("demo", "1"), *both)
+    again = await manager.activator.activate(request)
+    assert again.outcome == "activated"
+    assert set((await manager.restate.fetch_newest()).values()) == {again.deployment_id}
+
+
+async def test_a_build_that_restate_calls_at_another_address_is_activated_anew(tmp_path: Path) -> None:
+    before = Manager(tmp_path)
+    await before.activate("1")
+    after = Manager(tmp_path, port_offset=100)
+    after.restate = before.restate
+    moved = replace(after.context, restate=before.restate)
+    activator = Activator(moved)
+    before.restate.serve(after.uri_of_next("demo", "1"), fake_service("demo", "run"))
+    request = ActivateRequest(source=before.bundle("// demo 1\nexport default {}"), name="demo", version="1")
+    assert (await activator.activate(request)).outcome == "activated"
+
+
+@pytest.mark.parametrize(("version", "content"), [("1", "// new"), ("2", "// same")])
+async def test_another_version_or_another_content_is_another_build(
+    version: str, content: str, manager: Manager
+) -> None:
+    for wanted, text in (("1", "// same"), (version, content)):
+        manager.restate.serve(manager.uri_of_next("demo", wanted), fake_service("demo", "run"))
+        request = ActivateRequest(source=manager.bundle(text), name="demo", version=wanted)
+        assert (await manager.activator.activate(request)).outcome == "activated"

@@ -1,14 +1,24 @@
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
-from gridiron.errors import BuildInUse, BuildNotFound, DrainUnknown, WorkersUnavailable
+from gridiron.errors import (
+    ActivationInProgress,
+    BuildInUse,
+    BuildNotFound,
+    DrainUnknown,
+    RestateUnavailable,
+    WorkersUnavailable,
+)
 from gridiron.lifecycle.observation import Demand
-from gridiron.manager.api import Kept, Pruned, PruneRequest
+from gridiron.manager.api import ActivateRequest, Kept, Pruned, PruneRequest
 from gridiron.model import State
+from gridiron.testing.restate import fake_service
 from tests.unit.manager.conftest import GRACE, Manager
 
 
@@ -132,8 +142,8 @@ async def test_the_order_is_unregister_unload_delete(manager: Manager) -> None:
 async def test_what_a_silent_cell_kept_loaded_is_unloaded_by_a_later_sweep(manager: Manager) -> None:
     old, new = await manager.activate("1"), await manager.activate("2")
     manager.cells.silence()
-    with pytest.raises(WorkersUnavailable):
-        await manager.pruner.prune(PruneRequest())
+    outcome = await manager.pruner.prune(PruneRequest())
+    assert (outcome.pruned, [kept.build_id for kept in outcome.kept]) == ((), [old.build_id])
     manager.cells.wake()
     assert await manager.loaded() == [old.path, new.path]
     await manager.pruner.sweep()
@@ -156,3 +166,87 @@ async def test_pages_and_filters(manager: Manager) -> None:
     assert seen == versions
     active = await manager.deployments.fetch_page(None, State.ACTIVE, None, 100)
     assert [(view.name, view.version) for view in active.deployments] == [("demo", "4"), ("other", "1")]
+
+
+async def test_a_build_that_becomes_active_during_the_look_is_not_taken_for_retired(
+    manager: Manager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await manager.activate("1")
+    manager.restate.serve(manager.uri_of_next("demo", "2"), fake_service("demo", "run"))
+    register, stored, go_on = manager.restate.register, asyncio.Event(), asyncio.Event()
+
+    async def waits(uri: str, metadata: dict[str, str]) -> object:
+        stored.set()
+        await go_on.wait()
+        return await register(uri, metadata)
+
+    monkeypatch.setattr(manager.restate, "register", waits)
+    request = ActivateRequest(source=manager.bundle("// 2"), name="demo", version="2")
+    activation = asyncio.create_task(manager.activator.activate(request))
+    await stored.wait()
+    fetch_registrations = manager.restate.fetch_registrations
+
+    async def ends_the_activation_when_asked() -> object:
+        seen = await fetch_registrations()
+        go_on.set()
+        await activation
+        return seen
+
+    monkeypatch.setattr(manager.restate, "fetch_registrations", ends_the_activation_when_asked)
+    build_id = next(build.build_id for build in manager.context.store.list_builds() if build.version == "2")
+    with pytest.raises(ActivationInProgress):
+        await manager.pruner.prune(PruneRequest(build_id=build_id))
+    assert build_id in manager.stored
+    monkeypatch.undo()
+    assert (await manager.states())["2"] == "active"
+
+
+async def test_a_sweep_and_a_forced_prune_do_not_take_the_last_version_away(
+    manager: Manager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, new = await manager.activate("1"), await manager.activate("2")
+    unregister, forced = manager.restate.unregister, asyncio.Event()
+
+    async def slowly(deployment_id: str) -> None:
+        forced.set()
+        for _ in range(50):
+            await asyncio.sleep(0)
+        await unregister(deployment_id)
+
+    monkeypatch.setattr(manager.restate, "unregister", slowly)
+    first = asyncio.create_task(manager.pruner.prune(PruneRequest(build_id=new.build_id, force=True)))
+    await forced.wait()
+    second = await manager.pruner.prune(PruneRequest())
+    await first
+    assert (second.pruned, [kept.state for kept in second.kept]) == ((), [State.ACTIVE])
+    assert (await manager.restate.fetch_newest())["demo"] == old.deployment_id
+
+
+async def test_one_removal_that_fails_does_not_hold_up_the_others(
+    manager: Manager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    builds = [await manager.activate(version) for version in "123"]
+    unregister = manager.restate.unregister
+
+    async def refuses_the_first(deployment_id: str) -> None:
+        if deployment_id == builds[0].deployment_id:
+            raise RestateUnavailable("http://restate", "timed out")
+        await unregister(deployment_id)
+
+    monkeypatch.setattr(manager.restate, "unregister", refuses_the_first)
+    outcome = await manager.pruner.prune(PruneRequest())
+    assert [pruned.build_id for pruned in outcome.pruned] == [builds[1].build_id]
+    assert [kept.build_id for kept in outcome.kept] == [builds[0].build_id]
+
+
+async def test_the_demand_is_read_after_the_newest(manager: Manager) -> None:
+    await manager.activate("1")
+    manager.restate.requests.clear()
+    await manager.pruner.observe()
+    assert manager.restate.requests[-1] == "fetch_demand"
+    assert set(manager.restate.requests[:-1]) == {"fetch_registrations", "fetch_newest"}
+
+
+def test_force_needs_a_build() -> None:
+    with pytest.raises(ValidationError, match="force needs a build_id"):
+        PruneRequest(force=True)

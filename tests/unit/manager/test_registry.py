@@ -15,6 +15,7 @@ LOOK = NOW + timedelta(seconds=1)
 MILLIS = int(NOW.timestamp() * 1000)
 RECORD = Record(
     deployment_id="dp_1",
+    uri=f"http://localhost:9080/demo/1-{int(NOW.timestamp() * 1000)}",
     services=("s",),
     protocol="BidiStream",
     activated_at=NOW,
@@ -24,7 +25,14 @@ RECORD = Record(
 
 
 def observation(builds: object, registrations: object) -> Observation:
-    return Observation(builds=builds, registrations=registrations, newest={}, demand={}, observed_at=LOOK)  # type: ignore[arg-type]
+    return Observation(
+        builds=builds,
+        registrations=registrations,
+        newest={},
+        demand={},
+        activating=frozenset(),
+        observed_at=LOOK,
+    )  # type: ignore[arg-type]
 
 
 def test_timestamps_increase_strictly_whatever_the_clock_does_and_over_restarts(tmp_path: Path) -> None:

@@ -86,6 +86,8 @@ async def _answer_http(_request: Request, error: Exception) -> JSONResponse:
     if not isinstance(error, HTTPException):  # registered for HTTPException only
         raise error
     status = HTTPStatus(error.status_code)
+    if status is HTTPStatus.BAD_REQUEST:  # a body that is not even text
+        return answer(render_problem(RequestInvalid(f"body: {error.detail}")))
     code = "path_not_found" if status is HTTPStatus.NOT_FOUND else status.name.lower()
     detail = f"{error.detail}. /openapi.json lists what there is."
     problem = Problem(title=status.phrase, status=status.value, detail=detail, code=code)
