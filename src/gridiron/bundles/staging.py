@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gridiron.bundles.digest import digest_of
-from gridiron.bundles.disk import make_directory, storing
+from gridiron.bundles.disk import storing
 from gridiron.bundles.manifest import parse_manifest
 from gridiron.bundles.source import Scan, ScannedFile, open_file, read_chunks, scan_source
 from gridiron.errors import MainModuleMissing, ManifestInvalid
@@ -41,7 +41,7 @@ def stage_bundle(source: Path, directory: Path) -> Staged:
     if manifest.main not in {module.path for module in scan.modules}:
         raise MainModuleMissing(manifest.main)
     with storing("Writing", directory):
-        make_directory(directory)
+        directory.mkdir(parents=True)  # not synced: staging is worth nothing after a crash
     modules = tuple(_copy_module(scan, file, directory) for file in scan.modules)
     entries = [(module.name, module.sha256) for module in modules]
     entries += [(path, hashlib.sha256(content).hexdigest()) for path, content in manifests.items()]

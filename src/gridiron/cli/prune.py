@@ -42,7 +42,7 @@ def prune(  # noqa: PLR0913, PLR0917 - one for each option
     url: Url = None,
     port_offset: PortOffset = None,
 ) -> None:
-    """Remove one build, or all that are drained: unregister, unload, delete the files."""
+    """Remove one build with its files, or retire all that are drained (their files go later)."""
     from gridiron.manager.api import PruneRequest  # noqa: PLC0415 - see gridiron.cli.edge
 
     check_force(build_id, force=force)
