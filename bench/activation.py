@@ -37,6 +37,7 @@ from gridiron.settings import load_settings
 from gridiron.testing.probe import ProbeBundles, build_probe
 from gridiron.toolchain.programs import find_toolchain
 
+SETTLE_SECONDS = 0.15  # before each timed request: what went before is still being written to the disk
 WARM_UP = 3  # rounds that are not counted
 NODES = ("none", "many")
 
@@ -77,6 +78,7 @@ class Bench:
     def activate(self, service: str, *, keep: bool = False) -> float:
         """Time `POST /activate` for a build of its own service; it goes again unless `keep`. Milliseconds."""
         bundle = self._bundles.make("1.0.0", service)
+        time.sleep(SETTLE_SECONDS)
         body = {"source": bundle.as_uri(), "name": service, "version": "1.0.0"}
         began = time.perf_counter()
         response = self._manager.post("/activate", json=body)
@@ -93,6 +95,7 @@ class Bench:
     def bare(self, service: str) -> float:
         """Time a bare `POST /deployments` for a build that was never loaded; it goes again. Milliseconds."""
         address = self._place(service)
+        time.sleep(SETTLE_SECONDS)
         began = time.perf_counter()
         response = self._admin.post(
             "/deployments", json={"uri": self._workers_url + address.path, "force": False}
