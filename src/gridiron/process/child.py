@@ -74,27 +74,37 @@ async def start_child(command: Command, on_line: Callable[[str], None]) -> Child
     """Start a process in a session of its own; `on_line` gets each line of its output, without its end.
 
     Having a session of its own, it does not get the terminal's Ctrl-C: whoever started it stops it in order.
-    On Linux the kernel kills it when this process dies, however that happens. Raises ComponentFailed when it
-    cannot be started.
+    On Linux the kernel kills it when this process dies, however that happens. Nothing is left of it when this
+    is cancelled. Raises ComponentFailed when it cannot be started.
     """
+    starting = asyncio.create_task(_spawn(command), name=f"start {command.name}")
     try:
-        process = await asyncio.create_subprocess_exec(
-            *command.arguments,
-            cwd=command.cwd,
-            env=command.environment,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-            limit=LINE_LIMIT,
-            start_new_session=True,
-            preexec_fn=_die_with(os.getpid()) if _libc else None,
-        )
+        process = await asyncio.shield(starting)
+    except asyncio.CancelledError:  # it may be there already, and nobody else knows of it
+        process = await starting
+        process.kill()
+        await process.wait()
+        raise
     except OSError as error:
         raise ComponentFailed(command.name, str(error)) from error
     if process.stdout is None:
         raise ComponentFailed(command.name, "it has no output pipe")
     reader = asyncio.create_task(_read_lines(process.stdout, on_line), name=f"output of {command.name}")
     return Child(command.name, process, reader)
+
+
+async def _spawn(command: Command) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        *command.arguments,
+        cwd=command.cwd,
+        env=command.environment,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        limit=LINE_LIMIT,
+        start_new_session=True,
+        preexec_fn=_die_with(os.getpid()) if _libc else None,
+    )
 
 
 def _die_with(parent: int) -> Callable[[], None]:
