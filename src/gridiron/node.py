@@ -26,7 +26,6 @@ from pathlib import Path
 from typing import ClassVar, TextIO
 
 import httpx2
-from rich.console import Console
 
 from gridiron.errors import ComponentFailed, PortTaken, RestateRejected, RestateUnavailable, SettingsInvalid
 from gridiron.process.backoff import Backoff
@@ -34,8 +33,7 @@ from gridiron.process.child import Child, Command, start_child
 from gridiron.process.lock import lock_directory
 from gridiron.restate.admin import RestateAdmin
 from gridiron.settings import Settings, variable_name
-from gridiron.toolchain.programs import Toolchain
-from gridiron.toolchain.progress import ensure_toolchain
+from gridiron.toolchain.programs import Toolchain, find_toolchain
 
 START_LIMIT = timedelta(seconds=60)
 """How long a role may take until it serves; Restate replaying a large log is the slowest."""
@@ -260,13 +258,13 @@ def describe_ready(settings: Settings, seconds: float) -> str:
 async def run_node(settings: Settings, stream: TextIO = sys.stdout) -> None:
     """Run a node in the foreground until SIGINT or SIGTERM.
 
-    Outside a checkout, what it needs is installed first, once. Raises DirectoryInUse, PortTaken, ToolMissing,
-    ToolVersionWrong, ToolchainNotInstalled or ComponentFailed when it cannot start.
+    What it needs is installed by then (`ensure_toolchain`). Raises DirectoryInUse, PortTaken, ToolMissing,
+    SettingsInvalid, ToolVersionWrong or ComponentFailed when it cannot start.
     """
     began = time.monotonic()
     with lock_directory(settings.data_dir):
         check_ports(settings)
-        check_programs(ensure_toolchain(settings, Console(file=stream)))
+        check_programs(find_toolchain(settings))
         node = Node(settings, Printer(stream))
         work = asyncio.current_task()
         loop = asyncio.get_running_loop()

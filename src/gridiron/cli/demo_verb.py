@@ -15,11 +15,6 @@ def demo(
     keep: Annotated[bool, typer.Option("--keep", help="Keep the demo's directory, to look at.")] = False,
 ) -> None:
     """Show the main job on a node of its own: deploy, upgrade under load, drain, prune, restart."""
-    from rich.console import Console  # noqa: PLC0415 - see gridiron.cli.edge
+    from gridiron.cli.demo import run_demo  # noqa: PLC0415 - see gridiron.cli.edge
 
-    from gridiron.cli.demo import run_demo  # noqa: PLC0415 - the same
-    from gridiron.settings import load_settings  # noqa: PLC0415 - the same
-    from gridiron.toolchain.progress import ensure_toolchain  # noqa: PLC0415 - the same
-
-    ensure_toolchain(load_settings(), Console(stderr=True))
     run_demo(as_json=as_json, port_offset=port_offset, keep=keep)

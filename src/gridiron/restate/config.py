@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 import tomllib
 from collections.abc import Mapping
 from ipaddress import IPv4Address, IPv6Address, ip_address
@@ -13,6 +11,7 @@ from pathlib import Path
 from jinja2 import Environment, StrictUndefined, TemplateError, TemplateSyntaxError
 
 from gridiron.errors import SettingsInvalid, StorageFailed, TemplateInvalid
+from gridiron.process.files import replace_file
 from gridiron.settings import Settings
 
 IP = IPv4Address | IPv6Address
@@ -125,25 +124,10 @@ def ensure_restate_config(settings: Settings) -> Path:
     path = restate_config_path(settings)
     rendered = render_restate_config(text, settings)
     try:
-        _replace(path, rendered)
+        replace_file(path, rendered.encode(), mode=0o600)
     except OSError as error:
         raise StorageFailed("Writing", str(path), error.strerror or str(error)) from error
     return path
-
-
-def _replace(path: Path, text: str) -> None:
-    """Write a file beside `path`, then give it its name: readers see the old text or the new."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).replace(path)
-    except OSError:
-        Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 def _invalid(settings: Settings, problem: str) -> TemplateInvalid:

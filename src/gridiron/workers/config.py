@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import resource
-import tempfile
 from importlib.resources import files
 from pathlib import Path
 
 from gridiron.errors import StorageFailed, TemplateInvalid
+from gridiron.process.files import replace_file
 from gridiron.settings import Settings
 from gridiron.toolchain.programs import SdkCore, Toolchain
 from gridiron.workers.render import (
@@ -114,18 +113,7 @@ def _ensure_file(path: Path, content: bytes) -> bool:
     try:
         if path.is_file() and path.read_bytes() == content:
             return False
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                os.fchmod(file.fileno(), 0o644)  # the manager and the workers may be two users
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(temporary).replace(path)
-        except OSError:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+        replace_file(path, content, mode=0o644)  # the manager and the workers may be two users
     except OSError as error:
         raise StorageFailed("Writing", str(path), error.strerror or str(error)) from error
     return True
