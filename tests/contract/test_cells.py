@@ -80,7 +80,7 @@ class RealWorld:
 
 @pytest.fixture(scope="module")
 def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plane]:
-    plane = Plane(tmp_path_factory.mktemp("plane"), cells=1)
+    plane = Plane(tmp_path_factory.mktemp("plane"), cells=1, cell_hang_seconds=60)
     try:
         plane.start()
         yield plane

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from gridiron.errors import ComponentFailed
-from gridiron.process.child import LINE_LIMIT, Command, start_child
+from gridiron.process.child import Command, start_child
+from gridiron.process.lines import LINE_LIMIT
 from tests.harness import alive, descendants, wait_until
 
 SLEEP = "import time; time.sleep(60)"

@@ -65,6 +65,22 @@ def show(
         print_table(render_build(view, outside_of(ctx).now()))
 
 
+def release(
+    ctx: typer.Context,
+    build_id: Annotated[str, typer.Argument(metavar="BUILD_ID", help="As `gridiron ls` shows it.")],
+    as_json: Json = False,
+    url: Url = None,
+    port_offset: PortOffset = None,
+) -> None:
+    """Take a build out of quarantine: the cells that it shares with others serve it again."""
+    with connect(ctx, url, port_offset) as manager:
+        outcome = manager.release(build_id)
+    if as_json:
+        print_json(outcome.model_dump(mode="json"))
+    else:
+        print_text(f"{build_id} is released." if outcome.released else f"{build_id} was in no quarantine.")
+
+
 def parse_state(text: str | None) -> State | None:
     """Read the state that was asked for. Raises BadParameter, with the states that there are."""
     from gridiron.model import State  # noqa: PLC0415 - see gridiron.cli.edge
@@ -84,7 +100,7 @@ def render_list(deployments: tuple[DeploymentView, ...], now: datetime) -> Table
         tuple(
             (
                 view.build_id,
-                view.state.value,
+                view.state.value if view.quarantine is None else f"{view.state.value}, quarantined",
                 render_services(view),
                 _in_flight(view),
                 render_age(now - view.created_at),
@@ -109,6 +125,7 @@ def render_build(view: DeploymentView, now: datetime) -> Table:
         ("build", view.build_id),
         ("state", view.state.value),
         ("because", view.reason),
+        *_describe_quarantine(view, now),
         ("path", view.path),
         ("deployment", view.deployment_id or ""),
         ("protocol", view.protocol or ""),
@@ -123,6 +140,19 @@ def render_build(view: DeploymentView, now: datetime) -> Table:
         ("drained", render_moment(view.drained_at, now)),
         ("steps", render_timings(view.timings_ms)),
     )
+
+
+def _describe_quarantine(view: DeploymentView, now: datetime) -> tuple[tuple[str, str], ...]:
+    """Why a build has a cell of its own and how it gets out of that; no line for the others."""
+    if (quarantine := view.quarantine) is None:
+        return ()
+    served = f"served by {quarantine.cell} alone" if quarantine.cell else "its own cell does not serve now"
+    text = (
+        f"since {render_moment(quarantine.since, now)}: it was in flight in three cells that went down; "
+        f"the last one: {quarantine.reason.replace('_', ' ')}\n{served}\n"
+        f"deploy a new version, or `gridiron release {view.build_id}`"
+    )
+    return (("quarantine", text),)
 
 
 def _in_flight(view: DeploymentView) -> str:

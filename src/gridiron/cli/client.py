@@ -24,6 +24,8 @@ from gridiron.manager.api import (
     Problem,
     PruneOutcome,
     PruneRequest,
+    Released,
+    Restarted,
 )
 from gridiron.model import State, Value, describe_validation
 
@@ -84,6 +86,14 @@ class ManagerClient:
             if page.next == given["cursor"]:  # it would go on for ever
                 raise ManagerUnavailable(self.url, "it answers the same page again and again")
             given["cursor"] = page.next
+
+    def release(self, build_id: str) -> Released:
+        """Take a build out of quarantine."""
+        return self._send("POST", f"/deployments/{quote(build_id, safe='')}/release", Released)
+
+    def restart_workers(self, limit: timedelta) -> Restarted:
+        """Replace every cell; wait up to `limit` for the answer, which comes when all are replaced."""
+        return self._send("POST", "/workers/restart", Restarted, timeout=limit.total_seconds())
 
     def fetch_health(self) -> Health:
         """Ask whether every component is usable."""

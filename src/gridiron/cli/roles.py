@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from gridiron.cli.options import Cells, DataDir, PortOffset
+from datetime import timedelta
+
+import typer
+
+from gridiron.cli.options import Cells, DataDir, Json, PortOffset, Url
+from gridiron.cli.output import print_json, print_text
+from gridiron.cli.outside import connect
+
+RESTART_LIMIT = timedelta(hours=1)
+"""How long to wait for a restart: each cell may take two minutes to end what it is answering."""
 
 # Each verb imports what it runs: it would cost every other verb its start.
 
@@ -34,14 +43,18 @@ def restate(data_dir: DataDir = None, port_offset: PortOffset = None) -> None:
     exec_restate(settings, find_toolchain(settings))
 
 
-def workers(data_dir: DataDir = None, port_offset: PortOffset = None, cells: Cells = None) -> None:
+def workers(
+    ctx: typer.Context, data_dir: DataDir = None, port_offset: PortOffset = None, cells: Cells = None
+) -> None:
     """Run the workers: HAProxy and the cells behind it."""
+    if ctx.invoked_subcommand is not None:
+        return
     import asyncio  # noqa: PLC0415 - see above
 
     from gridiron.cli.logs import configure_logging  # noqa: PLC0415 - the same
     from gridiron.settings import load_settings  # noqa: PLC0415 - the same
     from gridiron.toolchain.programs import find_toolchain  # noqa: PLC0415 - the same
-    from gridiron.workers.pool import run_workers  # noqa: PLC0415 - the same
+    from gridiron.workers.role import run_workers  # noqa: PLC0415 - the same
 
     configure_logging()
     settings = load_settings(data_dir=data_dir, port_offset=port_offset, cells=cells)
@@ -58,3 +71,15 @@ def manager(data_dir: DataDir = None, port_offset: PortOffset = None) -> None:
 
     configure_logging()
     asyncio.run(run_manager(load_settings(data_dir=data_dir, port_offset=port_offset)))
+
+
+def restart_workers(
+    ctx: typer.Context, as_json: Json = False, url: Url = None, port_offset: PortOffset = None
+) -> None:
+    """Replace every cell of the running node, one by one, losing no call."""
+    with connect(ctx, url, port_offset) as manager:
+        outcome = manager.restart_workers(RESTART_LIMIT)
+    if as_json:
+        print_json(outcome.model_dump(mode="json"))
+    else:
+        print_text(f"Replaced {outcome.cells} cell{'' if outcome.cells == 1 else 's'}.")

@@ -73,6 +73,14 @@ class NodeView(Value):
     cells: tuple[CellView, ...]
 
 
+class QuarantineView(Value):
+    """Why a build is served by a cell of its own: it was in flight in three that hung or died."""
+
+    since: datetime
+    reason: str = Field(description="What became of the last of them: `hung`, `died`, `memory_exhausted`.")
+    cell: str | None = Field(description="The cell of its own; None while that does not serve.")
+
+
 class DeploymentView(Value):
     """One build and what is known of it."""
 
@@ -94,6 +102,11 @@ class DeploymentView(Value):
     drained_at: datetime | None
     timings_ms: dict[str, float] = Field(description="The steps of its activation, in order.")
     nodes: tuple[NodeView, ...] | None = Field(description="None: the cells could not be asked.")
+    quarantine: QuarantineView | None = Field(
+        default=None,
+        description="None: cells that it shares with others serve it. A new version, or "
+        "`POST /deployments/{build_id}/release`, leads out of quarantine.",
+    )
 
 
 class DeploymentList(Value):
@@ -101,6 +114,19 @@ class DeploymentList(Value):
 
     deployments: tuple[DeploymentView, ...]
     next: str | None = Field(description="`cursor` of the next page; None on the last.")
+
+
+class Released(Value):
+    """The outcome of a release."""
+
+    build_id: str
+    released: bool = Field(description="False: it was in no quarantine.")
+
+
+class Restarted(Value):
+    """The outcome of a restart of the workers."""
+
+    cells: int = Field(description="How many were replaced.")
 
 
 class Activated(Value):

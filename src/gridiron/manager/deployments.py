@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from gridiron.errors import WorkersUnavailable
 from gridiron.lifecycle.states import BuildStatus
@@ -12,6 +13,8 @@ from gridiron.manager.api import (
     DeploymentView,
     Invocations,
     NodeView,
+    QuarantineView,
+    Released,
     ServiceView,
 )
 from gridiron.manager.context import Context
@@ -19,9 +22,18 @@ from gridiron.manager.prune import Pruner, find_status
 from gridiron.manager.registry import Record
 from gridiron.model import State
 from gridiron.workers.cells import LoadedBuild
+from gridiron.workers.status import PoolQuarantined
 
 Loaded = Mapping[str, tuple[LoadedBuild, ...]]
 """What each cell has loaded, by the cell's name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Workers:
+    """What the workers say of themselves."""
+
+    loaded: Loaded
+    quarantined: Mapping[str, PoolQuarantined]  # by path
 
 
 class Deployments:
@@ -35,7 +47,16 @@ class Deployments:
         """Read one build. Raises BuildNotFound."""
         observation, statuses = await self._pruner.observe()
         self._context.registry.reconcile(observation)
-        return self._render(find_status(statuses, build_id), await self._fetch_loaded())
+        return self._render(find_status(statuses, build_id), await self._fetch_workers())
+
+    async def release(self, build_id: str) -> Released:
+        """Have a quarantined build served by the cells of all again. Safe to repeat.
+
+        Raises BuildNotFound, WorkersUnavailable.
+        """
+        _, statuses = await self._pruner.observe()
+        path = find_status(statuses, build_id).build.address.path
+        return Released(build_id=build_id, released=await self._context.cells.release(path))
 
     async def fetch_page(
         self, name: str | None, state: State | None, cursor: str | None, limit: int
@@ -49,22 +70,26 @@ class Deployments:
             if name in {None, status.build.name} and state in {None, status.state}
         ]
         page, following = paginate(matching, cursor, limit)
-        loaded = await self._fetch_loaded()
+        workers = await self._fetch_workers()
         return DeploymentList(
-            deployments=tuple(self._render(status, loaded) for status in page), next=following
+            deployments=tuple(self._render(status, workers) for status in page), next=following
         )
 
-    def _render(self, status: BuildStatus, loaded: Loaded | None) -> DeploymentView:
+    def _render(self, status: BuildStatus, workers: Workers | None) -> DeploymentView:
         record = self._context.registry.records.get(status.build.build_id)
-        node = None if loaded is None else render_node(self._context.settings.node_name, status, loaded)
-        return render_deployment(status, record, node)
+        if workers is None:
+            return render_deployment(status, record, None)
+        node = render_node(self._context.settings.node_name, status, workers.loaded)
+        return render_deployment(status, record, node, workers.quarantined.get(status.build.address.path))
 
-    async def _fetch_loaded(self) -> Loaded | None:
-        """Ask the cells; None when one does not answer, which is not the same as nothing loaded."""
+    async def _fetch_workers(self) -> Workers | None:
+        """Ask the workers; None when they do not answer, which is not the same as nothing loaded."""
         try:
-            return await self._context.cells.fetch_loaded()
+            loaded = await self._context.cells.fetch_loaded()
+            pool = await self._context.cells.fetch_pool()
         except WorkersUnavailable:
             return None
+        return Workers(loaded, {each.path: each for each in pool.quarantined})
 
 
 def paginate(
@@ -97,7 +122,12 @@ def render_node(node: str, status: BuildStatus, loaded: Loaded) -> NodeView:
     return NodeView(node=node, loaded=any(cell.loaded for cell in cells), cells=cells)
 
 
-def render_deployment(status: BuildStatus, record: Record | None, node: NodeView | None) -> DeploymentView:
+def render_deployment(
+    status: BuildStatus,
+    record: Record | None,
+    node: NodeView | None,
+    quarantined: PoolQuarantined | None = None,
+) -> DeploymentView:
     """Put together what is known of one build."""
     build, registration = status.build, status.registration
     services = registration.services if registration else record.services if record else ()
@@ -127,4 +157,7 @@ def render_deployment(status: BuildStatus, record: Record | None, node: NodeView
         drained_at=record.drained_at if record else None,
         timings_ms=record.timings_ms if record else {},
         nodes=None if node is None else (node,),
+        quarantine=None
+        if quarantined is None
+        else QuarantineView(since=quarantined.since, reason=quarantined.reason, cell=quarantined.cell),
     )

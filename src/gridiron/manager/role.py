@@ -56,7 +56,8 @@ async def run_manager(settings: Settings) -> None:
 async def _serve(context: Context, client: httpx2.AsyncClient) -> None:
     activator = Activator(context)
     pruner = Pruner(context, lambda: activator.activating)
-    app = make_app(activator, pruner, Deployments(context, pruner), HealthChecker(context, client))
+    deployments = Deployments(context, pruner)
+    app = make_app(activator, pruner, deployments, HealthChecker(context, client), context.cells)
     settings = context.settings
     config = uvicorn.Config(
         app,

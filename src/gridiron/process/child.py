@@ -13,9 +13,10 @@ from datetime import timedelta
 from pathlib import Path
 
 from gridiron.errors import ComponentFailed
+from gridiron.process.lines import LineSplitter
 
-LINE_LIMIT = 256 * 1024
-"""Bytes of one line of output that are kept together; a longer line arrives in pieces of this size."""
+CHUNK = 64 * 1024
+"""Bytes of output that are read at once: what a pipe holds."""
 
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 _libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
@@ -73,6 +74,8 @@ class Child:
 async def start_child(command: Command, on_line: Callable[[str], None]) -> Child:
     """Start a process in a session of its own; `on_line` gets each line of its output, without its end.
 
+    A flood of output is cut (`LineSplitter`).
+
     Having a session of its own, it does not get the terminal's Ctrl-C: whoever started it stops it in order.
     On Linux the kernel kills it when this process dies, however that happens. Nothing is left of it when this
     is cancelled. Raises ComponentFailed when it cannot be started.
@@ -101,7 +104,6 @@ async def _spawn(command: Command) -> asyncio.subprocess.Process:
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
-        limit=LINE_LIMIT,
         start_new_session=True,
         preexec_fn=_die_with(os.getpid()) if _libc else None,
     )
@@ -123,15 +125,7 @@ def _die_with(parent: int) -> Callable[[], None]:
 
 
 async def _read_lines(stream: asyncio.StreamReader, on_line: Callable[[str], None]) -> None:
-    while line := await _read_line(stream):
-        on_line(line.decode(errors="replace").rstrip("\r\n"))
-
-
-async def _read_line(stream: asyncio.StreamReader) -> bytes:
-    """Read to the end of a line, or as much as is kept together; empty at the end of the stream."""
-    try:
-        return await stream.readuntil()
-    except asyncio.IncompleteReadError as end:
-        return end.partial
-    except asyncio.LimitOverrunError as overrun:
-        return await stream.read(max(overrun.consumed, 1))
+    splitter = LineSplitter(on_line)
+    while chunk := await stream.read(CHUNK):
+        splitter.feed(chunk)
+    splitter.end()

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 
 from gridiron.errors import WorkersUnavailable
 from gridiron.workers.cells import LoadedBuild, Problem
+from gridiron.workers.status import PoolQuarantined, PoolStatus
 
 FAKE_URL = "http://fake-workers"
 
@@ -17,6 +19,7 @@ class FakeCells:
         self._loaded: dict[str, dict[str, int]] = {cell: {} for cell in cells or ("cell-1",)}
         self._problems: dict[str, Problem] = {}
         self._silent: set[str] = set()
+        self._quarantined: dict[str, PoolQuarantined] = {}
 
     # -- what a test sets up ---------------------------------------------------------------------------------
 
@@ -41,6 +44,10 @@ class FakeCells:
         del self._loaded[cell]
         self._silent.discard(cell)
 
+    def quarantine(self, path: str, since: datetime, reason: str = "hung") -> None:
+        """Have a build served by a cell of its own."""
+        self._quarantined[path] = PoolQuarantined(path=path, since=since, reason=reason, cell="cell-9")
+
     # -- CellsPort -------------------------------------------------------------------------------------------
 
     async def fetch_loaded(self) -> Mapping[str, tuple[LoadedBuild, ...]]:
@@ -56,6 +63,7 @@ class FakeCells:
         for cell, builds in self._loaded.items():
             if cell not in self._silent:
                 builds.pop(path, None)
+        self._quarantined.pop(path, None)
         self._check_all_answer()
 
     async def fetch_problem(self, path: str) -> Problem | None:
@@ -63,6 +71,19 @@ class FakeCells:
         if not self._loaded.keys() - self._silent:
             raise WorkersUnavailable(FAKE_URL, "no cell answers")
         return self._problems.get(path)
+
+    async def fetch_pool(self) -> PoolStatus:
+        """Give the builds that are in quarantine; nothing of the cells."""
+        return PoolStatus(quarantined=tuple(self._quarantined.values()))
+
+    async def release(self, path: str) -> bool:
+        """Take a build out of quarantine; False when it was in none."""
+        return self._quarantined.pop(path, None) is not None
+
+    async def restart(self) -> int:
+        """Replace every cell: none has anything loaded afterwards."""
+        self._loaded = {cell: {} for cell in self._loaded}
+        return len(self._loaded)
 
     def _check_all_answer(self) -> None:
         if self._silent:

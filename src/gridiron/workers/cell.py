@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
-from gridiron.errors import WorkersUnavailable
+from gridiron.errors import StorageFailed, WorkersUnavailable
 from gridiron.process.child import Child, Command
 from gridiron.workers.config import fetch_digest
-from gridiron.workers.control import ask_cell
+from gridiron.workers.control import Control, ask_once
+from gridiron.workers.haproxy import Server
+from gridiron.workers.memory import fetch_memory
 from gridiron.workers.sockets import control_socket, data_socket
 from gridiron.workers.start import start_serving
+from gridiron.workers.watchdog import Limits, Reading, Reason
 
 STOP_GRACE = timedelta(seconds=1)
 """How long a cell that is told to end may take before it is killed. It was drained before, if possible."""
+
+NICENESS = 10
+"""Of a cell that serves one quarantined build: what that does to the processors is no neighbour's concern."""
+
+SECOND_LOOK = timedelta(milliseconds=300)
+"""How long a cell that gave no answer may take when it is asked once more."""
 
 OnOutput = Callable[[str, str], None]
 """Gets each line that a component prints: the component's name, the line."""
@@ -29,6 +41,14 @@ class CellPlan:
     workerd: Path
     config: Path
     run_dir: Path  # of the sockets
+
+    def fetch_generation(self) -> str:
+        """Name the configuration and the workerd that are on disk now. Raises StorageFailed."""
+        try:
+            found = self.workerd.stat()
+        except OSError as error:
+            raise StorageFailed("Reading", str(self.workerd), error.strerror or str(error)) from error
+        return f"{fetch_digest(self.config)} {found.st_size} {found.st_mtime_ns}"
 
     def command(self, name: str) -> Command:
         """Say how the cell of a name is started. Its sockets' paths are relative, so that they are short."""
@@ -45,16 +65,38 @@ class CellPlan:
         return Command(name, arguments, cwd=self.run_dir)
 
 
+@dataclass(frozen=True, slots=True)
+class Purpose:
+    """Which builds a cell serves, and what it may do."""
+
+    limits: Limits
+    own: str | None = None  # key of the quarantined build that it is for; None: all the others
+
+
 class Cell:
     """A cell that serves. `start_cell` makes one."""
 
-    def __init__(self, name: str, child: Child, run_dir: Path, config_digest: str) -> None:
+    def __init__(self, name: str, child: Child, run_dir: Path, purpose: Purpose, generation: str) -> None:
         self.name = name
-        self.config_digest = config_digest
-        """The sha256 of the configuration that it was started with."""
+        self.purpose = purpose
+        self.generation = generation
+        """Of the configuration and the workerd that it was started with; see `fetch_generation`."""
+        self.dismissed = False
+        """It was told to end."""
+        self.condemned: Reason | None = None
+        """Why it was killed."""
+        self.loaded: Mapping[str, Mapping[str, Any]] = {}
+        """The builds that it had loaded when it answered last, by path."""
         self._child = child
         self._run_dir = run_dir
+        self._control = Control(run_dir / control_socket(name))
+        self._evictions = 0
         self._started = time.monotonic()
+
+    @property
+    def server(self) -> Server:
+        """What HAProxy knows it as."""
+        return Server(self.name, own=self.purpose.own is not None)
 
     @property
     def pid(self) -> int:
@@ -66,28 +108,69 @@ class Cell:
         """How long it has served."""
         return timedelta(seconds=time.monotonic() - self._started)
 
+    @property
+    def memory(self) -> int:
+        """The bytes that it has in memory; 0 when it has ended."""
+        return fetch_memory(self.pid) or 0
+
+    async def read(self, patience: timedelta) -> Reading | None:
+        """See how it is, waiting so long for its answer; None when it has ended."""
+        try:
+            answer = await self._ask_twice("/builds", patience)
+        except WorkersUnavailable:
+            return self._reading(answered=False)
+        if answer is None:
+            return None
+        self.loaded = {build["path"]: build for build in answer["builds"]}
+        self._evictions = answer["evictions"]
+        return self._reading(answered=True)
+
+    async def unload(self, path: str) -> None:
+        """Unload a build that answers nothing now. Safe to repeat. Raises WorkersUnavailable."""
+        await self._control.ask("DELETE", f"/builds{path}?idle")
+
     async def wait(self) -> int:
         """Wait for its end; give its return code, negative for a signal. Safe to repeat."""
         return await self._child.wait()
 
+    def kill(self, reason: Reason) -> None:
+        """End it at once. Safe to repeat."""
+        self.condemned = reason
+        self._child.send_signal(signal.SIGKILL)
+
     async def stop(self, grace: timedelta = STOP_GRACE) -> None:
         """End it: SIGTERM, SIGKILL after the grace; and remove its sockets. Safe to repeat."""
+        self.dismissed = True
         await self._child.stop(grace)
         _remove_sockets(self._run_dir, self.name)
 
+    async def close(self) -> None:
+        """Let go of its control socket: it is asked nothing more. Safe to repeat."""
+        await self._control.close()
 
-async def start_cell(plan: CellPlan, name: str, on_output: OnOutput) -> Cell:
+    async def _ask_twice(self, path: str, patience: timedelta) -> dict[str, Any] | None:
+        """Ask again in the end: where this process itself was held up, an answer may be there already."""
+        try:
+            return await self._control.ask("GET", path, patience - SECOND_LOOK)
+        except WorkersUnavailable:
+            return await self._control.ask("GET", path, SECOND_LOOK)
+
+    def _reading(self, *, answered: bool) -> Reading:
+        return Reading(answered, self.uptime, self.memory, self._evictions)
+
+
+async def start_cell(plan: CellPlan, name: str, purpose: Purpose, on_output: OnOutput) -> Cell:
     """Start a cell and wait until it answers on its control socket.
 
     Raises ComponentFailed with its last lines when it does not, StorageFailed when there is no configuration;
     nothing is left of it then.
     """
-    digest = fetch_digest(plan.config)
+    generation = plan.fetch_generation()
     socket = plan.run_dir / control_socket(name)
 
     async def serves() -> bool:
         try:
-            return await ask_cell(socket, "GET", "/health") is not None
+            return await ask_once(socket, "GET", "/health") is not None
         except WorkersUnavailable:  # not yet
             return False
 
@@ -96,7 +179,9 @@ async def start_cell(plan: CellPlan, name: str, on_output: OnOutput) -> Cell:
     except BaseException:
         _remove_sockets(plan.run_dir, name)
         raise
-    return Cell(name, child, plan.run_dir, digest)
+    if purpose.own is not None:
+        os.setpriority(os.PRIO_PROCESS, child.pid, NICENESS)
+    return Cell(name, child, plan.run_dir, purpose, generation)
 
 
 def _remove_sockets(run_dir: Path, name: str) -> None:

@@ -5,20 +5,26 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Protocol
 
 import httpx2
+from pydantic import ValidationError
 
 from gridiron.errors import StorageFailed, WorkersUnavailable
-from gridiron.workers.control import ANSWER_LIMIT, ask_cell
-from gridiron.workers.sockets import control_socket, list_cells
+from gridiron.workers.control import ANSWER_LIMIT, ask_once
+from gridiron.workers.sockets import POOL_SOCKET, control_socket, list_cells
+from gridiron.workers.status import PoolStatus
 
 PROBLEM_TYPE = "application/problem+json"
 DISCOVERY_TYPES = ", ".join(
     f"application/vnd.restate.endpointmanifest.v{version}+json" for version in (4, 3, 2, 1)
 )
 """What Restate asks an endpoint for; an SDK that is asked for something else complains in its log."""
+RESTART_LIMIT = timedelta(hours=1)
+"""How long replacing all cells may take; each may drain for two minutes."""
+
 CODES = {"build_not_found", "script_failed", "bundle_unreadable"}
 """Of the problems that the router answers with."""
 
@@ -58,6 +64,15 @@ class CellsPort(Protocol):
     async def fetch_problem(self, path: str) -> Problem | None:
         """Ask why a build does not answer its discovery; None when it does answer, whatever it says."""
 
+    async def fetch_pool(self) -> PoolStatus:
+        """Give what the pool says of its cells and of quarantined builds; without a pool, nothing."""
+
+    async def release(self, path: str) -> bool:
+        """Have a quarantined build served by the cells of all again; False when it was in no quarantine."""
+
+    async def restart(self) -> int:
+        """Replace every cell without losing a call; give how many there were, when all are replaced."""
+
 
 class Cells:
     """The cells whose sockets lie in a directory. A socket that nobody listens on is no cell.
@@ -84,6 +99,7 @@ class Cells:
         Raises WorkersUnavailable when a cell did not answer; the others have unloaded it then.
         """
         await self._ask_all("DELETE", f"/builds{path}")
+        await self._ask_pool("DELETE", f"/quarantine{path}")  # what nobody calls needs no cell of its own
 
     async def fetch_problem(self, path: str) -> Problem | None:
         """Ask why a build does not answer its discovery; None when it does answer, whatever it says.
@@ -98,6 +114,42 @@ class Cells:
             raise WorkersUnavailable(self._workers_url, reason) from error
         return parse_problem(self._workers_url, response)
 
+    async def fetch_pool(self) -> PoolStatus:
+        """Give what the pool says of its cells and of quarantined builds; nothing of either without a pool.
+
+        Raises WorkersUnavailable when it is there and does not answer.
+        """
+        answer = await self._ask_pool("GET", "/")
+        try:
+            return PoolStatus() if answer is None else PoolStatus.model_validate(answer)
+        except ValidationError as error:
+            raise WorkersUnavailable(POOL_SOCKET, f"it answered {answer!r:.200}") from error
+
+    async def release(self, path: str) -> bool:
+        """Have a quarantined build served by the cells of all again; False when it was in no quarantine.
+
+        Safe to repeat. Raises WorkersUnavailable, also when there is no pool.
+        """
+        answer = await self._ask_pool("DELETE", f"/quarantine{path}")
+        return bool(self._check_pool(answer)["released"])
+
+    async def restart(self) -> int:
+        """Replace every cell without losing a call; give how many there were, when all are replaced.
+
+        That takes as long as the streams in them do, up to two minutes a cell. Raises WorkersUnavailable.
+        """
+        return int(self._check_pool(await self._ask_pool("POST", "/restart", RESTART_LIMIT))["cells"])
+
+    async def _ask_pool(
+        self, method: str, path: str, limit: timedelta = ANSWER_LIMIT
+    ) -> dict[str, Any] | None:
+        return await ask_once(self._run_dir / POOL_SOCKET, method, path, limit)
+
+    def _check_pool(self, answer: dict[str, Any] | None) -> dict[str, Any]:
+        if answer is None:
+            raise WorkersUnavailable(str(self._run_dir / POOL_SOCKET), "nobody listens there")
+        return answer
+
     async def _ask_all(self, method: str, path: str) -> dict[str, dict[str, Any]]:
         """Ask every cell, side by side; raise the first failure when all have been asked."""
         try:
@@ -106,7 +158,7 @@ class Cells:
             raise WorkersUnavailable(str(self._run_dir), error.reason) from error
         sockets = [self._run_dir / control_socket(name) for name in names]
         answers = await asyncio.gather(
-            *(ask_cell(socket, method, path) for socket in sockets), return_exceptions=True
+            *(ask_once(socket, method, path) for socket in sockets), return_exceptions=True
         )
         given: dict[str, dict[str, Any]] = {}
         for name, answer in zip(names, answers, strict=True):

@@ -1,4 +1,4 @@
-"""The control socket of a cell, from the outside: one question, one answer."""
+"""The control sockets of a cell and of the pool, from the outside: one question, one answer."""
 
 from __future__ import annotations
 
@@ -18,25 +18,44 @@ _NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 """Never used on a unix socket; but without one, a client reads all certificates first, for 20 ms."""
 
 
-async def ask_cell(
-    socket: Path, method: str, path: str, limit: timedelta = ANSWER_LIMIT
-) -> dict[str, Any] | None:
-    """Ask a cell; None where nobody listens on the socket (any more), so that there is no such cell.
+class Control:
+    """A socket that takes orders, and the connection to it that is kept."""
 
-    Raises WorkersUnavailable when it does not answer in time, or not as a cell does: then nothing is known.
-    """
-    transport = httpx2.AsyncHTTPTransport(uds=str(socket), verify=_NO_TLS)
-    timeout = limit.total_seconds()
-    async with httpx2.AsyncClient(transport=transport, timeout=timeout, trust_env=False) as client:
+    def __init__(self, socket: Path) -> None:
+        self._socket = socket
+        transport = httpx2.AsyncHTTPTransport(uds=str(socket), verify=_NO_TLS)
+        self._client = httpx2.AsyncClient(transport=transport, trust_env=False)
+
+    async def ask(self, method: str, path: str, limit: timedelta = ANSWER_LIMIT) -> dict[str, Any] | None:
+        """Ask; None where nobody listens on the socket (any more), so that whom it belongs to has ended.
+
+        Raises WorkersUnavailable when there is no answer in time, or not one of a cell's kind: then nothing
+        is known.
+        """
         try:
-            response = await client.request(method, f"http://cell{path}")
+            response = await self._client.request(method, f"http://cell{path}", timeout=limit.total_seconds())
         except httpx2.ConnectError as error:
             if is_nobody_there(error):
                 return None
-            raise WorkersUnavailable(f"unix:{socket}", str(error) or type(error).__name__) from error
+            raise WorkersUnavailable(f"unix:{self._socket}", str(error) or type(error).__name__) from error
         except httpx2.TransportError as error:
-            raise WorkersUnavailable(f"unix:{socket}", str(error) or type(error).__name__) from error
-    return _decode(socket, response)
+            raise WorkersUnavailable(f"unix:{self._socket}", str(error) or type(error).__name__) from error
+        return _decode(self._socket, response)
+
+    async def close(self) -> None:
+        """Let go of the connection. Safe to repeat."""
+        await self._client.aclose()
+
+
+async def ask_once(
+    socket: Path, method: str, path: str, limit: timedelta = ANSWER_LIMIT
+) -> dict[str, Any] | None:
+    """Ask and let go of the connection; see `Control.ask`."""
+    control = Control(socket)
+    try:
+        return await control.ask(method, path, limit)
+    finally:
+        await control.close()
 
 
 def is_nobody_there(error: BaseException | None) -> bool:

@@ -10,7 +10,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from gridiron.errors import ProxyRefused, WorkersUnavailable
-from gridiron.workers.sockets import data_socket
+from gridiron.workers.sockets import QUARANTINE_MAP, data_socket
 
 ANSWER_LIMIT = timedelta(seconds=5)
 """How long HAProxy may take to answer a command; it answers within a millisecond."""
@@ -23,6 +23,8 @@ DELETE_LIMIT = timedelta(seconds=15)
 ADDED = "New server registered."
 DELETED = "Server deleted."
 NO_SUCH_SERVER = "No such server."
+NO_SUCH_ENTRY = "entry not found."
+NO_SUCH_KEY = "Key not found."
 STILL_CONNECTED = "Server still has connections attached to it, cannot remove it."
 
 
@@ -35,8 +37,19 @@ class CellStatus:
     sessions: int  # requests that it is answering, or that wait for it
 
 
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A cell as a server of HAProxy."""
+
+    cell: str
+    own: bool = False  # serves one build that is routed to it, and no other
+
+    def __str__(self) -> str:
+        return f"{'quarantined' if self.own else 'cells'}/{self.cell}"
+
+
 class HaproxyAdmin:
-    """Adds, drains and deletes servers of the backend `cells`.
+    """Adds, drains and deletes servers of the backends `cells` and `quarantined`, and routes builds to these.
 
     Every method raises WorkersUnavailable when HAProxy does not answer, ProxyRefused when it says no.
     """
@@ -44,42 +57,55 @@ class HaproxyAdmin:
     def __init__(self, socket: Path) -> None:
         self._socket = socket
 
-    async def add(self, cell: str) -> None:
+    async def add(self, server: Server) -> None:
         """Send requests to a cell from now on. Safe to repeat."""
-        if cell not in {known.name for known in await self.fetch_cells()}:
-            check = "check inter 500 fall 2 rise 1"
-            await self._do(f"add server cells/{cell} unix@{data_socket(cell)} {check}", ADDED)
-        await self._do(f"set server cells/{cell} state ready")
-        await self._do(f"enable health cells/{cell}")
+        if server.cell not in {known.name for known in await self.fetch_cells()}:
+            options = "check inter 500 fall 2 rise 1" + (" weight 0" if server.own else "")
+            await self._do(f"add server {server} unix@{data_socket(server.cell)} {options}", ADDED)
+        await self._do(f"set server {server} state ready")
+        await self._do(f"enable health {server}")
 
-    async def drain(self, cell: str, limit: timedelta) -> bool:
+    async def route(self, key: str, cell: str) -> None:
+        """Send the requests of a build to a cell of its own from now on. Safe to repeat."""
+        command = f"map {QUARANTINE_MAP} {key} {cell}"
+        if (await self._ask(f"set {command}")).strip() == NO_SUCH_ENTRY:
+            await self._do(f"add {command}")
+
+    async def unroute(self, key: str) -> None:
+        """Send the requests of a build to the shared cells again. Safe to repeat."""
+        command = f"del map {QUARANTINE_MAP} {key}"
+        answer = await self._ask(command)
+        if answer.strip() != NO_SUCH_KEY:
+            parse_done(command, answer)
+
+    async def drain(self, server: Server, limit: timedelta) -> bool:
         """Send a cell nothing new and wait until it has answered the rest; False when that lasts too long.
 
         A cell that HAProxy does not know has nothing left to answer. Safe to repeat.
         """
         deadline = time.monotonic() + limit.total_seconds()
-        if not await self._exists(f"set server cells/{cell} state drain"):
+        if not await self._exists(f"set server {server} state drain"):
             return True
-        while any(known.sessions for known in await self.fetch_cells() if known.name == cell):
+        while any(known.sessions for known in await self.fetch_cells() if known.name == server.cell):
             if time.monotonic() > deadline:
                 return False
             await asyncio.sleep(POLL_INTERVAL.total_seconds())
         return True
 
-    async def delete(self, cell: str) -> None:
+    async def delete(self, server: Server) -> None:
         """Forget a cell, and cut what it is still answering. Safe to repeat."""
         deadline = time.monotonic() + DELETE_LIMIT.total_seconds()
-        if not await self._exists(f"set server cells/{cell} state maint"):
+        if not await self._exists(f"set server {server} state maint"):
             return
-        await self._exists(f"shutdown sessions server cells/{cell}")
-        while not parse_deleted(command := f"del server cells/{cell}", answer := await self._ask(command)):
+        await self._exists(f"shutdown sessions server {server}")
+        while not parse_deleted(command := f"del server {server}", answer := await self._ask(command)):
             if time.monotonic() > deadline:
                 raise ProxyRefused(command, answer)
             await asyncio.sleep(POLL_INTERVAL.total_seconds())
 
     async def fetch_cells(self) -> tuple[CellStatus, ...]:
         """Give the cells that HAProxy knows, in the order in which they were added."""
-        return parse_cells(await self._ask("show stat cells 4 -1"))  # 4: servers; -1: all of them
+        return parse_cells(await self._ask("show stat -1 4 -1"))  # all backends; 4: servers; all of them
 
     async def _do(self, command: str, expected: str = "") -> None:
         parse_done(command, await self._ask(command), expected)

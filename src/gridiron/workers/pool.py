@@ -1,33 +1,31 @@
-"""The data plane as a whole: HAProxy and as many cells as there should be, kept running.
+"""The data plane as a whole: HAProxy and as many cells as there should be, watched and kept running.
 
 Which cells HAProxy should know stands in one place (`_serving`): a HAProxy that was started again gets all of
 them. A cell that ended gets a successor under a new name; no name is used twice in a run.
+
+Cells come in groups: one group serves all builds, and each quarantined build has a group of its own.
 """
 
 from __future__ import annotations
 
 import asyncio
 import itertools
-import os
-import resource
-import signal
-import sys
-from collections.abc import Awaitable, Callable
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import structlog
 
-from gridiron.errors import ComponentFailed, GridironError, StorageFailed, WorkersUnavailable
+from gridiron.errors import ComponentFailed, StorageFailed, WorkersUnavailable
 from gridiron.process.backoff import Backoff
-from gridiron.process.lock import lock_directory
-from gridiron.settings import Settings
-from gridiron.toolchain.programs import Toolchain
-from gridiron.workers.cell import Cell, CellPlan, OnOutput, start_cell
-from gridiron.workers.config import descriptor_limit, ensure_config, fetch_digest, haproxy_config_path
+from gridiron.workers.cell import Cell, CellPlan, OnOutput, Purpose, start_cell
+from gridiron.workers.proxy import NAME as HAPROXY
 from gridiron.workers.proxy import Proxy, ProxyPlan
-from gridiron.workers.sockets import ensure_run_dir, remove_sockets
+from gridiron.workers.quarantine import MOST_QUARANTINED, Quarantine, Quarantined
 from gridiron.workers.start import describe_end
+from gridiron.workers.suspicion import Suspicion
+from gridiron.workers.watchdog import KILLS, Limits, Reason, judge
 
 log = structlog.get_logger()
 
@@ -38,32 +36,66 @@ minute and cuts it after another (its inactivity and abort timeouts)."""
 NOTICE_LIMIT = timedelta(seconds=1)
 """How long it may take to notice that HAProxy's process has ended, after its socket refused a connection."""
 
+WATCH_INTERVAL = timedelta(milliseconds=500)
+"""How often a cell is looked at. An unbounded loop that allocates fills about a gigabyte in this time."""
+
+NOWHERE = "none"
+"""The cell of a quarantined build whose own cell does not serve yet: its requests fail, and are retried."""
+
 
 @dataclass(frozen=True, slots=True)
 class PoolPlan:
     """What a pool runs, and how long it waits."""
 
-    size: int  # cells
+    size: int  # cells for all builds
     cell: CellPlan
     proxy: ProxyPlan
+    limits: Limits  # of such a cell
+    quarantine_limits: Limits  # of the cell of a quarantined build
+    idle_limit: timedelta | None = None  # a build without a request for so long is unloaded
     backoff: Backoff = field(default_factory=Backoff)
     drain_limit: timedelta = DRAIN_LIMIT
+
+
+@dataclass(slots=True)
+class Group:
+    """Cells that serve the same builds."""
+
+    purpose: Purpose
+    size: int
+    failures: int = 0  # cells that ended or did not start, in a row
+    filling: asyncio.Lock = field(default_factory=asyncio.Lock)  # held while cells are added to it
 
 
 class Pool:
     """HAProxy and its cells. It runs once."""
 
-    def __init__(self, plan: PoolPlan, on_output: OnOutput) -> None:
+    def __init__(self, plan: PoolPlan, quarantine: Quarantine, on_output: OnOutput) -> None:
+        self.quarantine = quarantine
+        self.restarts: Counter[Reason] = Counter()
+        """Cells that were replaced, by reason."""
         self._plan = plan
         self._on_output = on_output
+        self._suspicion = Suspicion()
         self._tasks = asyncio.TaskGroup()
-        self._proxy = Proxy(plan.proxy, on_output)
+        self._proxy = Proxy(plan.proxy, self._read_output)
         self._proxy_changing = asyncio.Lock()  # held while HAProxy is started again, or told of a cell
+        self._replacing = asyncio.Lock()  # held while cells are replaced one by one
         self._alive: dict[str, Cell] = {}  # every cell that runs
         self._serving: dict[str, Cell] = {}  # those that HAProxy sends requests to
-        self._filling = asyncio.Lock()  # held while cells are added to those that serve
+        self._groups = {None: Group(Purpose(plan.limits), plan.size)} | {
+            key: self._plan_group(key) for key in quarantine.builds
+        }
         self._names = (f"cell-{number}" for number in itertools.count(1))
-        self._failures = 0  # cells that ended or did not start, in a row
+
+    @property
+    def cells(self) -> Iterable[Cell]:
+        """Every cell that runs, those that are being replaced included."""
+        return tuple(self._alive.values())
+
+    def is_serving(self, cell: Cell) -> bool:
+        """Tell whether HAProxy sends requests to a cell."""
+        return cell.name in self._serving
 
     async def run(self, on_ready: Callable[[], None]) -> None:
         """Start HAProxy and the cells, call `on_ready` when all serve, and keep them running until cancelled.
@@ -73,89 +105,209 @@ class Pool:
         """
         try:
             await self._proxy.start()
+            for key in self.quarantine.builds:
+                await self._proxy.route(key, NOWHERE)
             async with asyncio.TaskGroup() as starting:
-                for _ in range(self._plan.size):
-                    starting.create_task(self._start_cell(), name="start a cell")
+                for group in self._groups.values():
+                    for _ in range(group.size):
+                        starting.create_task(self._start_cell(group), name="start a cell")
             async with self._tasks:
-                for cell in list(self._alive.values()):
+                for cell in self.cells:
                     await self._admit(cell)
                 self._tasks.create_task(self._keep_proxy(), name="supervise haproxy")
                 on_ready()
         finally:
-            await asyncio.gather(self._proxy.stop(), *(cell.stop() for cell in self._alive.values()))
+            await asyncio.gather(self._proxy.stop(), *(cell.stop() for cell in self.cells))
 
-    async def replace_cells(self) -> None:
-        """Replace the cells that run another configuration than the one on disk. Safe to repeat.
+    async def replace_cells(self, reason: Reason) -> int:
+        """Replace the cells one by one: all of them by order, else those of another configuration or workerd.
 
-        One by one: a new cell serves before the old one is drained, and the old one has ended before the next
-        is begun. Raises ComponentFailed when a new cell does not start: those not replaced by then go on.
+        A new cell serves before the old one is drained, and the old one has ended before the next is begun.
+        Gives how many there were. Safe to repeat. Raises ComponentFailed when a new cell does not start:
+        those not replaced by then go on.
         """
-        digest = fetch_digest(self._plan.cell.config)
-        outdated = [cell for cell in self._serving.values() if cell.config_digest != digest]
-        for cell in outdated:
-            await self._replace(cell)
+        async with self._replacing:
+            generation = self._plan.cell.fetch_generation()
+            outdated = [
+                cell
+                for cell in self._serving.values()
+                if reason is Reason.ORDER or cell.generation != generation
+            ]
+            for cell in outdated:
+                await self._replace(cell, reason)
         if outdated:
-            log.info("cells.replaced", cells=len(outdated))
+            log.info("cells.replaced", cells=len(outdated), reason=reason)
+        return len(outdated)
+
+    async def release(self, key: str) -> bool:
+        """Have a quarantined build served by the cells of all again; False when it was not in quarantine.
+
+        Raises StorageFailed when that cannot be written down.
+        """
+        if not self.quarantine.remove(key):
+            return False
+        group = self._groups.pop(key, None)
+        await self._tell_proxy(lambda: self._proxy.unroute(key))
+        log.info("build.released", path=f"/{key}")
+        if group is not None:
+            async with group.filling:  # a cell that is just being started for it is known then
+                own = [cell for cell in self._serving.values() if cell.purpose is group.purpose]
+                for cell in own:
+                    self._tasks.create_task(self._retire(cell), name=f"retire {cell.name}")
+        return True
 
     # -- cells -----------------------------------------------------------------------------------------------
 
-    async def _start_cell(self) -> Cell:
-        cell = await start_cell(self._plan.cell, next(self._names), self._on_output)
+    def _plan_group(self, key: str) -> Group:
+        return Group(Purpose(self._plan.quarantine_limits, own=key), size=1)
+
+    async def _start_cell(self, group: Group) -> Cell:
+        cell = await start_cell(self._plan.cell, next(self._names), group.purpose, self._on_output)
         self._alive[cell.name] = cell
-        log.info("cell.started", cell=cell.name, pid=cell.pid)
+        log.info("cell.started", cell=cell.name, pid=cell.pid, own=cell.purpose.own)
         return cell
 
     async def _admit(self, cell: Cell) -> None:
         """Have requests sent to a cell, and watch it from now on."""
         self._serving[cell.name] = cell
-        await self._tell_proxy(lambda: self._proxy.add_cell(cell.name))
+        await self._tell_proxy(lambda: self._introduce(cell))
         self._tasks.create_task(self._keep_cell(cell), name=f"supervise {cell.name}")
+
+    async def _introduce(self, cell: Cell) -> None:
+        await self._proxy.add_cell(cell.server)
+        if cell.purpose.own is not None:
+            await self._proxy.route(cell.purpose.own, cell.name)
 
     async def _keep_cell(self, cell: Cell) -> None:
         """Wait for a cell's end, and put another in its place unless it was told to end."""
-        returncode = await cell.wait()
-        if self._serving.pop(cell.name, None) is None:
+        watching = self._tasks.create_task(self._watch_cell(cell), name=f"watch {cell.name}")
+        try:
+            returncode = await cell.wait()
+        finally:
+            watching.cancel()
+            await asyncio.wait({watching})
+            await cell.close()
+        if cell.dismissed:
             return
-        log.warning("cell.died", cell=cell.name, pid=cell.pid, reason=describe_end(returncode))
-        self._failures = self._plan.backoff.failures_after(self._failures, cell.uptime)
+        ended_at = asyncio.get_running_loop().time() - WATCH_INTERVAL.total_seconds()
+        self._serving.pop(cell.name, None)
+        reason = cell.condemned or Reason.DIED
+        how = describe_end(returncode)
+        log.warning("cell.died", cell=cell.name, pid=cell.pid, why=reason, reason=how, own=cell.purpose.own)
+        self.restarts[reason] += 1
+        group = self._groups.get(cell.purpose.own)
+        if group is not None:
+            group.failures = self._plan.backoff.failures_after(group.failures, cell.uptime)
+            self._tasks.create_task(self._fill(group), name="fill the place of a cell")
         await self._dismiss(cell)
-        await self._fill()
+        if cell.purpose.own is None:
+            culprit = await self._suspicion.find_culprit(cell.name, ended_at)
+            if culprit is not None:
+                await self._isolate(culprit, reason)
 
-    async def _fill(self) -> None:
-        """Start cells until there are enough, each after a delay that grows while they do not start."""
-        async with self._filling:
-            while len(self._serving) < self._plan.size:
-                await asyncio.sleep(self._plan.backoff.delay(self._failures).total_seconds())
+    async def _watch_cell(self, cell: Cell) -> None:
+        """Look at a cell again and again until it ends, and have it go when it has to."""
+        limits = cell.purpose.limits
+        replacing = False
+        while not cell.dismissed:
+            await asyncio.sleep(WATCH_INTERVAL.total_seconds())
+            reading = await cell.read(limits.hang - WATCH_INTERVAL)
+            if reading is None or cell.dismissed:
+                return
+            reason = judge(reading, limits)
+            if reason in KILLS:
+                cell.kill(reason)
+                return
+            if reason is not None and not replacing and cell.name in self._serving:
+                replacing = True
+                self._tasks.create_task(self._replace_watched(cell, reason), name=f"replace {cell.name}")
+            if reading.answered and self._plan.idle_limit is not None:
+                await self._unload_idle(cell, self._plan.idle_limit)
+
+    async def _unload_idle(self, cell: Cell, limit: timedelta) -> None:
+        for path, build in cell.loaded.items():
+            if build["in_flight"] == 0 and build["idle_seconds"] > limit.total_seconds():
                 try:
-                    cell = await self._start_cell()
+                    await cell.unload(path)
+                except WorkersUnavailable as error:  # the next look at the cell tells what that means
+                    log.warning("build.not_unloaded", path=path, reason=str(error))
+                    return
+
+    async def _replace_watched(self, cell: Cell, reason: Reason) -> None:
+        try:
+            async with self._replacing:
+                await self._replace(cell, reason)
+        except (ComponentFailed, StorageFailed) as error:
+            log.error("cell.not_replaced", cell=cell.name, reason=str(error))  # noqa: TRY400 - it says it all
+
+    async def _fill(self, group: Group) -> None:
+        """Start cells until there are enough, each after a delay that grows while they do not start."""
+        async with group.filling:
+            while self._count_serving(group) < group.size and group in self._groups.values():
+                await asyncio.sleep(self._plan.backoff.delay(group.failures).total_seconds())
+                try:
+                    cell = await self._start_cell(group)
                 except (ComponentFailed, StorageFailed) as error:
-                    self._failures += 1
+                    group.failures += 1
                     log.error("cell.not_started", reason=str(error))  # noqa: TRY400 - its sentence says it all
                     continue
                 await self._admit(cell)
 
-    async def _replace(self, old: Cell) -> None:
-        async with self._filling:
+    def _count_serving(self, group: Group) -> int:
+        return sum(1 for cell in self._serving.values() if cell.purpose is group.purpose)
+
+    async def _replace(self, old: Cell, reason: Reason) -> None:
+        group = self._groups.get(old.purpose.own)
+        if group is None:  # its build was released
+            return
+        async with group.filling:
             if old.name not in self._serving:  # it ended by itself: its successor is a new one
                 return
-            await self._admit(await self._start_cell())
-            withdrawn = self._serving.pop(old.name, None)
-        if withdrawn is None:
+            await self._admit(await self._start_cell(group))
+        self.restarts[reason] += 1
+        log.info("cell.replaced", cell=old.name, why=reason)
+        await self._retire(old)
+
+    async def _retire(self, cell: Cell) -> None:
+        """Send a cell nothing new, wait for what it is answering, and end it."""
+        if self._serving.pop(cell.name, None) is None:
             return
         try:
-            if not await self._proxy.drain_cell(old.name, self._plan.drain_limit):
-                log.warning("cell.cut_off", cell=old.name, after=str(self._plan.drain_limit))
+            if not await self._proxy.drain_cell(cell.server, self._plan.drain_limit):
+                log.warning("cell.cut_off", cell=cell.name, after=str(self._plan.drain_limit))
         except WorkersUnavailable as error:  # HAProxy has ended, and with it all that the cell was answering
-            log.warning("cell.not_drained", cell=old.name, reason=str(error))
-        await self._dismiss(old)
+            log.warning("cell.not_drained", cell=cell.name, reason=str(error))
+        await self._dismiss(cell)
 
     async def _dismiss(self, cell: Cell) -> None:
         """End a cell, then have HAProxy forget it: that works once their connections are closed."""
         await cell.stop()
-        await self._tell_proxy(lambda: self._proxy.remove_cell(cell.name))
-        del self._alive[cell.name]
+        await self._tell_proxy(lambda: self._proxy.remove_cell(cell.server))
+        self._alive.pop(cell.name, None)
+
+    async def _isolate(self, key: str, reason: Reason) -> None:
+        """Put a build into quarantine: it is served by a cell of its own from now on."""
+        if key in self._groups or not self.quarantine.is_stored(key):
+            return
+        if len(self.quarantine.builds) >= MOST_QUARANTINED:
+            log.error(
+                "build.not_quarantined", path=f"/{key}", reason=f"{MOST_QUARANTINED} builds are already"
+            )
+            return
+        log.warning("build.quarantined", path=f"/{key}", why=reason)
+        self._groups[key] = group = self._plan_group(key)
+        await self._tell_proxy(lambda: self._proxy.route(key, NOWHERE))
+        try:
+            self.quarantine.add(Quarantined(key=key, since=datetime.now(UTC), reason=reason))
+        except StorageFailed as error:  # it holds as long as this process runs
+            log.error("quarantine.not_stored", path=f"/{key}", reason=str(error))  # noqa: TRY400 - it says it all
+        await self._fill(group)
 
     # -- HAProxy ---------------------------------------------------------------------------------------------
+
+    def _read_output(self, component: str, line: str) -> None:
+        if component != HAPROXY or not self._suspicion.read(line):
+            self._on_output(component, line)
 
     async def _tell_proxy(self, order: Callable[[], Awaitable[None]]) -> None:
         """Give HAProxy an order; where it has ended, its next start makes up for that."""
@@ -189,99 +341,11 @@ class Pool:
         await asyncio.sleep(self._plan.backoff.delay(failures).total_seconds())
         try:
             await self._proxy.start()
-            for name in list(self._serving):
-                await self._proxy.add_cell(name)
+            for cell in tuple(self._serving.values()):
+                await self._introduce(cell)
         except (ComponentFailed, WorkersUnavailable) as error:
             log.error("haproxy.not_started", reason=str(error))  # noqa: TRY400 - its sentence says it all
             await self._proxy.stop()
             return False
         log.info("haproxy.started", pid=self._proxy.pid, cells=len(self._serving))
         return True
-
-
-# -- the role ------------------------------------------------------------------------------------------------
-
-
-async def run_workers(settings: Settings, toolchain: Toolchain) -> None:
-    """Run the data plane until SIGTERM or SIGINT; SIGHUP has it take up a changed configuration.
-
-    Raises DirectoryInUse when another process runs it in the same directory, what a broken toolchain, setting
-    or template raises, and what `Pool.run` does. Nothing is left running however this ends.
-    """
-    plan = plan_pool(settings, toolchain)
-    ensure_run_dir(settings.run_dir)
-    with lock_directory(settings.run_dir):
-        remove_sockets(settings.run_dir)
-        raise_descriptor_limit()
-        _ensure_bundles_dir(settings)
-        await asyncio.to_thread(ensure_config, settings, toolchain)
-        await _run_until_stopped(Pool(plan, print_output), settings, toolchain)
-
-
-def plan_pool(settings: Settings, toolchain: Toolchain) -> PoolPlan:
-    """Say what the settings ask for. Raises ToolMissing or ToolVersionWrong."""
-    return PoolPlan(
-        size=settings.cells or os.cpu_count() or 1,
-        cell=CellPlan(toolchain.workerd().path, settings.workerd_config_path, settings.run_dir),
-        proxy=ProxyPlan(toolchain.haproxy().path, haproxy_config_path(settings), settings.run_dir),
-    )
-
-
-def raise_descriptor_limit() -> None:
-    """Let this process and its children have as many files open as the generated configuration counts on."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != resource.RLIM_INFINITY and soft < descriptor_limit():
-        resource.setrlimit(resource.RLIMIT_NOFILE, (descriptor_limit(), hard))
-
-
-def print_output(component: str, line: str) -> None:
-    """Hand on what HAProxy or a cell prints: the console output of the builds, most of all."""
-    sys.stdout.write(f"{component} | {line}\n")
-    sys.stdout.flush()
-
-
-def _ensure_bundles_dir(settings: Settings) -> None:
-    try:
-        settings.bundles_dir.mkdir(parents=True, exist_ok=True)  # workerd does not start without it
-    except OSError as error:
-        raise StorageFailed("Making", str(settings.bundles_dir), error.strerror or str(error)) from error
-
-
-async def _run_until_stopped(pool: Pool, settings: Settings, toolchain: Toolchain) -> None:
-    ready, hung_up, stopping = asyncio.Event(), asyncio.Event(), asyncio.Event()
-    loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGHUP, hung_up.set)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopping.set)
-    async with asyncio.TaskGroup() as group:
-        tasks = [
-            group.create_task(pool.run(ready.set), name="pool"),
-            group.create_task(
-                _apply_changes(pool, ready, hung_up, lambda: ensure_config(settings, toolchain)),
-                name="apply changes",
-            ),
-        ]
-        await stopping.wait()
-        for task in tasks:
-            task.cancel()
-    log.info("workers.stopped")
-
-
-async def _apply_changes(
-    pool: Pool, ready: asyncio.Event, hung_up: asyncio.Event, ensure: Callable[[], bool]
-) -> None:
-    """Render the configuration anew on each SIGHUP, and replace the cells that run another one.
-
-    Somebody else may have rendered it before, so that nothing changes here: the cells' own digests tell. What
-    goes wrong is logged, and the cells that there are go on with what they have.
-    """
-    await ready.wait()
-    log.info("workers.ready")
-    while True:
-        await hung_up.wait()
-        hung_up.clear()
-        try:
-            await asyncio.to_thread(ensure)
-            await pool.replace_cells()
-        except GridironError as error:
-            log.error("config.not_applied", code=error.code, reason=str(error))  # noqa: TRY400 - it says it all

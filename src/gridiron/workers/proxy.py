@@ -10,8 +10,8 @@ from pathlib import Path
 from gridiron.errors import WorkersUnavailable
 from gridiron.process.child import Child, Command
 from gridiron.workers.cell import OnOutput
-from gridiron.workers.haproxy import CellStatus, HaproxyAdmin
-from gridiron.workers.sockets import HAPROXY_SOCKET
+from gridiron.workers.haproxy import CellStatus, HaproxyAdmin, Server
+from gridiron.workers.sockets import HAPROXY_SOCKET, QUARANTINE_MAP
 from gridiron.workers.start import start_serving
 
 NAME = "haproxy"
@@ -41,6 +41,7 @@ class Proxy:
         self._on_output = on_output
         self._admin = HaproxyAdmin(plan.run_dir / HAPROXY_SOCKET)
         self._child: Child | None = None
+        self._routes: dict[str, str] = {}  # of builds to cells of their own; HAProxy gets them at its start
         self._started = time.monotonic()
 
     @property
@@ -56,6 +57,8 @@ class Proxy:
     async def start(self) -> None:
         """Start HAProxy and wait until it answers on its admin socket. Raises ComponentFailed."""
         self._started = time.monotonic()
+        routes = "".join(f"{key} {cell}\n" for key, cell in self._routes.items())
+        (self._plan.run_dir / QUARANTINE_MAP).write_text(routes)
         self._child = await start_serving(
             self._plan.command(), lambda line: self._on_output(NAME, line), self._answers
         )
@@ -67,28 +70,45 @@ class Proxy:
         return await self._child.wait()
 
     async def stop(self) -> None:
-        """End it, and remove its socket. Safe to repeat."""
+        """End it, and remove its files. Safe to repeat."""
         if self._child is not None:
             await self._child.stop(STOP_GRACE)
-        (self._plan.run_dir / HAPROXY_SOCKET).unlink(missing_ok=True)
+        for file in (HAPROXY_SOCKET, QUARANTINE_MAP):
+            (self._plan.run_dir / file).unlink(missing_ok=True)
 
-    async def add_cell(self, name: str) -> None:
+    async def add_cell(self, server: Server) -> None:
         """Send requests to a cell from now on. Safe to repeat. Raises WorkersUnavailable, ProxyRefused."""
-        await self._admin.add(name)
+        await self._admin.add(server)
 
-    async def drain_cell(self, name: str, limit: timedelta) -> bool:
+    async def drain_cell(self, server: Server, limit: timedelta) -> bool:
         """Send a cell nothing new and wait for what it is answering; False when that lasts beyond the limit.
 
         Safe to repeat. Raises WorkersUnavailable, ProxyRefused.
         """
-        return await self._admin.drain(name, limit)
+        return await self._admin.drain(server, limit)
 
-    async def remove_cell(self, name: str) -> None:
+    async def remove_cell(self, server: Server) -> None:
         """Forget a cell, and cut what it is still answering. Safe to repeat.
 
         Raises WorkersUnavailable, ProxyRefused.
         """
-        await self._admin.delete(name)
+        await self._admin.delete(server)
+
+    async def route(self, key: str, cell: str) -> None:
+        """Send a build's requests to a cell of its own, which need not be there yet: they fail until it is.
+
+        HAProxy knows it after its next start too. Safe to repeat. Raises WorkersUnavailable, ProxyRefused.
+        """
+        self._routes[key] = cell
+        await self._admin.route(key, cell)
+
+    async def unroute(self, key: str) -> None:
+        """Send a build's requests to the shared cells again. Safe to repeat.
+
+        Raises WorkersUnavailable, ProxyRefused.
+        """
+        self._routes.pop(key, None)
+        await self._admin.unroute(key)
 
     async def fetch_cells(self) -> tuple[CellStatus, ...]:
         """Give the cells that HAProxy knows. Raises WorkersUnavailable, ProxyRefused."""

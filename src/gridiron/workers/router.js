@@ -24,6 +24,7 @@ for (const sha256 of env.SDK_CORES) {
 // "name/version-timestamp" -> Build: those that have loaded, are loading, or failed to.
 const builds = new Map();
 let attempts = 0;
+let evictions = 0;
 
 class Build {
   constructor(key) {
@@ -33,6 +34,7 @@ class Build {
     this.handedOver = false; // the loader has its code: what fails from here on is the script's fault
     this.problem = null; // why its code could not be handed over
     this.inFlight = 0; // requests whose answers have not ended
+    this.usedAt = Date.now(); // when the last request came
   }
 }
 
@@ -67,17 +69,20 @@ export default {
         return problem.toResponse();
       }
     }
+    build.usedAt = Date.now();
     return forward(request, build, ctx);
   },
 };
 
 export const control = {
   async fetch(request) {
-    const { pathname } = new URL(request.url);
+    const { pathname, searchParams } = new URL(request.url);
     if (request.method === "GET" && pathname === "/health") return Response.json({ status: "ok" });
-    if (request.method === "GET" && pathname === "/builds") return Response.json({ builds: listLoaded() });
+    if (request.method === "GET" && pathname === "/builds") return Response.json({ builds: listLoaded(), evictions });
     if (request.method === "DELETE" && pathname.startsWith("/builds/")) {
-      return Response.json({ unloaded: await evict(pathname.slice("/builds/".length)) });
+      const key = pathname.slice("/builds/".length);
+      const spared = searchParams.has("idle") && builds.get(key)?.inFlight > 0;
+      return Response.json({ unloaded: !spared && (await evict(key)) });
     }
     return new Problem(404, "not_found", "Nothing here", `${request.method} ${pathname}`).toResponse();
   },
@@ -282,6 +287,7 @@ async function evict(key) {
   const wasReady = build.ready;
   builds.delete(key); // first, so that nothing is sent to it any more
   if (build.problem === null) {
+    evictions++;
     // this call never returns: its isolate is gone before it can answer
     await getEntrypoint(build, OUR_ENTRYPOINT).evict().then(ignore, ignore);
   }
@@ -290,7 +296,12 @@ async function evict(key) {
 
 function listLoaded() {
   const ready = [...builds.values()].filter((build) => build.ready);
-  return ready.map((build) => ({ path: `/${build.key}`, in_flight: build.inFlight }));
+  const now = Date.now();
+  return ready.map((build) => ({
+    path: `/${build.key}`,
+    in_flight: build.inFlight,
+    idle_seconds: (now - build.usedAt) / 1000,
+  }));
 }
 
 /** What a script's author needs of an error: without what workerd puts before it. */

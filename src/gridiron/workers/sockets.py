@@ -10,6 +10,10 @@ from gridiron.errors import SettingsInvalid, StorageFailed
 from gridiron.settings import MAX_SOCKET_DIRECTORY
 
 HAPROXY_SOCKET = "haproxy.sock"
+POOL_SOCKET = "pool.sock"
+QUARANTINE_MAP = "quarantine.map"
+"""Beside the sockets: HAProxy reads it when it starts."""
+
 _CONTROL_SOCKET = re.compile(r"(?P<cell>cell-[0-9]+)\.control\.sock")
 
 
@@ -58,5 +62,6 @@ def ensure_run_dir(run_dir: Path) -> None:
 
 def remove_sockets(run_dir: Path) -> None:
     """Remove the sockets that an earlier run left. Only the holder of the directory's lock may do that."""
-    for socket in (*run_dir.glob("cell-*.sock"), *run_dir.glob(f"{HAPROXY_SOCKET}*")):
+    sockets = (*run_dir.glob("cell-*.sock"), *run_dir.glob(f"{HAPROXY_SOCKET}*"), run_dir / POOL_SOCKET)
+    for socket in sockets:
         socket.unlink(missing_ok=True)

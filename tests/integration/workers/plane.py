@@ -24,7 +24,7 @@ import httpx2
 from gridiron.model import Build, Compatibility, Module, module_kind
 from gridiron.settings import Settings, load_settings
 from gridiron.workers.cells import Cells
-from gridiron.workers.control import ask_cell
+from gridiron.workers.control import ask_once
 from gridiron.workers.sockets import control_socket, list_cells
 from tests.harness import alive, descendants, wait_until
 
@@ -164,7 +164,7 @@ class Plane:
     async def living_cells(self) -> list[str]:
         """The cells that answer on their control sockets."""
         names = list_cells(self.run_dir)
-        answers = [await ask_cell(self.run_dir / control_socket(name), "GET", "/health") for name in names]
+        answers = [await ask_once(self.run_dir / control_socket(name), "GET", "/health") for name in names]
         return [name for name, answer in zip(names, answers, strict=True) if answer is not None]
 
 

@@ -136,6 +136,7 @@ def make_view() -> Callable[..., dict[str, Any]]:
             "activated_at": "2026-11-01T11:55:01Z",
             "drained_at": None,
             "timings_ms": {"stage": 1.5, "total": 20.0},
+            "quarantine": None,
             "nodes": [
                 {
                     "node": "n1",

@@ -123,3 +123,40 @@ def test_show_of_a_build_that_no_cell_has_loaded(run: Run, manager: Any, make_vi
 def test_show_as_json_is_what_the_manager_says(run: Run, manager: Any, make_view: Make) -> None:
     manager.on("GET /deployments/greeter-1.0.0-1", make_view())
     assert json.loads(run("show", "greeter-1.0.0-1", "--json").stdout) == make_view()
+
+
+def test_a_quarantined_build_says_so_and_how_it_gets_out(run: Run, manager: Any, make_view: Make) -> None:
+    quarantine = {"since": "2026-11-01T11:59:00Z", "reason": "memory_exhausted", "cell": "cell-9"}
+    view = make_view(quarantine=quarantine)
+    manager.on("GET /deployments", {"deployments": [view], "next": None})
+    assert "active, quarantined" in run("ls").stdout
+    manager.on("GET /deployments/greeter-1.0.0-1", view, {**view, "quarantine": {**quarantine, "cell": None}})
+    lines = run("show", "greeter-1.0.0-1").stdout.splitlines()
+    assert lines[3:6] == [
+        (
+            "quarantine  since 2026-11-01 11:59:00 UTC, 1m ago: it was in flight in three cells that went "
+            "down; the last one: memory exhausted"
+        ),
+        "            served by cell-9 alone",
+        "            deploy a new version, or `gridiron release greeter-1.0.0-1`",
+    ]
+    assert "its own cell does not serve now" in run("show", "greeter-1.0.0-1").stdout
+
+
+def test_release(run: Run, manager: Any) -> None:
+    route = "POST /deployments/greeter-1.0.0-1/release"
+    answers = [{"build_id": "greeter-1.0.0-1", "released": released} for released in (True, False, True)]
+    manager.on(route, *answers)
+    assert run("release", "greeter-1.0.0-1").stdout == "greeter-1.0.0-1 is released.\n"
+    assert run("release", "greeter-1.0.0-1").stdout == "greeter-1.0.0-1 was in no quarantine.\n"
+    assert json.loads(run("release", "greeter-1.0.0-1", "--json").stdout) == answers[2]
+    manager.refuse("POST /deployments/x/release", 404, "build_not_found", "There is no x.")
+    refused = run("release", "x")
+    assert (refused.exit_code, "There is no x." in refused.stderr) == (1, True)
+
+
+def test_restart_of_the_workers(run: Run, manager: Any) -> None:
+    manager.on("POST /workers/restart", {"cells": 2}, {"cells": 1}, {"cells": 3})
+    assert run("workers", "restart").stdout == "Replaced 2 cells.\n"
+    assert run("workers", "restart").stdout == "Replaced 1 cell.\n"
+    assert json.loads(run("workers", "restart", "--json").stdout) == {"cells": 3}

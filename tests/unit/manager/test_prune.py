@@ -205,15 +205,22 @@ async def test_a_sweep_and_a_forced_prune_do_not_take_the_last_version_away(
     manager: Manager, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     old, new = await manager.activate("1"), await manager.activate("2")
-    unregister, forced = manager.restate.unregister, asyncio.Event()
+    unregister, observe = manager.restate.unregister, manager.pruner.observe
+    forced, planned = asyncio.Event(), asyncio.Event()
 
     async def slowly(deployment_id: str) -> None:
         forced.set()
-        for _ in range(50):
-            await asyncio.sleep(0)
+        await planned.wait()
         await unregister(deployment_id)
 
+    async def observe_and_tell() -> object:
+        observed = await observe()
+        if forced.is_set():
+            planned.set()
+        return observed
+
     monkeypatch.setattr(manager.restate, "unregister", slowly)
+    monkeypatch.setattr(manager.pruner, "observe", observe_and_tell)
     first = asyncio.create_task(manager.pruner.prune(PruneRequest(build_id=new.build_id, force=True)))
     await forced.wait()
     second = await manager.pruner.prune(PruneRequest())

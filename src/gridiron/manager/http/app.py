@@ -18,12 +18,16 @@ from gridiron.manager.api import (
     Problem,
     PruneOutcome,
     PruneRequest,
+    Released,
+    Restarted,
 )
 from gridiron.manager.deployments import Deployments
 from gridiron.manager.health import HealthChecker
 from gridiron.manager.http.problems import add_problem_handlers
 from gridiron.manager.prune import Pruner
 from gridiron.model import State
+from gridiron.workers.cells import CellsPort
+from gridiron.workers.status import PoolStatus
 
 DESCRIPTION = (
     "Deploys bundles into a Gridiron node, shows what runs, removes what is drained. "
@@ -39,7 +43,11 @@ def _problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 
 def make_app(
-    activator: Activator, pruner: Pruner, deployments: Deployments, health: HealthChecker
+    activator: Activator,
+    pruner: Pruner,
+    deployments: Deployments,
+    health: HealthChecker,
+    cells: CellsPort,
 ) -> FastAPI:
     """Make the application out of the parts that do the work."""
     app = FastAPI(
@@ -53,6 +61,7 @@ def make_app(
     add_problem_handlers(app)
     _add_commands(app, activator, pruner)
     _add_reads(app, deployments)
+    _add_workers(app, deployments, cells)
     _add_health(app, health)
     return app
 
@@ -97,6 +106,24 @@ def _add_reads(app: FastAPI, deployments: Deployments) -> None:
     @app.get("/deployments/{build_id}", summary="Show one build", responses=_problems(404, 500))
     async def show_deployment(build_id: str) -> DeploymentView:
         return await deployments.fetch(build_id)
+
+
+def _add_workers(app: FastAPI, deployments: Deployments, cells: CellsPort) -> None:
+    @app.get("/workers", summary="Show the cells", responses=_problems(503))
+    async def show_workers() -> PoolStatus:
+        return await cells.fetch_pool()
+
+    @app.post("/workers/restart", summary="Replace every cell, losing no call", responses=_problems(503))
+    async def restart_workers() -> Restarted:
+        return Restarted(cells=await cells.restart())
+
+    @app.post(
+        "/deployments/{build_id}/release",
+        summary="Take a build out of quarantine",
+        responses=_problems(404, 500, 503),
+    )
+    async def release(build_id: str) -> Released:
+        return await deployments.release(build_id)
 
 
 def _add_health(app: FastAPI, health: HealthChecker) -> None:

@@ -1,0 +1,63 @@
+"""The watchdog's judgement of a cell: pure functions of what was read and what is allowed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+
+HARD_FACTOR = 1.5
+"""A cell this many times above its ceiling is not waited for: it grows faster than it can be replaced."""
+
+LEAST_UPTIME = timedelta(seconds=30)
+"""A cell that has just started is not replaced for what a new one would do as well: that would not end."""
+
+
+class Reason(StrEnum):
+    """Why a cell was replaced."""
+
+    DIED = "died"  # it ended by itself, or somebody else killed it
+    HUNG = "hung"  # it did not answer on its control socket
+    MEMORY_EXHAUSTED = "memory_exhausted"  # far above its ceiling
+    MEMORY = "memory"  # above its ceiling
+    EVICTIONS = "evictions"  # it has unloaded so many builds
+    CONFIG = "config"  # another configuration, or another workerd, is on disk
+    ORDER = "order"  # somebody asked for it
+
+
+KILLS = frozenset({Reason.HUNG, Reason.MEMORY_EXHAUSTED})
+"""The judgements after which a cell is ended at once; after the others, a new one serves first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a cell may do."""
+
+    hang: timedelta  # without an answer on its control socket
+    memory: int  # bytes
+    evictions: int  # builds that it unloads, ever
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What was seen of a cell."""
+
+    answered: bool  # within the limit
+    uptime: timedelta
+    memory: int  # bytes
+    evictions: int  # as it said last
+
+
+def judge(reading: Reading, limits: Limits) -> Reason | None:
+    """Say why a cell has to go; None when it may stay."""
+    if not reading.answered:
+        return Reason.HUNG
+    if reading.memory > limits.memory * HARD_FACTOR:
+        return Reason.MEMORY_EXHAUSTED
+    if reading.uptime < LEAST_UPTIME:
+        return None
+    if reading.memory > limits.memory:
+        return Reason.MEMORY
+    if reading.evictions >= limits.evictions:
+        return Reason.EVICTIONS
+    return None
