@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,45 +12,9 @@ import httpx2
 from gridiron.cli.demo.subject import Subject
 from gridiron.testing.probe import ProbeBundles
 from tests.harness import Client, descendants, wait_until
+from tests.load import Load, constant_load
 
-CALLERS = 6
 UPGRADES = 20
-
-
-@dataclass
-class Load:
-    answers: list[dict[str, Any]] = field(default_factory=list)
-    failures: list[str] = field(default_factory=list)
-    stop: threading.Event = field(default_factory=threading.Event)
-
-
-@contextmanager
-def constant_load(url: str) -> Iterator[Load]:
-    """Calls with steps and a short durable sleep, so that many are under way at each upgrade."""
-    load = Load()
-
-    def loop() -> None:
-        with httpx2.Client(base_url=url, timeout=60) as http:
-            while not load.stop.is_set():
-                try:
-                    response = http.post("/probe/work", json={"steps": 2, "millis": 150})
-                except httpx2.TransportError as error:
-                    load.failures.append(repr(error))
-                    continue
-                if response.status_code == 200:
-                    load.answers.append(response.json())
-                else:
-                    load.failures.append(response.text)
-
-    threads = [threading.Thread(target=loop) for _ in range(CALLERS)]
-    for thread in threads:
-        thread.start()
-    try:
-        yield load
-    finally:
-        load.stop.set()
-        for thread in threads:
-            thread.join()
 
 
 def crossed(load: Load) -> list[dict[str, Any]]:

@@ -31,14 +31,14 @@ export default { fetch: restate.createEndpointHandler({ services: [probe], bidir
 BUILD_LIMIT_SECONDS = 60
 
 
-def build_probe(toolchain: Toolchain, directory: Path) -> Path:
-    """Bundle the probe with its placeholders, once; give the directory that `ProbeBundles` takes.
+def build_probe(toolchain: Toolchain, directory: Path, source: str = SOURCE) -> Path:
+    """Bundle the probe, or another source with its placeholders, once; `ProbeBundles` takes the directory.
 
     Raises subprocess.CalledProcessError when esbuild fails.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    source, out = directory / "index.js", directory / "out"
-    source.write_text(SOURCE)
+    main, out = directory / "index.js", directory / "out"
+    main.write_text(source)
     arguments = (
         "--bundle",
         "--format=esm",
@@ -52,7 +52,7 @@ def build_probe(toolchain: Toolchain, directory: Path) -> Path:
         f"--outdir={out}",
     )
     subprocess.run(
-        [toolchain.esbuild().path, source, *arguments],
+        [toolchain.esbuild().path, main, *arguments],
         env={**os.environ, "NODE_PATH": str(toolchain.node_modules)},
         check=True,
         timeout=BUILD_LIMIT_SECONDS,
