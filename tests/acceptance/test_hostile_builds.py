@@ -79,10 +79,14 @@ def test_what_brings_cells_down_is_quarantined_and_its_neighbours_lose_no_call(
         wait_until(lambda: client.show(build_id)["invocations"]["attempting"] == 1)
         wait_until(lambda: len(load.answers) > before + 200)
         assert shared_cells(client) == cells
+        # what there is stays known, and can be removed
+        assert client.show(build_id)["nodes"] is not None
         # a new version is not in quarantine
         mended = client.activate(hostile.make("2", "hostile"), "2", name="hostile")["build_id"]
         assert client.call("hostile", "well") == "2"
         assert client.show(mended)["quarantine"] is None
+        removed = client.manager.post("/prune", json={"build_id": build_id, "force": True})
+        assert removed.json()["pruned"][0]["unregistered"] is True
     assert load.failures == []
     neighbour = client.builds(name="probe")[0]
     assert (neighbour["quarantine"], neighbour["state"]) == (None, "active")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 from gridiron.errors import WorkersUnavailable
 from gridiron.lifecycle.states import BuildStatus
@@ -24,6 +25,8 @@ from gridiron.model import State
 from gridiron.workers.cells import LoadedBuild
 from gridiron.workers.status import PoolQuarantined
 
+T = TypeVar("T")
+
 Loaded = Mapping[str, tuple[LoadedBuild, ...]]
 """What each cell has loaded, by the cell's name."""
 
@@ -32,8 +35,8 @@ Loaded = Mapping[str, tuple[LoadedBuild, ...]]
 class Workers:
     """What the workers say of themselves."""
 
-    loaded: Loaded
-    quarantined: Mapping[str, PoolQuarantined]  # by path
+    loaded: Loaded | None  # None: a cell does not answer, which is not the same as nothing loaded
+    quarantined: Mapping[str, PoolQuarantined]  # by path; nothing where it cannot be known
 
 
 class Deployments:
@@ -75,21 +78,24 @@ class Deployments:
             deployments=tuple(self._render(status, workers) for status in page), next=following
         )
 
-    def _render(self, status: BuildStatus, workers: Workers | None) -> DeploymentView:
+    def _render(self, status: BuildStatus, workers: Workers) -> DeploymentView:
         record = self._context.registry.records.get(status.build.build_id)
-        if workers is None:
-            return render_deployment(status, record, None)
-        node = render_node(self._context.settings.node_name, status, workers.loaded)
+        name = self._context.settings.node_name
+        node = None if workers.loaded is None else render_node(name, status, workers.loaded)
         return render_deployment(status, record, node, workers.quarantined.get(status.build.address.path))
 
-    async def _fetch_workers(self) -> Workers | None:
-        """Ask the workers; None when they do not answer, which is not the same as nothing loaded."""
-        try:
-            loaded = await self._context.cells.fetch_loaded()
-            pool = await self._context.cells.fetch_pool()
-        except WorkersUnavailable:
-            return None
-        return Workers(loaded, {each.path: each for each in pool.quarantined})
+    async def _fetch_workers(self) -> Workers:
+        cells = self._context.cells
+        pool = await _or_none(cells.fetch_pool())
+        quarantined = pool.quarantined if pool else ()
+        return Workers(await _or_none(cells.fetch_loaded()), {each.path: each for each in quarantined})
+
+
+async def _or_none(reading: Awaitable[T]) -> T | None:
+    try:
+        return await reading
+    except WorkersUnavailable:
+        return None
 
 
 def paginate(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from gridiron.errors import StorageFailed, WorkersUnavailable
 from gridiron.workers.control import ANSWER_LIMIT, ask_once
 from gridiron.workers.sockets import POOL_SOCKET, control_socket, list_cells
-from gridiron.workers.status import PoolStatus
+from gridiron.workers.status import PoolCell, PoolStatus
 
 PROBLEM_TYPE = "application/problem+json"
 DISCOVERY_TYPES = ", ".join(
@@ -88,18 +88,21 @@ class Cells:
     async def fetch_loaded(self) -> Mapping[str, tuple[LoadedBuild, ...]]:
         """Give the builds that each cell has loaded, by the cell's name; without cells, nothing.
 
-        Raises WorkersUnavailable when a cell is there and does not answer.
+        What the cell of a quarantined build is doing is what the pool saw last: it may hang for long. Raises
+        WorkersUnavailable when another cell is there and does not answer.
         """
-        answers = await self._ask_all("GET", "/builds")
-        return {cell: parse_builds(cell, answer) for cell, answer in answers.items()}
+        own = await self._fetch_own()
+        answers = await self._ask_shared(own, "GET", "/builds")
+        shared = {cell: parse_builds(cell, answer) for cell, answer in answers.items()}
+        return shared | {name: _describe_own(cell) for name, cell in own.items()}
 
     async def unload(self, path: str) -> None:
-        """Unload a build from every cell, cutting what it is answering. Safe to repeat.
+        """Unload a build from every cell, cutting what it is answering, and end its quarantine.
 
-        Raises WorkersUnavailable when a cell did not answer; the others have unloaded it then.
+        Safe to repeat. Raises WorkersUnavailable when a cell did not answer; the others have done it then.
         """
-        await self._ask_all("DELETE", f"/builds{path}")
-        await self._ask_pool("DELETE", f"/quarantine{path}")  # what nobody calls needs no cell of its own
+        await self._ask_pool("DELETE", f"/quarantine{path}")  # its own cell ends
+        await self._ask_shared(await self._fetch_own(), "DELETE", f"/builds{path}")
 
     async def fetch_problem(self, path: str) -> Problem | None:
         """Ask why a build does not answer its discovery; None when it does answer, whatever it says.
@@ -150,12 +153,17 @@ class Cells:
             raise WorkersUnavailable(str(self._run_dir / POOL_SOCKET), "nobody listens there")
         return answer
 
-    async def _ask_all(self, method: str, path: str) -> dict[str, dict[str, Any]]:
-        """Ask every cell, side by side; raise the first failure when all have been asked."""
+    async def _fetch_own(self) -> dict[str, PoolCell]:
+        """Give the cells of quarantined builds, by name: none of them ever has another build loaded."""
+        return {cell.cell: cell for cell in (await self.fetch_pool()).cells if cell.own is not None}
+
+    async def _ask_shared(self, own: Collection[str], method: str, path: str) -> dict[str, dict[str, Any]]:
+        """Ask every cell but some, side by side; raise the first failure when all have been asked."""
         try:
-            names = await asyncio.to_thread(list_cells, self._run_dir)
+            listed = await asyncio.to_thread(list_cells, self._run_dir)
         except StorageFailed as error:
             raise WorkersUnavailable(str(self._run_dir), error.reason) from error
+        names = [name for name in listed if name not in own]
         sockets = [self._run_dir / control_socket(name) for name in names]
         answers = await asyncio.gather(
             *(ask_once(socket, method, path) for socket in sockets), return_exceptions=True
@@ -167,6 +175,13 @@ class Cells:
             if answer is not None:
                 given[name] = answer
         return given
+
+
+def _describe_own(cell: PoolCell) -> tuple[LoadedBuild, ...]:
+    """Say what the cell of a quarantined build has loaded: that build or nothing."""
+    if cell.own is None or cell.own_in_flight is None:
+        return ()
+    return (LoadedBuild(cell.own, cell.own_in_flight),)
 
 
 def parse_builds(cell: str, answer: Mapping[str, Any]) -> tuple[LoadedBuild, ...]:

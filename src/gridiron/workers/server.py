@@ -78,6 +78,7 @@ def render_status(pool: Pool) -> PoolStatus:
                 pid=cell.pid,
                 serving=pool.is_serving(cell),
                 own=None if cell.purpose.own is None else f"/{cell.purpose.own}",
+                own_in_flight=cell.loaded.get(f"/{cell.purpose.own}", {}).get("in_flight"),
                 uptime_seconds=cell.uptime.total_seconds(),
                 memory=cell.memory,
                 memory_limit=cell.purpose.limits.memory,

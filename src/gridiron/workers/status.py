@@ -16,6 +16,7 @@ class PoolCell(Value):
     pid: int
     serving: bool  # False: it ends what it is answering, or has just started
     own: str | None  # path of the quarantined build that it is for; None: all the others
+    own_in_flight: int | None  # requests for that build at the last look; None: it is not loaded
     uptime_seconds: float
     memory: int  # bytes that it has in memory
     memory_limit: int  # bytes, above which it is replaced
