@@ -106,7 +106,7 @@ async function forward(request, build, ctx) {
   const end = count(build, request, ctx);
   let response;
   try {
-    response = await getEntrypoint(build).fetch(request);
+    response = await getEntrypoint(build, OUR_ENTRYPOINT).fetch(request);
   } catch (error) {
     end();
     if (!build.handedOver) build.ready = false;
@@ -207,14 +207,26 @@ async function fetchCode(key) {
   return { compatibilityDate: date, compatibilityFlags: flags, mainModule, modules, env: metadata.vars };
 }
 
-/** The main module that every build gets: the bundle's own exports, and an entrypoint for this router. */
+/**
+ * The main module that every build gets: the bundle's own exports, and an entrypoint for this router. As under
+ * Node.js, what a request began goes on to its end although the request has ended or its client has gone: a
+ * promise that nothing resolves holds it until workerd sees that nothing is left that could go on.
+ */
 function renderMain(main) {
   const bundle = JSON.stringify(`./${main}`);
   return `
     import { WorkerEntrypoint, abortIsolate } from "cloudflare:workers";
+    import main from ${bundle};
     export * from ${bundle};
     export { default } from ${bundle};
-    export class ${OUR_ENTRYPOINT} extends WorkerEntrypoint {
+    const Main = typeof main === "function" ? main : class extends WorkerEntrypoint {
+      fetch(request) { return main.fetch(request, this.env, this.ctx); }
+    };
+    export class ${OUR_ENTRYPOINT} extends Main {
+      fetch(request) {
+        this.ctx.waitUntil(new Promise(() => {}));
+        return super.fetch(request);
+      }
       ready() {}
       evict() { abortIsolate("evicted"); }
     }`;
