@@ -24,6 +24,7 @@ from gridiron.manager.api import (
 from gridiron.manager.deployments import Deployments
 from gridiron.manager.health import HealthChecker
 from gridiron.manager.http.problems import add_problem_handlers
+from gridiron.manager.metrics import CONTENT_TYPE, render_metrics
 from gridiron.manager.prune import Pruner
 from gridiron.model import State
 from gridiron.workers.cells import CellsPort
@@ -62,6 +63,7 @@ def make_app(
     _add_commands(app, activator, pruner)
     _add_reads(app, deployments)
     _add_workers(app, deployments, cells)
+    _add_metrics(app, cells)
     _add_health(app, health)
     return app
 
@@ -124,6 +126,17 @@ def _add_workers(app: FastAPI, deployments: Deployments, cells: CellsPort) -> No
     )
     async def release(build_id: str) -> Released:
         return await deployments.release(build_id)
+
+
+def _add_metrics(app: FastAPI, cells: CellsPort) -> None:
+    @app.get(
+        "/metrics",
+        summary="Metrics, in Prometheus' text format",
+        response_class=Response,
+        responses={200: {"content": {"text/plain": {}}, "description": "The metrics."}, **_problems(503)},
+    )
+    async def metrics() -> Response:
+        return Response(render_metrics(await cells.fetch_pool()), media_type=CONTENT_TYPE)
 
 
 def _add_health(app: FastAPI, health: HealthChecker) -> None:
