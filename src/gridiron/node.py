@@ -30,6 +30,7 @@ import httpx2
 from gridiron.errors import ComponentFailed, PortTaken, RestateRejected, RestateUnavailable, SettingsInvalid
 from gridiron.process.backoff import Backoff
 from gridiron.process.child import Child, Command, start_child
+from gridiron.process.lines import LineWriter
 from gridiron.process.lock import lock_directory
 from gridiron.restate.admin import RestateAdmin
 from gridiron.settings import Settings, variable_name
@@ -236,7 +237,7 @@ class Printer:
     COLOURS: ClassVar[Mapping[str, int]] = {"restate": 35, "workers": 33, "manager": 36, "node": 32}  # ANSI
 
     def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
+        self._writer = LineWriter(stream)
         self._coloured = stream.isatty()
 
     def __call__(self, role: str, line: str) -> None:
@@ -244,7 +245,7 @@ class Printer:
         name = f"{role:<8}"
         if self._coloured:
             name = f"\x1b[{self.COLOURS[role]}m{name}\x1b[0m"
-        print(f"{name}| {line}", file=self._stream, flush=True)
+        self._writer.write(f"{name}| {line}")
 
 
 def describe_ready(settings: Settings, seconds: float) -> str:

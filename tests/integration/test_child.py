@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 from datetime import timedelta
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -80,3 +81,26 @@ def test_a_child_dies_with_its_parent_however_that_dies(tmp_path: Path) -> None:
     os.kill(parent, signal.SIGKILL)
     os.waitpid(parent, 0)
     wait_until(lambda: not alive([child]), 5)
+
+
+async def test_output_that_trickles_is_read_a_few_times_a_second() -> None:
+    looks: list[float] = []
+    code = "import time\nfor number in range(200):\n    print(number, flush=True)\n    time.sleep(0.005)"
+    child = await start_child(python(code), lambda _: looks.append(asyncio.get_running_loop().time()))
+    await child.wait()
+    assert len(looks) == 200
+    pauses = [later - earlier for earlier, later in pairwise(looks) if later - earlier > 0.02]
+    assert len(pauses) <= (looks[-1] - looks[0]) / 0.05  # a look every 50 ms, not one for each line
+
+
+async def test_a_flood_is_not_held_up() -> None:
+    lines = 0
+
+    def count(_: str) -> None:
+        nonlocal lines
+        lines += 1
+
+    child = await start_child(python("import os\nfor _ in range(3200): os.write(1, b'x' * 65536)"), count)
+    async with asyncio.timeout(30):  # 200 MB; at one look every 50 ms it would take 160 s
+        await child.wait()
+    assert lines > 0

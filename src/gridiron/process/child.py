@@ -15,8 +15,11 @@ from pathlib import Path
 from gridiron.errors import ComponentFailed
 from gridiron.process.lines import LineSplitter
 
-CHUNK = 64 * 1024
-"""Bytes of output that are read at once: what a pipe holds."""
+PAUSE = timedelta(milliseconds=50)
+"""How long output is left alone after a look at it: waking up for each line costs more than the line."""
+
+LITTLE = 4096
+"""Bytes at one look; a pipe holds 16 times as many. Who writes more must not be held up by a full pipe."""
 
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 _libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
@@ -35,10 +38,10 @@ class Command:
 class Child:
     """A running process. `start_child` makes one."""
 
-    def __init__(self, name: str, process: asyncio.subprocess.Process, reader: asyncio.Task[None]) -> None:
+    def __init__(self, name: str, process: asyncio.subprocess.Process, output: _Output) -> None:
         self.name = name
         self._process = process
-        self._reader = reader
+        self._output = output
 
     @property
     def pid(self) -> int:
@@ -53,7 +56,7 @@ class Child:
     async def wait(self) -> int:
         """Wait for its end and for its last line of output; give its return code. Safe to repeat."""
         returncode = await self._process.wait()
-        await asyncio.shield(self._reader)
+        await self._output.ended.wait()
         return returncode
 
     def send_signal(self, number: signal.Signals) -> None:
@@ -80,7 +83,8 @@ async def start_child(command: Command, on_line: Callable[[str], None]) -> Child
     On Linux the kernel kills it when this process dies, however that happens. Nothing is left of it when this
     is cancelled. Raises ComponentFailed when it cannot be started.
     """
-    starting = asyncio.create_task(_spawn(command), name=f"start {command.name}")
+    output = _Output(LineSplitter(on_line))
+    starting = asyncio.create_task(_spawn(command, output), name=f"start {command.name}")
     try:
         process = await asyncio.shield(starting)
     except asyncio.CancelledError:  # it may be there already, and nobody else knows of it
@@ -90,23 +94,52 @@ async def start_child(command: Command, on_line: Callable[[str], None]) -> Child
         raise
     except OSError as error:
         raise ComponentFailed(command.name, str(error)) from error
-    if process.stdout is None:
-        raise ComponentFailed(command.name, "it has no output pipe")
-    reader = asyncio.create_task(_read_lines(process.stdout, on_line), name=f"output of {command.name}")
-    return Child(command.name, process, reader)
+    return Child(command.name, process, output)
 
 
-async def _spawn(command: Command) -> asyncio.subprocess.Process:
-    return await asyncio.create_subprocess_exec(
-        *command.arguments,
-        cwd=command.cwd,
-        env=command.environment,
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-        start_new_session=True,
-        preexec_fn=_die_with(os.getpid()) if _libc else None,
-    )
+class _Output(asyncio.Protocol):
+    """The reading end of a child's output."""
+
+    def __init__(self, splitter: LineSplitter) -> None:
+        self.ended = asyncio.Event()
+        self._splitter = splitter
+        self._transport: asyncio.ReadTransport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        if isinstance(transport, asyncio.ReadTransport):
+            self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self._splitter.feed(data)
+        if len(data) < LITTLE and self._transport is not None:
+            self._transport.pause_reading()
+            asyncio.get_running_loop().call_later(PAUSE.total_seconds(), self._transport.resume_reading)
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio calls it so
+        self._splitter.end()
+        self.ended.set()
+
+
+async def _spawn(command: Command, output: _Output) -> asyncio.subprocess.Process:
+    reading, writing = os.pipe()
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *command.arguments,
+            cwd=command.cwd,
+            env=command.environment,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=writing,
+            stderr=asyncio.subprocess.STDOUT,
+            start_new_session=True,
+            preexec_fn=_die_with(os.getpid()) if _libc else None,
+        )
+    except BaseException:
+        os.close(reading)
+        raise
+    finally:
+        os.close(writing)  # the child's is the last one: when that closes, the output has ended
+    await asyncio.get_running_loop().connect_read_pipe(lambda: output, os.fdopen(reading, "rb", buffering=0))
+    return process
 
 
 def _die_with(parent: int) -> Callable[[], None]:
@@ -122,10 +155,3 @@ def _die_with(parent: int) -> Callable[[], None]:
             os._exit(1)
 
     return tie
-
-
-async def _read_lines(stream: asyncio.StreamReader, on_line: Callable[[str], None]) -> None:
-    splitter = LineSplitter(on_line)
-    while chunk := await stream.read(CHUNK):
-        splitter.feed(chunk)
-    splitter.end()

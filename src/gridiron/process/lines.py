@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
+from typing import TextIO
 
 RATE = 1024 * 1024
 """Bytes of output a second that are read on and on: as lines of a log, more than anybody reads."""
@@ -62,3 +64,22 @@ class LineSplitter:
 
     def _hand_on(self, line: bytes) -> None:
         self._on_line(line.decode(errors="replace").rstrip("\r"))
+
+
+class LineWriter:
+    """Writes lines to a stream, those of one turn of the event loop together: each write is a system call."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._lines: list[str] = []
+
+    def write(self, line: str) -> None:
+        """Write a line in this turn of the running event loop."""
+        if not self._lines:
+            asyncio.get_running_loop().call_soon(self._flush)
+        self._lines.append(f"{line}\n")
+
+    def _flush(self) -> None:
+        lines, self._lines = self._lines, []
+        self._stream.write("".join(lines))
+        self._stream.flush()

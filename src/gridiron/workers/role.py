@@ -13,6 +13,7 @@ from datetime import timedelta
 import structlog
 
 from gridiron.errors import GridironError, StorageFailed
+from gridiron.process.lines import LineWriter
 from gridiron.process.lock import lock_directory
 from gridiron.settings import Settings
 from gridiron.toolchain.programs import Toolchain
@@ -47,7 +48,9 @@ async def run_workers(settings: Settings, toolchain: Toolchain) -> None:
         await asyncio.to_thread(ensure_config, settings, toolchain)
         quarantine = Quarantine(settings.workers_dir / "quarantine.json", settings.bundles_dir)
         quarantine.load()
-        await _run_until_stopped(Pool(plan, quarantine, print_output), settings, toolchain)
+        output = LineWriter(sys.stdout)  # the console output of the builds, most of all
+        pool = Pool(plan, quarantine, lambda component, line: output.write(f"{component} | {line}"))
+        await _run_until_stopped(pool, settings, toolchain)
 
 
 def plan_pool(settings: Settings, toolchain: Toolchain) -> PoolPlan:
@@ -72,12 +75,6 @@ def raise_descriptor_limit() -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != resource.RLIM_INFINITY and soft < descriptor_limit():
         resource.setrlimit(resource.RLIMIT_NOFILE, (descriptor_limit(), hard))
-
-
-def print_output(component: str, line: str) -> None:
-    """Hand on what HAProxy or a cell prints: the console output of the builds, most of all."""
-    sys.stdout.write(f"{component} | {line}\n")
-    sys.stdout.flush()
 
 
 def _ensure_bundles_dir(settings: Settings) -> None:
