@@ -14,6 +14,8 @@ const HEALTH = "-/health";
 const NAME = /^[a-z][a-z0-9-]{0,62}$/;
 const VERSION_AND_TIMESTAMP = /^[0-9A-Za-z][0-9A-Za-z._-]{0,63}-(0|[1-9][0-9]*)$/;
 const OUR_ENTRYPOINT = "__Gridiron";
+const OUR_FLAGS = ["enable_request_signal", "nodejs_als"]; // of our main module; the first tells who has gone
+const OPPOSITE_FLAGS = ["disable_request_signal", "no_nodejs_als"];
 
 // The cores of Restate's SDK that this cell carries, compiled once: sha256 -> WebAssembly.Module.
 const cores = new Map();
@@ -204,17 +206,26 @@ async function fetchCode(key) {
   while (mainModule in modules) mainModule = `_${mainModule}`;
   modules[mainModule] = { js: renderMain(metadata.main) };
   const { date, flags } = metadata.compatibility;
-  return { compatibilityDate: date, compatibilityFlags: flags, mainModule, modules, env: metadata.vars };
+  const compatibilityFlags = completeFlags(flags);
+  return { compatibilityDate: date, compatibilityFlags, mainModule, modules, env: metadata.vars };
+}
+
+/** A bundle's own flags and those that our main module needs; workerd takes none twice, or beside its opposite. */
+function completeFlags(flags) {
+  const kept = flags.filter((flag) => !OPPOSITE_FLAGS.includes(flag));
+  return [...new Set([...kept, ...OUR_FLAGS])];
 }
 
 /**
  * The main module that every build gets: the bundle's own exports, and an entrypoint for this router. As under
  * Node.js, what a request began goes on to its end although the request has ended or its client has gone: a
- * promise that nothing resolves holds it until workerd sees that nothing is left that could go on.
+ * promise holds it that nothing resolves. workerd lets go of it when that promise is garbage; so what could
+ * resolve it lies in the asynchronous context, which every timer and every awaited promise of the request keeps.
  */
 function renderMain(main) {
   const bundle = JSON.stringify(`./${main}`);
   return `
+    import { AsyncLocalStorage } from "node:async_hooks";
     import { WorkerEntrypoint, abortIsolate } from "cloudflare:workers";
     import main from ${bundle};
     export * from ${bundle};
@@ -222,10 +233,12 @@ function renderMain(main) {
     const Main = typeof main === "function" ? main : class extends WorkerEntrypoint {
       fetch(request) { return main.fetch(request, this.env, this.ctx); }
     };
+    const work = new AsyncLocalStorage();
     export class ${OUR_ENTRYPOINT} extends Main {
       fetch(request) {
-        this.ctx.waitUntil(new Promise(() => {}));
-        return super.fetch(request);
+        const { promise, resolve } = Promise.withResolvers();
+        this.ctx.waitUntil(promise);
+        return work.run(resolve, () => super.fetch(request));
       }
       ready() {}
       evict() { abortIsolate("evicted"); }
