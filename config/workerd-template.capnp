@@ -7,6 +7,8 @@
 #   router        the file of the router worker, named by its content
 #   cores         of Restate's SDK: a list of .module (name of the module) and .file
 #   core_digests  their sha256, as a text of JSON
+#   egress_allow  what workers may connect to: "public", and the ranges of GRIDIRON_EGRESS_ALLOW
+#   egress_deny   what they may not, although workerd takes it for public
 #
 # The router needs the three bindings and the module names below as they are. The command line of a cell gives
 # the sockets `data` and `control` their addresses.
@@ -17,8 +19,21 @@ const config :Workerd.Config = (
   services = [
     (name = "router", worker = .router),
     (name = "bundles", disk = (path = {{ bundles_dir }})),
-    # There is no service "internet" here, and none should be given lightly: workerd's own lets workers reach
-    # public addresses only, so neither Restate's admin API nor a cloud's metadata service.
+    # Where builds' fetch() and connect() go: public addresses, so neither Restate's admin API nor a cloud's
+    # metadata service. Of the rules that an address matches, the one with the longest prefix counts.
+    (name = "internet", network = (
+      allow = [
+        {%- for rule in egress_allow %}
+        {{ rule }},
+        {%- endfor %}
+      ],
+      deny = [
+        {%- for rule in egress_deny %}
+        {{ rule }},
+        {%- endfor %}
+      ],
+      tlsOptions = (trustBrowserCas = true),
+    )),
   ],
   sockets = [
     (name = "data", http = (), service = "router"),
@@ -41,4 +56,5 @@ const router :Workerd.Worker = (
     (name = "BUNDLES", service = "bundles"),
     (name = "SDK_CORES", json = {{ core_digests }}),
   ],
+  globalOutbound = "internet",  # builds inherit it: they are given no other
 );

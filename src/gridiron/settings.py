@@ -16,18 +16,31 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
-from pydantic import AfterValidator, Field, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
+from pydantic_core import PydanticCustomError
 from pydantic_settings import (
     BaseSettings,
+    NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     TomlConfigSettingsSource,
 )
 
+from gridiron.egress import Range, format_ranges, parse_ranges
 from gridiron.errors import SettingsInvalid
+
+
+def _read_ranges(value: object) -> tuple[Range, ...]:
+    try:
+        return parse_ranges(value)
+    except ValueError as error:  # pydantic would put "Value error" before it
+        raise PydanticCustomError("ranges", "{problem}", {"problem": str(error)}) from error
+
 
 Port = Annotated[int, Field(ge=1, le=65_535)]
 AbsolutePath = Annotated[Path, AfterValidator(lambda path: path.expanduser().absolute())]
+Ranges = Annotated[tuple[Range, ...], NoDecode, BeforeValidator(_read_ranges)]
+"""Of addresses: text with commas in the environment, a list in gridiron.toml."""
 
 CONFIG_FILE = "gridiron.toml"
 SHARE = Path(__file__).parent / "_share"
@@ -134,6 +147,7 @@ class Settings(BaseSettings):
     idle_unload_seconds: Annotated[float, Field(ge=0)] = 0.0  # 0: an idle build stays loaded
     restate_memory: str = "256 MiB"  # of RocksDB; Restate's own default is 2 GiB
     restate_partitions: Annotated[int, Field(ge=1, le=65_535)] = 8  # for good, once it ran
+    egress_allow: Ranges = ()  # private ranges that workers may connect to, beside the public internet
     workers_service: AbsolutePath | None = None  # of runit, where runit runs the workers
 
     # programs; None: looked for in the checkout, the toolchain directory, the PATH
@@ -188,10 +202,18 @@ class Settings(BaseSettings):
     def environment(self) -> dict[str, str]:
         """Give the variables that make another process of this program load exactly these settings."""
         return {
-            variable_name(field): str(value)
+            variable_name(field): format_ranges(value) if isinstance(value, tuple) else str(value)
             for field in type(self).model_fields
             if (value := getattr(self, field)) is not None
         }
+
+    def read_anew(self) -> Settings:
+        """Give these settings with the opened ranges as they are written now; all else takes a new process.
+
+        So a range that is taken out of gridiron.toml is closed without a restart, and two roles that were not
+        started at once still render the same. Raises SettingsInvalid.
+        """
+        return self.model_copy(update={"egress_allow": load_settings().egress_allow})
 
 
 def _local_url(given: dict[str, Any], port: str) -> str:

@@ -125,9 +125,17 @@ def test_a_changed_configuration_is_applied_through_sv(services: Services, bundl
     wait_until(services.ready, 30, what=services.log.read_text())
     body = {"source": bundles.make("1").as_uri(), "name": "probe", "version": "1"}
     assert httpx2.post(f"{services.settings.manager_url}/activate", json=body, timeout=30).status_code == 201
-    workers, before = services.pid_of("workers"), cells(services)
-    assert len(before) == 2
-    with services.settings.workerd_template_path.open("a") as template:
-        template.write("# changed\n")
-    wait_until(lambda: len(now := cells(services)) == 2 and not now & before and call(services) == '"1"', 30)
+    workers = services.pid_of("workers")
+    template, settings = services.settings.workerd_template_path, services.directory.parent / "gridiron.toml"
+    for file, line in ((template, "# changed"), (settings, 'egress_allow = ["10.1.0.0/16"]')):
+        before = cells(services)
+        assert len(before) == 2
+        file.write_text(f"{file.read_text()}{line}\n")
+        wait_until(lambda b=before: are_replaced(services, b), 30)
+    assert '"10.1.0.0/16"' in services.settings.workerd_config_path.read_text()
     assert services.pid_of("workers") == workers  # the role went on; its cells were replaced
+
+
+def are_replaced(services: Services, before: set[int]) -> bool:
+    now = cells(services)
+    return len(now) == 2 and not now & before and call(services) == '"1"'

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 
 import pytest
@@ -65,10 +66,41 @@ def test_the_offset_moves_every_port_and_every_address_made_of_one() -> None:
 def test_the_environment_of_a_child_makes_it_load_the_same_settings(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    settings = load_settings(data_dir=tmp_path / "x y", port_offset=7, workerd=tmp_path / "w", cells=2)
+    more = {"workerd": tmp_path / "w", "egress_allow": "10.1.0.0/16,fd12::/16"}
+    settings = load_settings(data_dir=tmp_path / "x y", port_offset=7, cells=2, **more)
     for name, value in settings.environment().items():
         monkeypatch.setenv(name, value)
     assert load_settings() == settings
+
+
+def test_opened_ranges_are_text_in_the_environment_and_a_list_in_the_file(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    assert load_settings().egress_allow == ()
+    (tmp_path / "gridiron.toml").write_text('egress_allow = ["10.1.0.0/16", "fd12::/16"]\n')
+    assert load_settings().egress_allow == (IPv4Network("10.1.0.0/16"), IPv6Network("fd12::/16"))
+    monkeypatch.setenv("GRIDIRON_EGRESS_ALLOW", "10.2.0.0/16, 10.3.0.0/16")
+    assert load_settings().egress_allow == (IPv4Network("10.2.0.0/16"), IPv4Network("10.3.0.0/16"))
+    monkeypatch.setenv("GRIDIRON_EGRESS_ALLOW", "")
+    assert load_settings().egress_allow == ()
+
+
+def test_a_child_opens_nothing_when_its_parent_does_not(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    environment = load_settings().environment()
+    (tmp_path / "gridiron.toml").write_text('egress_allow = ["10.1.0.0/16"]\n')
+    monkeypatch.setenv("GRIDIRON_EGRESS_ALLOW", environment["GRIDIRON_EGRESS_ALLOW"])
+    assert load_settings().egress_allow == ()
+
+
+def test_opened_ranges_alone_are_read_anew(tmp_path: Path) -> None:
+    (tmp_path / "gridiron.toml").write_text('egress_allow = ["10.1.0.0/16"]\ncells = 1\n')
+    settings = load_settings(data_dir=tmp_path / "d")
+    (tmp_path / "gridiron.toml").write_text('egress_allow = ["10.2.0.0/16"]\ncells = 2\n')
+    anew = settings.read_anew()
+    assert (anew.cells, anew.egress_allow) == (1, (IPv4Network("10.2.0.0/16"),))
+    assert anew == settings.model_copy(update={"egress_allow": anew.egress_allow})
 
 
 @pytest.mark.parametrize(
@@ -79,6 +111,10 @@ def test_the_environment_of_a_child_makes_it_load_the_same_settings(
             "cells: Input should be a valid integer, unable to parse string as an integer.",
         ),
         ({"port_offset": -1}, "port_offset: Input should be greater than or equal to 0."),
+        (
+            {"egress_allow": "10.1.2.3/16"},
+            "egress_allow: 10.1.2.3/16 has bits set behind its length: write 10.1.0.0/16.",
+        ),
         ({"colour": "red"}, "colour: Extra inputs are not permitted."),
     ],
 )

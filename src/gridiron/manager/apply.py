@@ -33,12 +33,15 @@ class ConfigApplier:
 
         Raises TemplateInvalid, SettingsInvalid, StorageFailed, or ConfigNotApplied when `sv` fails.
         """
-        if await asyncio.to_thread(ensure_config, self._settings, self._toolchain):
+        if await asyncio.to_thread(self._render):
             log.info("workers.config_changed", path=str(self._settings.workerd_config_path))
             self._pending = True
         if self._pending and self._settings.workers_service is not None:
             await _hang_up(str(self._settings.workers_service))
         self._pending = False
+
+    def _render(self) -> bool:
+        return ensure_config(self._settings.read_anew(), self._toolchain)
 
 
 async def _hang_up(service: str) -> None:

@@ -56,9 +56,10 @@ class CellsPort(Protocol):
         """Give the builds that each cell has loaded, by the cell's name; without cells, nothing."""
 
     async def unload(self, path: str) -> None:
-        """Unload a build from every cell, cutting what it is answering. Safe to repeat.
+        """Unload a build from every cell. Safe to repeat.
 
-        It is loaded again by the next request for it, so nothing may send it any when this is called.
+        What it goes on with has ended then, but for answers whose clients are still there. The next request
+        for it loads it again, so nothing may send it any when this is called.
         """
 
     async def fetch_problem(self, path: str) -> Problem | None:
@@ -97,7 +98,7 @@ class Cells:
         return shared | {name: _describe_own(cell) for name, cell in own.items()}
 
     async def unload(self, path: str) -> None:
-        """Unload a build from every cell, cutting what it is answering, and end its quarantine.
+        """Unload a build from every cell, and end its quarantine.
 
         Safe to repeat. Raises WorkersUnavailable when a cell did not answer; the others have done it then.
         """

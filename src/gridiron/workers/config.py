@@ -12,6 +12,7 @@ import resource
 from importlib.resources import files
 from pathlib import Path
 
+from gridiron.egress import Range, plan_rules
 from gridiron.errors import StorageFailed, TemplateInvalid
 from gridiron.process.files import replace_file
 from gridiron.settings import Settings
@@ -37,7 +38,7 @@ def ensure_config(settings: Settings, toolchain: Toolchain) -> bool:
     """
     router = (files("gridiron.workers") / "router.js").read_bytes()
     cores = {core.sha256: core for core in toolchain.sdk_cores()}  # two SDKs may have the same core
-    values = plan_workerd_values(settings.bundles_dir, router, tuple(cores))
+    values = plan_workerd_values(settings.bundles_dir, router, tuple(cores), settings.egress_allow)
     workerd_config = render_workerd_config(_read_template(settings.workerd_template_path), values)
     haproxy_config = render_haproxy_config(
         _read_template(settings.haproxy_template_path),
@@ -54,13 +55,18 @@ def ensure_config(settings: Settings, toolchain: Toolchain) -> bool:
     return _ensure_file(settings.workerd_config_path, workerd_config.encode())
 
 
-def plan_workerd_values(bundles_dir: Path, router: bytes, core_digests: tuple[str, ...]) -> WorkerdValues:
-    """Give the variables of the workerd template: the router's content, the cores' sha256."""
+def plan_workerd_values(
+    bundles_dir: Path, router: bytes, core_digests: tuple[str, ...], opened: tuple[Range, ...]
+) -> WorkerdValues:
+    """Give the variables of the workerd template: the router's content, the cores' sha256, opened ranges."""
+    rules = plan_rules(opened)
     return WorkerdValues(
         bundles_dir=str(bundles_dir),
         router=f"router-{hashlib.sha256(router).hexdigest()[:16]}.js",
         cores=tuple(Core(module=f"{digest}.wasm", file=core_file(digest)) for digest in core_digests),
         core_digests=json.dumps(core_digests),
+        egress_allow=rules.allow,
+        egress_deny=rules.deny,
     )
 
 

@@ -44,6 +44,8 @@ class WorkerdValues:
     router: str  # a file beside the configuration
     cores: tuple[Core, ...]
     core_digests: str  # JSON
+    egress_allow: tuple[str, ...]  # rules of workerd's network: "public", or a range
+    egress_deny: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -95,7 +95,7 @@ async def _run_until_stopped(pool: Pool, settings: Settings, toolchain: Toolchai
             group.create_task(pool.run(ready.set), name="pool"),
             group.create_task(serve_pool(pool, settings.run_dir), name="pool socket"),
             group.create_task(
-                _apply_changes(pool, ready, hung_up, lambda: ensure_config(settings, toolchain)),
+                _apply_changes(pool, ready, hung_up, lambda: ensure_config(settings.read_anew(), toolchain)),
                 name="apply changes",
             ),
         ]

@@ -16,6 +16,16 @@ const VERSION_AND_TIMESTAMP = /^[0-9A-Za-z][0-9A-Za-z._-]{0,63}-(0|[1-9][0-9]*)$
 const OUR_ENTRYPOINT = "__Gridiron";
 const OUR_FLAGS = ["enable_request_signal", "nodejs_als"]; // of our main module; the first tells who has gone
 const OPPOSITE_FLAGS = ["disable_request_signal", "no_nodejs_als"];
+const OUR_EVICTOR = "__GridironEvictor";
+
+// It is evaluated before the bundle, which finds it frozen: no build can keep itself from being evicted.
+const EVICTOR = `
+  import { WorkerEntrypoint, abortIsolate } from "cloudflare:workers";
+  export class ${OUR_EVICTOR} extends WorkerEntrypoint {
+    evict() { abortIsolate("evicted"); }
+  }
+  Object.freeze(${OUR_EVICTOR}.prototype);
+  Object.freeze(${OUR_EVICTOR});`;
 
 // The cores of Restate's SDK that this cell carries, compiled once: sha256 -> WebAssembly.Module.
 const cores = new Map();
@@ -140,7 +150,7 @@ function count(build, request, ctx) {
   return end;
 }
 
-/** The build's own entrypoint, or ours. workerd asks for the code where it has not got it (any more). */
+/** An entrypoint of a build. workerd asks for the code where it has not got it (any more). */
 function getEntrypoint(build, name) {
   return env.LOADER.get(build.loaderName, () => handOver(build)).getEntrypoint(name);
 }
@@ -202,9 +212,8 @@ async function fetchCode(key) {
   for (const module of metadata.modules) {
     modules[module.name] = cores.get(module.sha256) ?? (await fetchModule(directory, module));
   }
-  let mainModule = "__gridiron.js";
-  while (mainModule in modules) mainModule = `_${mainModule}`;
-  modules[mainModule] = { js: renderMain(metadata.main) };
+  const evictor = addModule(modules, "__gridiron-evictor.js", EVICTOR);
+  const mainModule = addModule(modules, "__gridiron.js", renderMain(metadata.main, evictor));
   const { date, flags } = metadata.compatibility;
   const compatibilityFlags = completeFlags(flags);
   return { compatibilityDate: date, compatibilityFlags, mainModule, modules, env: metadata.vars };
@@ -216,17 +225,25 @@ function completeFlags(flags) {
   return [...new Set([...kept, ...OUR_FLAGS])];
 }
 
+/** Add a module of ours under a name that the bundle leaves free, and give that. */
+function addModule(modules, name, js) {
+  while (name in modules) name = `_${name}`;
+  modules[name] = { js };
+  return name;
+}
+
 /**
- * The main module that every build gets: the bundle's own exports, and an entrypoint for this router. As under
+ * The main module that every build gets: the bundle's own exports, and two entrypoints for this router. As under
  * Node.js, what a request began goes on to its end although the request has ended or its client has gone: a
  * promise holds it that nothing resolves. workerd lets go of it when that promise is garbage; so what could
  * resolve it lies in the asynchronous context, which every timer and every awaited promise of the request keeps.
  */
-function renderMain(main) {
+function renderMain(main, evictor) {
   const bundle = JSON.stringify(`./${main}`);
   return `
+    export { ${OUR_EVICTOR} } from "./${evictor}";
     import { AsyncLocalStorage } from "node:async_hooks";
-    import { WorkerEntrypoint, abortIsolate } from "cloudflare:workers";
+    import { WorkerEntrypoint } from "cloudflare:workers";
     import main from ${bundle};
     export * from ${bundle};
     export { default } from ${bundle};
@@ -241,7 +258,6 @@ function renderMain(main) {
         return work.run(resolve, () => super.fetch(request));
       }
       ready() {}
-      evict() { abortIsolate("evicted"); }
     }`;
 }
 
@@ -314,7 +330,7 @@ async function evict(key) {
   if (build.problem === null) {
     evictions++;
     // this call never returns: its isolate is gone before it can answer
-    await getEntrypoint(build, OUR_ENTRYPOINT).evict().then(ignore, ignore);
+    await getEntrypoint(build, OUR_EVICTOR).evict().then(ignore, ignore);
   }
   return wasReady;
 }

@@ -42,6 +42,7 @@ class Plane:
         self.settings: Settings = load_settings(data_dir=data_dir, run_dir=self.run_dir, **values)
         self.url = self.settings.workers_url
         self._client = httpx2.AsyncClient()
+        self.within: tuple[str, ...] = ()  # a command that the process is started through
         self.cells = Cells(self.run_dir, self.url, self._client)
         self._log = directory / "workers.log"
         self._process: subprocess.Popen[bytes] | None = None
@@ -64,7 +65,7 @@ class Plane:
         self._launches += 1
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "gridiron", "workers"],
+                [*self.within, sys.executable, "-m", "gridiron", "workers"],
                 env={**os.environ, **self.settings.environment()},
                 stdin=subprocess.DEVNULL,
                 stdout=log,

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from gridiron.egress import parse_ranges
 from gridiron.errors import SettingsInvalid, StorageFailed, TemplateInvalid
 from gridiron.settings import Settings, load_settings, shared_path
 from gridiron.toolchain.programs import SdkCore, Search, Toolchain
@@ -86,6 +87,15 @@ def test_a_changed_template_is_a_change(settings: Settings, toolchain: Cores) ->
 def test_another_core_is_a_change(settings: Settings, toolchain: Cores, tmp_path: Path) -> None:
     ensure_config(settings, toolchain)
     assert ensure_config(settings, Cores(*toolchain.sdk_cores(), core(tmp_path, "4", b"four")))
+
+
+def test_another_opened_range_is_a_change(settings: Settings, toolchain: Cores) -> None:
+    ensure_config(settings, toolchain)
+    opened = settings.model_copy(update={"egress_allow": parse_ranges("10.1.0.0/16")})
+    assert ensure_config(opened, toolchain)
+    assert '"10.1.0.0/16"' in settings.workerd_config_path.read_text()
+    assert not ensure_config(opened, toolchain)
+    assert ensure_config(settings, toolchain)
 
 
 def test_a_change_of_haproxys_alone_is_none_of_the_cells(settings: Settings, toolchain: Cores) -> None:

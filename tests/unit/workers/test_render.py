@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from gridiron.egress import parse_ranges
 from gridiron.errors import GridironError, SettingsInvalid
 from gridiron.settings import shared_path
 from gridiron.workers.config import plan_workerd_values
@@ -34,7 +35,10 @@ SHIPPED = {"workerd": "config/workerd-template.capnp", "haproxy": "config/haprox
 def render(kind: str, template: Template, given: dict[str, Any]) -> str:
     if kind == "workerd":
         values = plan_workerd_values(
-            Path(given["bundles_dir"]), given["router"].encode(), tuple(given["cores"])
+            Path(given["bundles_dir"]),
+            given["router"].encode(),
+            tuple(given["cores"]),
+            parse_ranges(given.get("egress_allow", [])),
         )
         return render_workerd_config(template, values)
     return render_haproxy_config(
