@@ -12,6 +12,7 @@ LEAST_CEILING = 256 * MEBIBYTE
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
+_EVENTS = Path("/proc/vmstat")
 
 
 def fetch_memory(pid: int) -> int | None:
@@ -37,3 +38,19 @@ def plan_ceiling(machine: int, cells: int) -> int:
     The other half is Restate's, HAProxy's, the manager's and that of a cell that is being replaced.
     """
     return max(machine // 2 // cells, LEAST_CEILING)
+
+
+def fetch_oom_kills() -> int | None:
+    """Count the processes that the kernel has killed since it started because memory had run out.
+
+    Those that died of their container's limit are among them. None where the kernel does not say.
+    """
+    try:
+        return parse_oom_kills(_EVENTS.read_text())
+    except OSError:
+        return None
+
+
+def parse_oom_kills(events: str) -> int | None:
+    """Find the count in the text of /proc/vmstat; None where it is not."""
+    return next((int(line.split()[1]) for line in events.splitlines() if line.startswith("oom_kill ")), None)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import signal
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ import structlog
 from gridiron.errors import ComponentFailed, StorageFailed, WorkersUnavailable
 from gridiron.process.backoff import Backoff
 from gridiron.workers.cell import Cell, CellPlan, OnOutput, Purpose, start_cell
+from gridiron.workers.memory import fetch_oom_kills
 from gridiron.workers.proxy import NAME as HAPROXY
 from gridiron.workers.proxy import Proxy, ProxyPlan
 from gridiron.workers.quarantine import MOST_QUARANTINED, Quarantine, Quarantined
@@ -39,6 +41,9 @@ NOTICE_LIMIT = timedelta(seconds=1)
 WATCH_INTERVAL = timedelta(milliseconds=500)
 """How often a cell is looked at. An unbounded loop that allocates fills about a gigabyte in this time."""
 
+START_BROKEN = timedelta(seconds=2)
+"""A cell that ends sooner than this is taken to be broken, and its next start is put off more and more."""
+
 NOWHERE = "none"
 """The cell of a quarantined build whose own cell does not serve yet: its requests fail, and are retried."""
 
@@ -53,7 +58,7 @@ class PoolPlan:
     limits: Limits  # of such a cell
     quarantine_limits: Limits  # of the cell of a quarantined build
     idle_limit: timedelta | None = None  # a build without a request for so long is unloaded
-    backoff: Backoff = field(default_factory=Backoff)
+    backoff: Backoff = field(default_factory=lambda: Backoff(reset_after=START_BROKEN))
     drain_limit: timedelta = DRAIN_LIMIT
 
 
@@ -77,6 +82,7 @@ class Pool:
         self._plan = plan
         self._on_output = on_output
         self._suspicion = Suspicion()
+        self._oom_kills = fetch_oom_kills()
         self._tasks = asyncio.TaskGroup()
         self._proxy = Proxy(plan.proxy, self._read_output)
         self._proxy_changing = asyncio.Lock()  # held while HAProxy is started again, or told of a cell
@@ -191,7 +197,7 @@ class Pool:
             return
         ended_at = asyncio.get_running_loop().time() - WATCH_INTERVAL.total_seconds()
         self._serving.pop(cell.name, None)
-        reason = cell.condemned or Reason.DIED
+        reason = cell.condemned or self._explain_end(returncode)
         how = describe_end(returncode)
         log.warning("cell.died", cell=cell.name, pid=cell.pid, why=reason, reason=how, own=cell.purpose.own)
         self.restarts[reason] += 1
@@ -200,10 +206,19 @@ class Pool:
             group.failures = self._plan.backoff.failures_after(group.failures, cell.uptime)
             self._tasks.create_task(self._fill(group), name="fill the place of a cell")
         await self._dismiss(cell)
-        if cell.purpose.own is None:
+        if cell.purpose.own is None and reason is not Reason.KILLED:
             culprit = await self._suspicion.find_culprit(cell.name, ended_at)
             if culprit is not None:
                 await self._isolate(culprit, reason)
+
+    def _explain_end(self, returncode: int) -> Reason:
+        """Tell a cell that somebody killed from one that ended for reasons of its own.
+
+        The kernel kills as people do when memory has run out, but counts it.
+        """
+        before, self._oom_kills = self._oom_kills, fetch_oom_kills()
+        was_killed = returncode == -signal.SIGKILL and self._oom_kills is not None
+        return Reason.KILLED if was_killed and self._oom_kills == before else Reason.DIED
 
     async def _watch_cell(self, cell: Cell) -> None:
         """Look at a cell again and again until it ends, and have it go when it has to."""

@@ -16,7 +16,8 @@ LEAST_UPTIME = timedelta(seconds=30)
 class Reason(StrEnum):
     """Why a cell was replaced."""
 
-    DIED = "died"  # it ended by itself, or somebody else killed it
+    DIED = "died"  # it ended by itself, or the machine was out of memory
+    KILLED = "killed"  # somebody else killed it: nothing that it was answering is to blame
     HUNG = "hung"  # it did not answer on its control socket
     MEMORY_EXHAUSTED = "memory_exhausted"  # far above its ceiling
     MEMORY = "memory"  # above its ceiling

@@ -98,7 +98,7 @@ async def test_an_endless_loop_ends_its_cell_and_the_third_time_gets_a_cell_of_i
     assert "build.quarantined" in plane.output
     # its own cell came back, and it works where it does not loop
     assert await eventually(lambda: is_answering(plane, bad))
-    assert (await fetch_pool(plane)).restarts == {"hung": 3, "died": 1}
+    assert (await fetch_pool(plane)).restarts == {"hung": 3, "killed": 1}
 
 
 async def is_back(plane: Plane, build: Build) -> bool:
@@ -130,7 +130,7 @@ async def quarantine(plane: Plane, build: Build) -> str:
                 for cell in serving
                 if any(b.path == build.address.path and b.in_flight for b in loaded[cell.cell])
             ]
-            os.kill(victim, signal.SIGKILL)
+            os.kill(victim, signal.SIGABRT)  # as V8 does when its heap is full
             with pytest.raises(ConnectionResetError):
                 await stream.receive(1)
 
@@ -140,6 +140,22 @@ async def quarantine(plane: Plane, build: Build) -> str:
 
         await eventually(is_filled)
     return await eventually(lambda: own_cell(plane, build)) or ""
+
+
+async def test_nothing_is_blamed_for_cells_that_somebody_kills(make_plane: MakePlane) -> None:
+    plane = make_plane(cells=1)
+    plane.start()
+    build = plane.write_build("echo", ECHO)
+    for number in range(1, 5):
+        async with open_stream(plane.url, f"{build.address.path}/stay") as stream:
+            await stream.send(b"1")
+            await stream.receive(1)
+            os.kill(plane.processes("workerd")[0], signal.SIGKILL)
+            with pytest.raises(ConnectionResetError):
+                await stream.receive(1)
+        assert await eventually(lambda: is_back(plane, build))
+        status = await fetch_pool(plane)
+        assert (status.restarts, status.quarantined) == ({"killed": number}, ())
 
 
 async def test_quarantine_survives_restarts_and_ends_by_a_release(make_plane: MakePlane) -> None:

@@ -23,6 +23,7 @@ gridiron_cell_memory_limit_bytes{cell="cell-3"} 9000.0
 # HELP gridiron_cell_restarts_total Cells that were replaced since the workers started.
 # TYPE gridiron_cell_restarts_total counter
 gridiron_cell_restarts_total{reason="died"} 0.0
+gridiron_cell_restarts_total{reason="killed"} 0.0
 gridiron_cell_restarts_total{reason="hung"} 3.0
 gridiron_cell_restarts_total{reason="memory_exhausted"} 0.0
 gridiron_cell_restarts_total{reason="memory"} 0.0
@@ -32,6 +33,7 @@ gridiron_cell_restarts_total{reason="order"} 2.0
 # HELP gridiron_builds_quarantined Builds with a cell of their own, by how the last shared one ended.
 # TYPE gridiron_builds_quarantined gauge
 gridiron_builds_quarantined{reason="died"} 0.0
+gridiron_builds_quarantined{reason="killed"} 0.0
 gridiron_builds_quarantined{reason="hung"} 1.0
 gridiron_builds_quarantined{reason="memory_exhausted"} 0.0
 gridiron_builds_quarantined{reason="memory"} 0.0
