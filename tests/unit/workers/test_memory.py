@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from gridiron.workers.memory import MEBIBYTE, parse_oom_kills, plan_ceiling
+from gridiron.workers.memory import parse_oom_kills
 
 
 @pytest.mark.parametrize(
@@ -16,8 +16,3 @@ from gridiron.workers.memory import MEBIBYTE, parse_oom_kills, plan_ceiling
 )
 def test_the_kernel_says_how_often_memory_ran_out(events: str, count: int | None) -> None:
     assert parse_oom_kills(events) == count
-
-
-def test_the_cells_share_half_of_the_machine_and_none_gets_too_little() -> None:
-    assert plan_ceiling(8192 * MEBIBYTE, 2) == 2048 * MEBIBYTE
-    assert plan_ceiling(1024 * MEBIBYTE, 8) == 256 * MEBIBYTE
