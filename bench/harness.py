@@ -18,6 +18,9 @@ from gridiron.model import Value
 
 T = TypeVar("T")
 
+PLATEAU_WIDTH = 0.1
+"""How far from the final level a point may be and count as on it."""
+
 
 class BenchFailed(Exception):
     """A measure cannot go on: something answered what it must not, or did not answer."""
@@ -90,6 +93,14 @@ class Outcome(Value):
     series: dict[str, tuple[float, ...]] = Field(default_factory=dict, description="Every figure.")
 
 
+class Plateau(Value):
+    """How a curve ends."""
+
+    level: float
+    growth: float = Field(description="From the last quarter but one to the last: 1 is none.")
+    reached_at: float
+
+
 class Failure(Value):
     """Why a measure found nothing."""
 
@@ -130,6 +141,19 @@ def percentile(figures: Sequence[float], percent: float) -> float:
     ordered = sorted(figures)
     rank = -(-len(ordered) * percent // 100)  # rounded up
     return ordered[max(int(rank), 1) - 1]
+
+
+def find_plateau(samples: Sequence[tuple[float, float]]) -> Plateau:
+    """Say whether a curve of points (x, y) ends level, and from where on.
+
+    Its level is the median of the last quarter of the points, its growth that against the median of the
+    quarter before, and it is reached at the first point within a tenth of it. It takes eight points at least.
+    """
+    quarter = len(samples) // 4
+    level = statistics.median(y for _, y in samples[-quarter:])
+    before = statistics.median(y for _, y in samples[-2 * quarter : -quarter])
+    reached = next(x for x, y in samples if abs(y - level) <= level * PLATEAU_WIDTH)
+    return Plateau(level=level, growth=level / before, reached_at=reached)
 
 
 def take_turns(

@@ -29,7 +29,7 @@ def render_number(number: float) -> str:
 
 def render_spread(spread: Spread, unit: str) -> str:
     """Write a median, and the quartiles where there is more than one figure."""
-    median = f"{render_number(spread.median)} {unit}".replace(" ×", "×")
+    median = f"{render_number(spread.median)} {unit}".replace(" ×", "×").strip()
     if spread.count == 1:
         return median
     return f"{median} ({render_number(spread.low)}–{render_number(spread.high)})"
@@ -39,7 +39,7 @@ def render_target(target: Target | None, unit: str) -> str:
     """Write what a figure has to be."""
     if target is None:
         return "–"
-    return f"{SIGNS[target.bound]} {render_number(target.value)} {unit}".replace(" ×", "×")
+    return f"{SIGNS[target.bound]} {render_number(target.value)} {unit}".replace(" ×", "×").strip()
 
 
 def render_row(measure: str, row: Row) -> str:

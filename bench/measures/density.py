@@ -72,7 +72,7 @@ def _fill_processes(session: Session, node: Node) -> list[int]:
             for number in range(count)
         ]
         for number, endpoint in enumerate(endpoints):
-            node.register(endpoint.uri, protocol="BidiStream")
+            node.register(endpoint.uri)
             node.call(f"node{number}", "one")
         time.sleep(IDLE_SECONDS)
         return [fetch_memory([endpoint.pid]) for endpoint in endpoints]

@@ -26,7 +26,7 @@ from bench.wrk import Calls, Window, run_wrk
 VERSION = "1.0.0"
 OURS, NODE, REQUEST_RESPONSE = "gridiron", "node", "request-response"
 SETTLE_SECONDS = 0.5  # what wrk left unanswered in the turn before comes to its end
-COMPONENTS = ("restate", "haproxy", "cells", "node")
+COMPONENTS = ("restate", "haproxy", "cells", "pool", "node")
 
 
 @dataclass(frozen=True)
@@ -89,10 +89,10 @@ def running_subjects(session: Session) -> Iterator[tuple[Node, Endpoint]]:
     """Run a node with the build, the same build registered without streaming, and a Node.js process."""
     with running_node(session, "data") as node, running_endpoint(session, NODE, VERSION) as endpoint:
         node.activate(session.bundles.make(VERSION, OURS), OURS, VERSION)
-        node.register(endpoint.uri, protocol="BidiStream")
+        node.check_protocol(node.register(endpoint.uri), "BidiStream")
         bundle = session.bundles.make(VERSION, REQUEST_RESPONSE, bidirectional=False)
         place = node.place(bundle, REQUEST_RESPONSE, VERSION)
-        node.register(node.uri(place), protocol="RequestResponse", use_http_11=True)
+        node.check_protocol(node.register(node.uri(place), use_http_11=True), "RequestResponse")
         yield node, endpoint
 
 
@@ -106,7 +106,7 @@ def _compete(
         return lambda: _run(session, calls, contest.callers, node, endpoint)
 
     turns = {service: turn(service) for service in contest.subjects}
-    return take_turns(turns, session.choose(full=9, quick=1), warm_up=session.choose(full=2, quick=1))
+    return take_turns(turns, session.choose(full=7, quick=1))
 
 
 def _run(session: Session, calls: Calls, callers: int, node: Node, endpoint: Endpoint) -> Measured:

@@ -22,8 +22,8 @@ from gridiron.model import Address
 from gridiron.testing.processes import descendants
 
 REQUEST_SECONDS = 120
-PROGRAMS = {"restate-server": "restate", "haproxy": "haproxy", "workerd": "cells"}
-"""Program to the component that it is."""
+PROGRAMS = {"restate-server": "restate", "haproxy": "haproxy", "workerd": "cells", "gridiron workers": "pool"}
+"""Program to the component that it is. The pool is in no call's path, but passes on what the cells print."""
 
 
 class Node:
@@ -63,16 +63,17 @@ class Node:
         """Say what the manager says of a build."""
         return _json(self._manager.get(f"/deployments/{build_id}"), 200)
 
-    def register(self, uri: str, *, protocol: str, **more: Any) -> str:  # noqa: ANN401 - Restate's own fields
-        """Register an endpoint with Restate, without the manager; give the deployment's id.
+    def register(self, uri: str, **more: Any) -> str:  # noqa: ANN401 - Restate's own fields
+        """Register an endpoint with Restate, without the manager; give the deployment's id."""
+        return str(
+            _json(self._admin.post("/deployments", json={"uri": uri, "force": False, **more}), 201)["id"]
+        )
 
-        Restate must find that it speaks this protocol (`BidiStream` or `RequestResponse`).
-        """
-        deployment = _json(self._admin.post("/deployments", json={"uri": uri, "force": False, **more}), 201)
-        shown = _json(self._admin.get(f"/deployments/{deployment['id']}"), 200)
+    def check_protocol(self, deployment_id: str, protocol: str) -> None:
+        """See that Restate speaks a protocol with a deployment: `BidiStream` or `RequestResponse`."""
+        shown = _json(self._admin.get(f"/deployments/{deployment_id}"), 200)
         if shown["protocol_type"] != protocol:
-            raise BenchFailed(f"{uri} was to be called by {protocol}, not by {shown['protocol_type']}")
-        return str(deployment["id"])
+            raise BenchFailed(f"{shown['uri']} was to be called by {protocol}, not {shown['protocol_type']}")
 
     def unregister(self, deployment_id: str) -> None:
         """Have Restate forget a deployment, whatever still needs it."""
@@ -109,7 +110,7 @@ class Node:
         return response.status_code != 470  # not ready
 
     def fetch_pids(self) -> dict[str, list[int]]:
-        """Find the processes of each component that is in the path of a call."""
+        """Find the processes of each component that calls cost something."""
         if self._subject.pid is None:
             raise BenchFailed("the node does not run")
         pids: dict[str, list[int]] = {component: [] for component in PROGRAMS.values()}
@@ -156,7 +157,7 @@ def wait_until(condition: Any, seconds: float, what: str) -> None:  # noqa: ANN4
     while not condition():
         if time.monotonic() > deadline:
             raise BenchFailed(f"not so after {seconds:.0f} s: {what}")
-        time.sleep(0.05)
+        time.sleep(0.01)
 
 
 def _json(response: httpx2.Response, status: int) -> Any:  # noqa: ANN401 - each has a shape of its own

@@ -14,17 +14,17 @@ _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 
 @contextmanager
 def running(
-    arguments: Sequence[str | Path], log: Path, cwd: Path | None = None
+    arguments: Sequence[str | Path], output: Path, cwd: Path | None = None
 ) -> Iterator[subprocess.Popen[str]]:
-    """Run a program whose input stays open and whose output can be read; its errors go into `log`.
+    """Run a program whose input stays open; its output goes into one file, its errors into one beside that.
 
     It is ended on the way out, whatever happened.
     """
-    with log.open("a") as errors:
+    with output.open("a") as out, errors_of(output).open("a") as errors:
         process = subprocess.Popen(
             arguments,
             stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
+            stdout=out,
             stderr=errors,
             text=True,
             cwd=cwd,
@@ -34,6 +34,11 @@ def running(
         yield process
     finally:
         end(process)
+
+
+def errors_of(output: Path) -> Path:
+    """Say where the errors of a program go whose output goes into a file."""
+    return output.with_suffix(".errors")
 
 
 def end(process: subprocess.Popen[str]) -> None:
@@ -57,11 +62,14 @@ def fetch_memory(pids: Iterable[int]) -> int:
 
 
 def fetch_program(pid: int) -> str:
-    """Name the program of a process, cut to 15 characters; empty when it has ended."""
+    """Name the program of a process, with its verb where it is `gridiron`; empty when it has ended."""
     try:
-        return Path(f"/proc/{pid}/comm").read_text().strip()
+        arguments = Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")
     except (FileNotFoundError, ProcessLookupError):
         return ""
+    if "gridiron" in arguments:
+        return " ".join(arguments[arguments.index("gridiron") :]).strip()
+    return Path(arguments[0]).name
 
 
 def _cpu_ticks(pid: int) -> int:
