@@ -11,11 +11,12 @@ from bench.session import Session
 from bench.subjects.node import Node, running_node, wait_until
 from bench.wrk import Calls
 from gridiron.testing.hostile import BRING_DOWN, HOSTILE_SOURCE, WASTE
+from gridiron.testing.probe import ProbeBundles
 
 NEIGHBOUR, HOSTILE, VERSION = "neighbour", "hostile", "1"
 CELL_MEMORY_MIB = 600
 QUARANTINE_SECONDS = 120  # until a build that brings cells down has to be in quarantine
-RECOVERY_SECONDS = 5  # that callers may need to have all their answers again
+RECOVERY_SECONDS = 10  # that callers may need to have all their answers again
 BUCKET_SECONDS = 0.5  # of the plot
 DEEDS = {
     "loop": "an endless loop",
@@ -92,7 +93,8 @@ class Suffered:
 
 def measure(session: Session) -> Outcome:
     """Do each deed on a node of its own, with one cell, so that all builds are neighbours."""
-    suffered = [_suffer(session, deed) for deed in (*BRING_DOWN, *WASTE)]
+    bundles = session.make_bundles("hostile", HOSTILE_SOURCE)
+    suffered = [_suffer(session, bundles, deed) for deed in (*BRING_DOWN, *WASTE)]
     lost = sum(len(each.failures) for each in suffered)
     made = sum(len(each.calls) for each in suffered)
     return Outcome(
@@ -112,8 +114,7 @@ def measure(session: Session) -> Outcome:
     )
 
 
-def _suffer(session: Session, deed: str) -> Suffered:
-    bundles = session.make_bundles(f"hostile-{deed}", HOSTILE_SOURCE)
+def _suffer(session: Session, bundles: ProbeBundles, deed: str) -> Suffered:
     with running_node(session, deed, cells=1, cell_memory_mib=CELL_MEMORY_MIB) as node:
         node.activate(session.bundles.make(VERSION, NEIGHBOUR), NEIGHBOUR, VERSION)
         node.activate(bundles.make(VERSION, HOSTILE), HOSTILE, VERSION)
@@ -132,7 +133,7 @@ def _suffer(session: Session, deed: str) -> Suffered:
             else:
                 _wait_at_most(node, invocation, seconds)
             over_at = time.monotonic()
-            time.sleep(RECOVERY_SECONDS + seconds)
+            time.sleep(seconds + session.choose(full=RECOVERY_SECONDS, quick=2))
             end = time.monotonic()
     return Suffered(deed, rate, load.calls, begin, done_at, over_at, end)
 
@@ -184,8 +185,8 @@ def _note(suffered: Suffered) -> str:
     ending = "was in quarantine" if suffered.deed in BRING_DOWN else "was over, or watched no longer,"
     failures = f" Failures: {'; '.join(suffered.failures[:3])}." if suffered.failures else ""
     return (
-        f"Hostile, {DEEDS[suffered.deed]}: {suffered.rate:.0f} calls of the neighbour a second; it {ending} after "
-        f"{lasted:.1f} s, and the calls that had waited had their answers {recovered:.1f} s later.{failures}"
+        f"Hostile, {DEEDS[suffered.deed]}: {suffered.rate:.0f} calls of the neighbour a second; it {ending} "
+        f"after {lasted:.1f} s, and the calls that waited had their answers {recovered:.1f} s later.{failures}"
     )
 
 
