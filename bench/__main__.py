@@ -18,7 +18,7 @@ import httpx2
 from bench.harness import BenchFailed, Failure, Outcome, is_successful
 from bench.machine import describe_machine
 from bench.measures import MEASURES
-from bench.plots import render_plot
+from bench.plots import render_plots
 from bench.report import Report, merge_reports, put_between_marks, render_report, render_table
 from bench.session import Session
 from bench.wrk import find_wrk
@@ -90,15 +90,16 @@ def _write(report: Report) -> None:
     """Put the outcomes into the record of results, and the whole record into the document."""
     PLOTS.mkdir(exist_ok=True)
     old = Report.model_validate_json(RESULTS.read_bytes()) if RESULTS.exists() else None
-    merged = merge_reports(old, report)
+    merged = merge_reports(old, report, tuple(MEASURES))
     RESULTS.write_text(merged.model_dump_json(indent=1) + "\n")
-    for outcome in merged.outcomes.values():
-        if isinstance(outcome, Outcome):
-            for plot in outcome.plots:
-                (PLOTS / f"{plot.name}.svg").write_text(render_plot(plot))
+    for name, svg in render_plots(merged).items():
+        (PLOTS / name).write_text(svg)
     text = render_report(merged, plots=PLOTS.name)
     DOCUMENT.write_text(put_between_marks(DOCUMENT.read_text(), text))
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:  # what was started is ended by now
+        sys.exit(130)

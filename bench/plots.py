@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 import math
+import sys
 from xml.etree.ElementTree import Element
 
 import pygal
 from pygal.style import Style
 
-from bench.harness import Bars, Lines, Spread
+from bench.harness import Bars, Lines, Outcome, Spread
+from bench.report import Report
+
+# pygal adds a finder of maps that Python asks no longer since 3.12, and warns of before
+sys.meta_path[:] = [finder for finder in sys.meta_path if hasattr(finder, "find_spec")]
 
 COLOURS = ("#1f6feb", "#d9730d", "#8250df", "#2da44e", "#cf222e", "#6e7781")
+FEW_POINTS = 60
+"""Fewer points than these are drawn as dots as well."""
+
+EXTRAS = {"script", "desc"}
+
+MOST_STEPS = 7
+"""Between the labels of an axis."""
+
 INK, FAINT = "#24292f", "#d0d7de"
 STYLE = Style(
     background="#ffffff",
@@ -27,7 +40,7 @@ STYLE = Style(
     colors=COLOURS,
     value_colors=("#ffffff",) * len(COLOURS),
     font_family="system-ui, sans-serif",
-    title_font_size=17,
+    title_font_size=15,
     label_font_size=12,
     major_label_font_size=12,
     legend_font_size=13,
@@ -44,14 +57,23 @@ SHAPE = {
     "legend_at_bottom": True,
     "legend_box_size": 12,
     "margin": 16,
-    "show_minor_y_labels": False,
 }
+
+
+def render_plots(report: Report) -> dict[str, str]:
+    """Draw every plot of a report, by the name of its file."""
+    return {
+        f"{plot.name}.svg": render_plot(plot)
+        for outcome in report.outcomes.values()
+        if isinstance(outcome, Outcome)
+        for plot in outcome.plots
+    }
 
 
 def render_plot(plot: Bars | Lines) -> str:
     """Draw a plot; the same plot gives the same text."""
     chart = _draw_bars(plot) if isinstance(plot, Bars) else _draw_lines(plot)
-    chart.add_xml_filter(_without_scripts)
+    chart.add_xml_filter(_without_extras)
     return str(chart.render(is_unicode=True)) + "\n"
 
 
@@ -63,7 +85,7 @@ def _draw_bars(plot: Bars) -> pygal.Bar:
         print_values=True,
         print_values_position="bottom",
         formatter=lambda value: f"{value:.0f}",
-        y_labels=linear_labels(top),
+        y_labels=linear_labels(0, top),
         **SHAPE,
     )
     chart.x_labels = plot.groups
@@ -78,20 +100,22 @@ def _bar(spread: Spread) -> dict[str, object]:
 
 def _draw_lines(plot: Lines) -> pygal.XY:
     points = [point for series in plot.series.values() for point in series]
-    ys = [y for _, y in points]
+    xs, ys = [x for x, _ in points], [y for _, y in points]
+    # pygal's own logarithmic scale would take both axes
+    scale = math.log10 if plot.logarithmic else float
+    labels = decade_labels(min(ys), max(ys)) if plot.logarithmic else linear_labels(0, max(ys))
     chart = pygal.XY(
         title=plot.title,
         x_title=plot.x_title,
         y_title=plot.y_title,
-        logarithmic=False,
-        dots_size=2.5 if len(points) < 60 else 0.1,
-        x_labels=linear_labels(max(x for x, _ in points)),
-        y_labels=decade_labels(ys) if plot.logarithmic else linear_labels(max(ys)),
-        x_value_formatter=render_label,
+        dots_size=2.5 if len(points) < FEW_POINTS else 0.1,
+        x_labels=[{"value": x, "label": render_label(x)} for x in linear_labels(min(0, *xs), max(xs))],
+        y_labels=[{"value": scale(y), "label": render_label(y)} for y in labels],
+        range=(scale(labels[0]), scale(labels[-1])),
         **SHAPE,
     )
     for name, series in plot.series.items():
-        chart.add(name, series)
+        chart.add(name, [(x, scale(y)) for x, y in series])
     return chart
 
 
@@ -100,25 +124,25 @@ def render_label(value: float) -> str:
     return f"{value:,.0f}" if value == int(value) else f"{value:g}"
 
 
-def linear_labels(top: float) -> list[float]:
-    """Choose round numbers for an axis that begins at 0 and ends at `top` or a little above."""
-    step = 10 ** math.floor(math.log10(top)) if top > 0 else 1.0
-    for divisor in (5, 2):
-        if top / step < 4 and top / (step / divisor) <= 8:
-            step /= divisor
-            break
-    return [number * step for number in range(math.ceil(top / step) + 1)]
+def linear_labels(low: float, high: float) -> list[float]:
+    """Choose at most nine round numbers for an axis that both ends lie on."""
+    width = high - low or 1.0
+    power = 10.0 ** math.floor(math.log10(width))
+    step = next(power * factor for factor in (0.1, 0.2, 0.5, 1, 2) if width / (power * factor) <= MOST_STEPS)
+    return [round(number * step, 9) for number in range(math.floor(low / step), math.ceil(high / step) + 1)]
 
 
-def decade_labels(figures: list[float]) -> list[float]:
-    """Choose the powers of ten, and 2 and 5 times those, around figures that are all above 0."""
-    low, high = math.floor(math.log10(min(figures))), math.ceil(math.log10(max(figures)))
-    return [10.0**power for power in range(low, high + 1)]
+def decade_labels(low: float, high: float) -> list[float]:
+    """Choose the powers of ten around figures that are above 0."""
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    return [10.0**power for power in powers]
 
 
-def _without_scripts(root: Element) -> Element:
+def _without_extras(root: Element) -> Element:
+    """Take out scripts, what only those need, and comments, which hold the date."""
     for parent in list(root.iter()):
         for child in list(parent):
-            if str(child.tag).rpartition("}")[2] == "script":
+            tag: object = child.tag  # a comment's is no text
+            if not isinstance(tag, str) or tag.rpartition("}")[2] in EXTRAS:
                 parent.remove(child)
     return root

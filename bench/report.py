@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from bench.harness import BenchFailed, Failure, Outcome, Row, Spread, Target
 from gridiron.model import Value
@@ -97,8 +97,11 @@ def put_between_marks(document: str, text: str) -> str:
     return f"{before}{BEGIN}\n{text}\n{END}{after}"
 
 
-def merge_reports(old: Report | None, new: Report) -> Report:
-    """Put new outcomes into an old report; one of another machine counts for nothing."""
-    if old is None or old.machine != new.machine:
-        return new
-    return Report(machine=new.machine, outcomes={**old.outcomes, **new.outcomes})
+def merge_reports(old: Report | None, new: Report, order: Sequence[str]) -> Report:
+    """Put new outcomes into an old report, in the order of their names given.
+
+    An old report of another machine counts for nothing, nor does an outcome whose name there is no longer.
+    """
+    kept = old.outcomes if old is not None and old.machine == new.machine else {}
+    outcomes = {**kept, **new.outcomes}
+    return Report(machine=new.machine, outcomes={name: outcomes[name] for name in order if name in outcomes})

@@ -186,7 +186,7 @@ def _note(suffered: Suffered) -> str:
     failures = f" Failures: {'; '.join(suffered.failures[:3])}." if suffered.failures else ""
     return (
         f"Hostile, {DEEDS[suffered.deed]}: {suffered.rate:.0f} calls of the neighbour a second; it {ending} "
-        f"after {lasted:.1f} s, and the calls that waited had their answers {recovered:.1f} s later.{failures}"
+        f"after {lasted:.1f} s, and the calls that waited were answered {recovered:.1f} s later.{failures}"
     )
 
 

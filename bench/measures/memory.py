@@ -54,7 +54,7 @@ def measure_activations(session: Session) -> Outcome:
                 title="Memory of the cells over activations",
                 x_title="activations, each of which removes the build before",
                 y_title="MiB",
-                series={"gridiron": tuple(enumerate(memory, start=1))},
+                series={"gridiron": tuple(enumerate(memory, start=1))[:: max(late // 100, 1)]},
             ),
         ),
         notes=(f"Activations: figures of the {NEAR} up to each count; {replaced} cells were replaced.",),
