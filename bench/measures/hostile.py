@@ -133,7 +133,9 @@ def _suffer(session: Session, bundles: ProbeBundles, deed: str) -> Suffered:
             else:
                 _wait_at_most(node, invocation, seconds)
             over_at = time.monotonic()
-            time.sleep(seconds + session.choose(full=RECOVERY_SECONDS, quick=2))
+            time.sleep(session.choose(full=RECOVERY_SECONDS, quick=2))
+            if deed in BRING_DOWN:
+                time.sleep(seconds)
             end = time.monotonic()
     return Suffered(deed, rate, load.calls, begin, done_at, over_at, end)
 
