@@ -11,15 +11,14 @@ import signal
 import sys
 import tempfile
 import time
+import traceback
 from pathlib import Path
-
-import httpx2
 
 from bench.harness import BenchFailed, Failure, Outcome, is_successful
 from bench.machine import describe_machine
 from bench.measures import MEASURES
 from bench.plots import render_plots
-from bench.report import Report, merge_reports, put_between_marks, render_report, render_table
+from bench.report import Report, merge_reports, put_between_marks, render_report, render_rows, render_table
 from bench.session import Session
 from bench.wrk import find_wrk
 from gridiron.errors import GridironError
@@ -80,10 +79,14 @@ def _run(name: str, toolchain: Toolchain, *, quick: bool) -> Outcome | Failure:
     """Run one measure; a failure of it is an outcome, so that the others go on."""
     print(f"{time.strftime('%H:%M:%S')} {name}", flush=True)
     with tempfile.TemporaryDirectory(prefix="gridiron-bench-", ignore_cleanup_errors=True) as work:
+        outcome: Outcome | Failure
         try:
-            return MEASURES[name](Session(toolchain, Path(work), quick))
-        except (BenchFailed, GridironError, httpx2.HTTPError) as error:
-            return Failure(reason=f"{type(error).__name__}: {error}")
+            outcome = MEASURES[name](Session(toolchain, Path(work), quick))
+        except Exception as error:  # noqa: BLE001 - the other measures go on, and the report has it
+            traceback.print_exc()
+            outcome = Failure(reason=f"{type(error).__name__}: {error}")
+    print("\n".join(render_rows(name, outcome)), flush=True)
+    return outcome
 
 
 def _write(report: Report) -> None:

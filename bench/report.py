@@ -56,19 +56,21 @@ def render_row(measure: str, row: Row) -> str:
     return f"| {' | '.join(cells)} |"
 
 
+def render_rows(measure: str, outcome: Outcome | Failure) -> list[str]:
+    """Write the lines of a measure; one that failed has a line with the reason."""
+    if isinstance(outcome, Failure):
+        return [f"| `{measure}` | – | – | – | **no** | it failed: {' '.join(outcome.reason.split())} |"]
+    return [render_row(measure, row) for row in outcome.rows]
+
+
 def render_table(outcomes: Mapping[str, Outcome | Failure]) -> str:
-    """Write the table, in Markdown; a measure that failed has one line with the reason."""
+    """Write the table, in Markdown."""
     lines = [
         "| measure | of | target | measured | holds | against |",
         "| --- | --- | --- | --- | --- | --- |",
     ]
     for measure, outcome in outcomes.items():
-        if isinstance(outcome, Failure):
-            lines.append(
-                f"| `{measure}` | – | – | – | **no** | it failed: {' '.join(outcome.reason.split())} |"
-            )
-        else:
-            lines += [render_row(measure, row) for row in outcome.rows]
+        lines += render_rows(measure, outcome)
     return "\n".join(lines)
 
 
