@@ -40,20 +40,19 @@ def main() -> None:
         machine = describe_machine(toolchain)
     except (BenchFailed, GridironError) as error:
         sys.exit(str(error))
-    outcomes = {
-        name: _run(name, toolchain, quick=arguments.quick)
-        for name in MEASURES
-        if name in (arguments.names or MEASURES)
-    }
+    outcomes: dict[str, Outcome | Failure] = {}
+    for name in MEASURES:
+        if name in (arguments.names or MEASURES):
+            outcomes[name] = _run(name, toolchain, quick=arguments.quick)
+            report = Report(machine=machine, outcomes=outcomes)
+            if arguments.json:  # after each, so that an interruption loses one
+                arguments.json.write_text(report.model_dump_json(indent=2) + "\n")
     print(f"\nOn {machine}:\n\n{render_table(outcomes)}")
     for name, outcome in outcomes.items():
         if isinstance(outcome, Outcome):
             print("".join(f"\n{name}: {note}" for note in outcome.notes))
-    report = Report(machine=machine, outcomes=outcomes)
-    if arguments.json:
-        arguments.json.write_text(report.model_dump_json(indent=2) + "\n")
     if arguments.write:
-        _write(report)
+        _write(Report(machine=machine, outcomes=outcomes))
     sys.exit(0 if is_successful(outcomes) else 1)
 
 

@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from bench.caller import Call, choose_rate, constant_load, failures_of
 from bench.harness import Outcome, Row, at_most, single
 from bench.session import Session
-from bench.subjects.node import Node, running_node
+from bench.subjects.node import Node, running_node, wait_until
 from bench.subjects.restart import RestartedWorkers, running_restarted_workers
 from bench.wrk import Calls
 
 SERVICE = "live"
 PAUSE_SECONDS = 0.3  # after each change, so that every version is called
 KILL_SECONDS = 5  # from one kill to the next
+REPLACE_SECONDS = 60  # until a cell has to be there that can be killed
 
 
 @dataclass(frozen=True)
@@ -126,6 +127,8 @@ def measure_kills(session: Session) -> Outcome:
         with constant_load(session, calls, rate) as load:
             for number in range(kills):
                 time.sleep(KILL_SECONDS)
+                # the pool takes longer and longer to replace what dies again and again
+                wait_until(lambda: node.fetch_pids()["cells"], REPLACE_SECONDS, "a cell runs")
                 cells = node.fetch_pids()["cells"]
                 os.kill(cells[number % len(cells)], signal.SIGKILL)
             time.sleep(KILL_SECONDS)
