@@ -40,19 +40,10 @@ check:
 test *ARGS:
     pytest "$@"
 
-# Run one of the benchmarks in bench/
+# Measure a node against baselines: all measures, or those that are named
 [no-exit-message]
-bench NAME *ARGS:
-    #!/usr/bin/env bash
-    set -euo pipefail
-    script="bench/$1.py"
-    if [ ! -f "$script" ]; then
-        there=$(find bench -maxdepth 1 -name '*.py' -exec basename {} .py \; | sort | tr '\n' ' ')
-        echo "There is no benchmark $1. There are: ${there:-none so far}" >&2
-        exit 1
-    fi
-    shift
-    exec python "$script" "$@"
+bench *ARGS:
+    python -m bench "$@"
 
 # Format the code, and mend what the linter can mend
 fmt:

@@ -50,20 +50,6 @@ class Client:
         self.ingress.close()
 
 
-def descendants(pid: int) -> list[int]:
-    """The processes below one, itself included."""
-    found, todo = [], [pid]
-    while todo:
-        current = todo.pop()
-        found.append(current)
-        try:
-            tasks = list(Path(f"/proc/{current}/task").iterdir())
-            todo += [int(child) for task in tasks for child in (task / "children").read_text().split()]
-        except FileNotFoundError:  # it has just ended
-            continue
-    return found
-
-
 def alive(pids: list[int]) -> list[str]:
     """Which of the processes still run, with their names; a zombie does not."""
     running = []

@@ -13,8 +13,9 @@ import pytest
 from gridiron.cli.demo.subject import Subject, choose_settings
 from gridiron.settings import load_settings
 from gridiron.testing.probe import ProbeBundles, build_probe
+from gridiron.testing.processes import descendants
 from gridiron.toolchain.programs import find_toolchain
-from tests.harness import Client, alive, descendants
+from tests.harness import Client, alive
 
 OFFSETS = iter(range(11_000, 40_000, 100))
 

@@ -14,7 +14,8 @@ import pytest
 from gridiron.cli.demo.subject import Subject
 from gridiron.model import MAX_MODULES_SIZE
 from gridiron.testing.probe import ProbeBundles
-from tests.harness import Client, descendants, wait_until
+from gridiron.testing.processes import descendants
+from tests.harness import Client, wait_until
 
 MANIFEST = '{"name": "probe"}'
 

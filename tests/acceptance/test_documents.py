@@ -20,8 +20,9 @@ import pytest
 
 from gridiron.cli.demo.subject import choose_settings
 from gridiron.settings import Settings, load_settings, variable_name
+from gridiron.testing.processes import descendants
 from gridiron.toolchain.programs import find_toolchain
-from tests.harness import alive, descendants, wait_until
+from tests.harness import alive, wait_until
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = ("demo/GETTING_STARTED.md",)

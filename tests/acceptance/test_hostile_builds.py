@@ -9,41 +9,17 @@ import pytest
 
 from gridiron.cli.demo.subject import Subject
 from gridiron.settings import load_settings
+from gridiron.testing.hostile import BRING_DOWN, HOSTILE_SOURCE, WASTE
 from gridiron.testing.probe import ProbeBundles, build_probe
 from gridiron.toolchain.programs import find_toolchain
 from tests.harness import Client, wait_until
 from tests.load import constant_load
 
-SOURCE = """
-import * as restate from "@restatedev/restate-sdk-cloudflare-workers/fetch";
-import { abortIsolate } from "cloudflare:workers";
-const later = () => new Promise((resolve) => setTimeout(resolve, 1));
-const hostile = restate.service({
-  name: "@SERVICE@",
-  handlers: {
-    loop: async () => { while (true); },
-    heap: async () => { for (const hoard = []; ; ) hoard.push(new Array(100_000).fill(Math.random())); },
-    storm: async () => {
-      for (let round = 0; round < 100; round++) await Promise.all(Array.from({ length: 10_000 }, later));
-      return "@VERSION@";
-    },
-    flood: async () => {
-      for (let line = 0; line < 1000; line++) console.log("x".repeat(1_000_000));
-      return "@VERSION@";
-    },
-    abort: async () => { abortIsolate("on purpose"); },
-    well: async () => "@VERSION@",
-  },
-});
-const bidirectional = JSON.parse("@BIDIRECTIONAL@");
-export default { fetch: restate.createEndpointHandler({ services: [hostile], bidirectional }) };
-"""
-
 
 @pytest.fixture(scope="module")
 def hostile(tmp_path_factory: pytest.TempPathFactory) -> ProbeBundles:
     directory = tmp_path_factory.mktemp("hostile")
-    built = build_probe(find_toolchain(load_settings()), directory / "built", SOURCE)
+    built = build_probe(find_toolchain(load_settings()), directory / "built", HOSTILE_SOURCE)
     return ProbeBundles(built, directory / "made")
 
 
@@ -62,7 +38,7 @@ def shared_cells(client: Client) -> list[int]:
     return [cell["pid"] for cell in workers_of(client)["cells"] if cell["own"] is None]
 
 
-@pytest.mark.parametrize("deed", ["loop", "heap"])
+@pytest.mark.parametrize("deed", BRING_DOWN)
 def test_what_brings_cells_down_is_quarantined_and_its_neighbours_lose_no_call(
     node: Subject, client: Client, bundles: ProbeBundles, hostile: ProbeBundles, deed: str
 ) -> None:
@@ -94,7 +70,7 @@ def test_what_brings_cells_down_is_quarantined_and_its_neighbours_lose_no_call(
     assert (neighbour["quarantine"], neighbour["state"]) == (None, "active")
 
 
-@pytest.mark.parametrize("deed", ["storm", "flood", "abort"])
+@pytest.mark.parametrize("deed", WASTE)
 def test_what_only_wastes_loses_its_neighbours_no_call(
     node: Subject, client: Client, bundles: ProbeBundles, hostile: ProbeBundles, deed: str
 ) -> None:

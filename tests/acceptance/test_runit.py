@@ -16,7 +16,8 @@ import pytest
 from gridiron.cli.demo.subject import choose_settings
 from gridiron.settings import Settings
 from gridiron.testing.probe import ProbeBundles
-from tests.harness import alive, descendants, wait_until
+from gridiron.testing.processes import descendants
+from tests.harness import alive, wait_until
 
 pytestmark = pytest.mark.skipif(
     shutil.which("runsvdir") is None and "CI" not in os.environ, reason="Debian's runit is not installed"

@@ -16,7 +16,8 @@ import pytest
 
 from gridiron.cli.demo.subject import Subject
 from gridiron.testing.probe import ProbeBundles
-from tests.harness import Client, alive, descendants, wait_until
+from gridiron.testing.processes import descendants
+from tests.harness import Client, alive, wait_until
 
 
 def names(pid: int) -> list[str]:

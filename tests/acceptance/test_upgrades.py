@@ -11,7 +11,8 @@ import httpx2
 
 from gridiron.cli.demo.subject import Subject
 from gridiron.testing.probe import ProbeBundles
-from tests.harness import Client, descendants, wait_until
+from gridiron.testing.processes import descendants
+from tests.harness import Client, wait_until
 from tests.load import Load, constant_load
 
 UPGRADES = 20

@@ -13,7 +13,8 @@ import pytest
 from gridiron.errors import ComponentFailed
 from gridiron.process.child import Command, start_child
 from gridiron.process.lines import LINE_LIMIT
-from tests.harness import alive, descendants, wait_until
+from gridiron.testing.processes import descendants
+from tests.harness import alive, wait_until
 
 SLEEP = "import time; time.sleep(60)"
 

@@ -23,10 +23,11 @@ import httpx2
 
 from gridiron.model import Build, Compatibility, Module, module_kind
 from gridiron.settings import Settings, load_settings
+from gridiron.testing.processes import descendants
 from gridiron.workers.cells import Cells
 from gridiron.workers.control import ask_once
 from gridiron.workers.sockets import control_socket, list_cells
-from tests.harness import alive, descendants, wait_until
+from tests.harness import alive, wait_until
 
 T = TypeVar("T")
 

@@ -1,0 +1,1 @@
+"""The benchmarks: measures of a real node against baselines of the same run. `python -m bench --help`."""

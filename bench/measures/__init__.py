@@ -1,0 +1,22 @@
+"""The measures, by the name that the command line gives them, in the order of the report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from bench.harness import Outcome
+from bench.measures import activation, continuity, density, first_call, hostile, latency, memory, throughput
+from bench.session import Session
+
+MEASURES: Mapping[str, Callable[[Session], Outcome]] = {
+    "activation": activation.measure,
+    "first-call": first_call.measure,
+    "upgrades": continuity.measure_upgrades,
+    "latency": latency.measure,
+    "throughput": throughput.measure,
+    "density": density.measure,
+    "memory-activations": memory.measure_activations,
+    "memory-invocations": memory.measure_invocations,
+    "hostile": hostile.measure,
+    "kills": continuity.measure_kills,
+}

@@ -1,0 +1,167 @@
+"""Calls a second, and what each costs: one step and ten, against Node.js and against request-response."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from bench.harness import (
+    Bars,
+    Outcome,
+    Row,
+    Target,
+    at_least,
+    ratios_of,
+    spread_of,
+    take_turns,
+)
+from bench.session import Session
+from bench.subjects.node import Node, running_node
+from bench.subjects.nodejs import Endpoint, running_endpoint
+from bench.subjects.processes import fetch_cpu_seconds
+from bench.wrk import Calls, Window, run_wrk
+
+VERSION = "1.0.0"
+OURS, NODE, REQUEST_RESPONSE = "gridiron", "node", "request-response"
+SETTLE_SECONDS = 0.5  # what wrk left unanswered in the turn before comes to its end
+COMPONENTS = ("restate", "haproxy", "cells", "pool", "node")
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One window of calls, and the processor time of each component in it."""
+
+    window: Window
+    cpu_seconds: dict[str, float]
+
+    def cpu_millis(self, component: str) -> float:
+        """Give a component's processor time, in milliseconds a call."""
+        return self.cpu_seconds[component] * 1000 / self.window.calls
+
+
+@dataclass(frozen=True)
+class Contest:
+    """Some subjects that answer the same calls in turn."""
+
+    handler: str
+    callers: int
+    against: tuple[tuple[str, Target | None], ...]  # baseline, target
+
+    @property
+    def subjects(self) -> tuple[str, ...]:
+        """Who takes part."""
+        return OURS, *(baseline for baseline, _ in self.against)
+
+    @property
+    def title(self) -> str:
+        """What is called."""
+        steps = {"one": "1 step", "ten": "10 steps"}[self.handler]
+        return f"{steps}, {self.callers} callers"
+
+
+CONTESTS = (
+    Contest("ten", 8, ((REQUEST_RESPONSE, at_least(3)), (NODE, at_least(0.8)))),
+    Contest("one", 8, ((NODE, at_least(0.8)),)),
+    Contest("one", 32, ((NODE, None),)),
+)
+
+
+def measure(session: Session) -> Outcome:
+    """Let the subjects take turns in each contest."""
+    with running_subjects(session) as (node, endpoint):
+        found = {contest: _compete(session, contest, node, endpoint) for contest in CONTESTS}
+    return Outcome(
+        rows=tuple(row for contest, turns in found.items() for row in _rows(contest, turns)),
+        plots=(_plot(found),),
+        notes=tuple(_note(contest, turns) for contest, turns in found.items()),
+        series={
+            f"{contest.title}: {name}, calls a second": tuple(each.window.rate for each in turn)
+            for contest, turns in found.items()
+            for name, turn in turns.items()
+        },
+    )
+
+
+@contextmanager
+def running_subjects(session: Session) -> Iterator[tuple[Node, Endpoint]]:
+    """Run a node with the build, the same build registered without streaming, and a Node.js process."""
+    with running_node(session, "data") as node, running_endpoint(session, NODE, VERSION) as endpoint:
+        node.activate(session.bundles.make(VERSION, OURS), OURS, VERSION)
+        node.check_protocol(node.register(endpoint.uri), "BidiStream")
+        bundle = session.bundles.make(VERSION, REQUEST_RESPONSE, bidirectional=False)
+        place = node.place(bundle, REQUEST_RESPONSE, VERSION)
+        node.check_protocol(node.register(node.uri(place), use_http_11=True), "RequestResponse")
+        yield node, endpoint
+
+
+def _compete(
+    session: Session, contest: Contest, node: Node, endpoint: Endpoint
+) -> dict[str, tuple[Measured, ...]]:
+    session.say(f"{contest.title}: {', '.join(contest.subjects)} in turn")
+
+    def turn(service: str) -> Callable[[], Measured]:
+        calls = Calls(node.ingress_port, service, contest.handler, VERSION)
+        return lambda: _run(session, calls, contest.callers, node, endpoint)
+
+    turns = {service: turn(service) for service in contest.subjects}
+    return take_turns(turns, session.choose(full=7, quick=1))
+
+
+def _run(session: Session, calls: Calls, callers: int, node: Node, endpoint: Endpoint) -> Measured:
+    time.sleep(SETTLE_SECONDS)
+    before = _fetch_cpu(node, endpoint)
+    window = run_wrk(calls, callers, session.choose(full=4, quick=1))
+    after = _fetch_cpu(node, endpoint)
+    return Measured(window, {component: after[component] - before[component] for component in COMPONENTS})
+
+
+def _fetch_cpu(node: Node, endpoint: Endpoint) -> dict[str, float]:
+    return {**node.fetch_cpu_seconds(), "node": fetch_cpu_seconds([endpoint.pid])}
+
+
+def _rates(turn: tuple[Measured, ...]) -> tuple[float, ...]:
+    return tuple(each.window.rate for each in turn)
+
+
+def _rows(contest: Contest, turns: dict[str, tuple[Measured, ...]]) -> Iterator[Row]:
+    ours = _rates(turns[OURS])
+    for baseline, target in contest.against:
+        theirs = _rates(turns[baseline])
+        figures = f"{spread_of(ours).median:.0f}/s here, {spread_of(theirs).median:.0f}/s there"
+        yield Row(
+            title=f"throughput of {contest.title}",
+            figure=spread_of(ratios_of(ours, theirs)),
+            unit="×",
+            target=target,
+            baseline=f"{baseline}: {figures}",
+        )
+
+
+def _note(contest: Contest, turns: dict[str, tuple[Measured, ...]]) -> str:
+    """Say what a call costs each component."""
+    costs = []
+    for name, turn in turns.items():
+        millis = {each: spread_of([m.cpu_millis(each) for m in turn]).median for each in COMPONENTS}
+        used = ", ".join(f"{component} {value:.2f}" for component, value in millis.items() if value >= 0.01)
+        costs.append(f"{name}: {used}")
+    return f"Processor time of {contest.title}, in milliseconds a call. {'; '.join(costs)}."
+
+
+def _plot(found: dict[Contest, dict[str, tuple[Measured, ...]]]) -> Bars:
+    """Draw the contests in which each has the same subjects beside one another."""
+    contests = tuple(found)
+    return Bars(
+        name="throughput",
+        title="Calls a second",
+        y_title="calls a second",
+        groups=tuple(contest.title for contest in contests),
+        series={
+            name: tuple(
+                spread_of(_rates(found[contest][name])) if name in found[contest] else None
+                for contest in contests
+            )
+            for name in (OURS, NODE, REQUEST_RESPONSE)
+        },
+    )

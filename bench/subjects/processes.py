@@ -1,0 +1,85 @@
+"""Processes that the benches start, and what Linux says of those that they measure."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+STOP_SECONDS = 15
+_TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
+
+
+@contextmanager
+def running(
+    arguments: Sequence[str | Path], output: Path, cwd: Path | None = None
+) -> Iterator[subprocess.Popen[str]]:
+    """Run a program whose input stays open; its output goes into one file, its errors into one beside that.
+
+    It is ended on the way out, whatever happened.
+    """
+    with output.open("a") as out, errors_of(output).open("a") as errors:
+        process = subprocess.Popen(
+            arguments,
+            stdin=subprocess.PIPE,
+            stdout=out,
+            stderr=errors,
+            text=True,
+            cwd=cwd,
+            start_new_session=True,  # Ctrl-C is ours to handle
+        )
+    try:
+        yield process
+    finally:
+        end(process)
+
+
+def errors_of(output: Path) -> Path:
+    """Say where the errors of a program go whose output goes into a file."""
+    return output.with_suffix(".errors")
+
+
+def end(process: subprocess.Popen[str]) -> None:
+    """End a process, by force where it takes too long. Safe to repeat."""
+    process.terminate()
+    try:
+        process.communicate(timeout=STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.communicate()
+
+
+def fetch_cpu_seconds(pids: Iterable[int]) -> float:
+    """Add up the processor time that processes have used, in user and kernel mode."""
+    return sum(_cpu_ticks(pid) for pid in pids) / _TICKS_PER_SECOND
+
+
+def fetch_memory(pids: Iterable[int]) -> int:
+    """Add up the bytes that processes have in memory, each shared page by its share (PSS)."""
+    return sum(_proportional_set_size(pid) for pid in pids)
+
+
+def fetch_program(pid: int) -> str:
+    """Name the program of a process, with its verb where it is `gridiron`; empty when it has ended."""
+    try:
+        arguments = Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+    if "gridiron" in arguments:
+        return " ".join(arguments[arguments.index("gridiron") :]).strip()
+    return Path(arguments[0]).name
+
+
+def _cpu_ticks(pid: int) -> int:
+    # the name in parentheses may hold anything; user time is the 14th field of all, kernel time the 15th
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return int(fields[11]) + int(fields[12])
+
+
+def _proportional_set_size(pid: int) -> int:
+    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+        if line.startswith("Pss:"):
+            return int(line.split()[1]) * 1024
+    raise ValueError(f"/proc/{pid}/smaps_rollup says no PSS")

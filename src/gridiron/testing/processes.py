@@ -1,0 +1,19 @@
+"""What Linux says of processes, for tests and benches."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+def descendants(pid: int) -> list[int]:
+    """Give the processes below one, itself included."""
+    found, todo = [], [pid]
+    while todo:
+        current = todo.pop()
+        found.append(current)
+        try:
+            tasks = list(Path(f"/proc/{current}/task").iterdir())
+            todo += [int(child) for task in tasks for child in (task / "children").read_text().split()]
+        except FileNotFoundError:  # it has just ended
+            continue
+    return found
