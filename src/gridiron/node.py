@@ -100,7 +100,7 @@ ROLES = (
 def plan_command(role: Role, settings: Settings) -> Command:
     """Say how a role is started: a verb of this program, the settings in its environment."""
     environment = {**os.environ, **settings.environment(), "PYTHONUNBUFFERED": "1"}
-    return Command(role.name, (sys.executable, "-m", "gridiron", role.name), environment=environment)
+    return Command(role.name, (sys.executable, "-P", "-m", "gridiron", role.name), environment=environment)
 
 
 def check_ports(settings: Settings) -> None:

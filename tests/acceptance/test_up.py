@@ -38,7 +38,7 @@ def pid_of(node: Subject, name: str) -> int:
 
 def run_up(settings: object, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "gridiron", "up"],
+        [sys.executable, "-P", "-m", "gridiron", "up"],
         env={**os.environ, **settings.environment(), **environment},  # type: ignore[attr-defined]
         capture_output=True,
         text=True,

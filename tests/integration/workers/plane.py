@@ -66,7 +66,7 @@ class Plane:
         self._launches += 1
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                [*self.within, sys.executable, "-m", "gridiron", "workers"],
+                [*self.within, sys.executable, "-P", "-m", "gridiron", "workers"],
                 env={**os.environ, **self.settings.environment()},
                 stdin=subprocess.DEVNULL,
                 stdout=log,

@@ -62,7 +62,7 @@ class Subject:
         with self._log.open("ab") as log:
             begin = log.tell()
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "gridiron", "up"],
+                [sys.executable, "-P", "-m", "gridiron", "up"],
                 env=self._environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -100,7 +100,7 @@ class Subject:
     def run(self, *arguments: str) -> Any:  # noqa: ANN401 - each verb has a shape of its own
         """Run a verb with `--json` and give what it printed. Raises ComponentFailed when it fails."""
         completed = subprocess.run(
-            [sys.executable, "-m", "gridiron", *arguments, "--json"],
+            [sys.executable, "-P", "-m", "gridiron", *arguments, "--json"],
             env=self._environment,
             stdin=subprocess.DEVNULL,
             capture_output=True,
