@@ -19,12 +19,14 @@ from bench.harness import (
 )
 from bench.session import Session
 from bench.subjects.node import Node, running_node
-from bench.subjects.nodejs import Endpoint, running_endpoint
+from bench.subjects.nodejs import running_endpoint
 from bench.subjects.processes import fetch_cpu_seconds
+from bench.subjects.proxy import running_proxy
 from bench.wrk import Calls, Window, run_wrk
 
 VERSION = "1.0.0"
 OURS, NODE, REQUEST_RESPONSE = "gridiron", "node", "request-response"
+PROXIED = "node-behind-haproxy"  # what of the distance to `node` is the proxy's
 SETTLE_SECONDS = 0.5  # what wrk left unanswered in the turn before comes to its end
 COMPONENTS = ("restate", "haproxy", "cells", "pool", "node")
 
@@ -62,16 +64,16 @@ class Contest:
 
 
 CONTESTS = (
-    Contest("ten", 8, ((REQUEST_RESPONSE, at_least(3)), (NODE, at_least(0.8)))),
-    Contest("one", 8, ((NODE, at_least(0.8)),)),
+    Contest("ten", 8, ((REQUEST_RESPONSE, at_least(3)), (NODE, at_least(0.8)), (PROXIED, None))),
+    Contest("one", 8, ((NODE, at_least(0.8)), (PROXIED, None))),
     Contest("one", 32, ((NODE, None),)),
 )
 
 
 def measure(session: Session) -> Outcome:
     """Let the subjects take turns in each contest."""
-    with running_subjects(session) as (node, endpoint):
-        found = {contest: _compete(session, contest, node, endpoint) for contest in CONTESTS}
+    with running_subjects(session) as subjects:
+        found = {contest: _compete(session, contest, subjects) for contest in CONTESTS}
     return Outcome(
         rows=tuple(row for contest, turns in found.items() for row in _rows(contest, turns)),
         plots=(_plot(found),),
@@ -84,41 +86,57 @@ def measure(session: Session) -> Outcome:
     )
 
 
+@dataclass(frozen=True)
+class Subjects:
+    """A node, and the process ids of what else answers, by component."""
+
+    node: Node
+    pids: dict[str, list[int]]
+
+    def fetch_cpu_seconds(self) -> dict[str, float]:
+        """Give the processor time that each component has used so far."""
+        used = {component: fetch_cpu_seconds(self.pids.get(component, [])) for component in COMPONENTS}
+        ours = self.node.fetch_cpu_seconds()
+        return {component: used[component] + ours.get(component, 0) for component in COMPONENTS}
+
+
 @contextmanager
-def running_subjects(session: Session) -> Iterator[tuple[Node, Endpoint]]:
-    """Run a node with the build, the same build registered without streaming, and a Node.js process."""
-    with running_node(session, "data") as node, running_endpoint(session, NODE, VERSION) as endpoint:
+def running_subjects(session: Session) -> Iterator[Subjects]:
+    """Run a node with the build and the same build registered without streaming, and Node.js processes."""
+    directory = session.work / "proxied"
+    directory.mkdir()
+    with (
+        running_node(session, "data") as node,
+        running_endpoint(session, NODE, VERSION) as plain,
+        running_endpoint(session, PROXIED, VERSION) as proxied,
+        running_proxy(session, directory, f"{proxied.address} proto h2", bind="proto h2") as proxy,
+    ):
         node.activate(session.bundles.make(VERSION, OURS), OURS, VERSION)
-        node.check_protocol(node.register(endpoint.uri), "BidiStream")
+        for uri in (plain.uri, proxy.uri):
+            node.check_protocol(node.register(uri), "BidiStream")
         bundle = session.bundles.make(VERSION, REQUEST_RESPONSE, bidirectional=False)
         place = node.place(bundle, REQUEST_RESPONSE, VERSION)
         node.check_protocol(node.register(node.uri(place), use_http_11=True), "RequestResponse")
-        yield node, endpoint
+        yield Subjects(node, {"node": [plain.pid, proxied.pid], "haproxy": [proxy.pid]})
 
 
-def _compete(
-    session: Session, contest: Contest, node: Node, endpoint: Endpoint
-) -> dict[str, tuple[Measured, ...]]:
+def _compete(session: Session, contest: Contest, subjects: Subjects) -> dict[str, tuple[Measured, ...]]:
     session.say(f"{contest.title}: {', '.join(contest.subjects)} in turn")
 
     def turn(service: str) -> Callable[[], Measured]:
-        calls = Calls(node.ingress_port, service, contest.handler, VERSION)
-        return lambda: _run(session, calls, contest.callers, node, endpoint)
+        calls = Calls(subjects.node.ingress_port, service, contest.handler, VERSION)
+        return lambda: _run(session, calls, contest.callers, subjects)
 
     turns = {service: turn(service) for service in contest.subjects}
     return take_turns(turns, session.choose(full=7, quick=1))
 
 
-def _run(session: Session, calls: Calls, callers: int, node: Node, endpoint: Endpoint) -> Measured:
+def _run(session: Session, calls: Calls, callers: int, subjects: Subjects) -> Measured:
     time.sleep(SETTLE_SECONDS)
-    before = _fetch_cpu(node, endpoint)
+    before = subjects.fetch_cpu_seconds()
     window = run_wrk(calls, callers, session.choose(full=4, quick=1))
-    after = _fetch_cpu(node, endpoint)
+    after = subjects.fetch_cpu_seconds()
     return Measured(window, {component: after[component] - before[component] for component in COMPONENTS})
-
-
-def _fetch_cpu(node: Node, endpoint: Endpoint) -> dict[str, float]:
-    return {**node.fetch_cpu_seconds(), "node": fetch_cpu_seconds([endpoint.pid])}
 
 
 def _rates(turn: tuple[Measured, ...]) -> tuple[float, ...]:
@@ -162,6 +180,6 @@ def _plot(found: dict[Contest, dict[str, tuple[Measured, ...]]]) -> Bars:
                 spread_of(_rates(found[contest][name])) if name in found[contest] else None
                 for contest in contests
             )
-            for name in (OURS, NODE, REQUEST_RESPONSE)
+            for name in (OURS, NODE, PROXIED, REQUEST_RESPONSE)
         },
     )

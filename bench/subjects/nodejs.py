@@ -21,7 +21,12 @@ class Endpoint:
     """A Node.js process that serves the handlers."""
 
     pid: int
-    uri: str
+    address: str  # host:port
+
+    @property
+    def uri(self) -> str:
+        """Where Restate finds it."""
+        return f"http://{self.address}"
 
 
 @contextmanager
@@ -38,4 +43,4 @@ def running_endpoint(session: Session, service: str, version: str) -> Iterator[E
         if process.poll() is not None:
             raise BenchFailed(f"Node.js did not start: {errors_of(output).read_text()}")
         port = output.read_text().splitlines()[0]
-        yield Endpoint(process.pid, f"http://127.0.0.1:{port}")
+        yield Endpoint(process.pid, f"127.0.0.1:{port}")

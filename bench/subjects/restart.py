@@ -8,7 +8,6 @@ Restate can stream.
 from __future__ import annotations
 
 import shutil
-import socket
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -19,6 +18,7 @@ from bench.harness import BenchFailed
 from bench.session import Session
 from bench.subjects.node import wait_until
 from bench.subjects.processes import errors_of, running
+from bench.subjects.proxy import running_proxy
 from gridiron.model import DEFAULT_COMPATIBILITY_DATE
 from gridiron.workers.cells import DISCOVERY_TYPES
 from gridiron.workers.render import capnp_value
@@ -26,33 +26,16 @@ from gridiron.workers.render import capnp_value
 ROUTER = Path(__file__).with_name("restart_router.js")
 START_SECONDS = 60
 KINDS = {".js": "esModule", ".wasm": "wasm"}  # of the modules that the benches' bundles have
-SOCKET, OUTPUT, CONFIG, PROXY_CONFIG = "workerd.sock", "workerd.output", "workerd.capnp", "haproxy.cfg"
-
-PROXY = """
-global
-  maxconn 4000
-defaults
-  mode http
-  option http-no-delay
-  option http-server-close
-  http-reuse never
-  timeout connect 2s
-  timeout client 1h
-  timeout server 1h
-  retries 0
-listen workers
-  bind 127.0.0.1:@PORT@
-  server workerd unix@workerd.sock
-"""
+SOCKET, OUTPUT, CONFIG = "workerd.sock", "workerd.output", "workerd.capnp"
 
 
 class RestartedWorkers:
     """workerd and HAProxy. `running_restarted_workers` gives them, with no build yet."""
 
-    def __init__(self, session: Session, directory: Path, port: int) -> None:
+    def __init__(self, session: Session, directory: Path, uri: str) -> None:
         self._workerd = session.toolchain.workerd().path
         self._directory = directory
-        self._port = port
+        self._uri = uri
         self._builds: list[tuple[str, Path]] = []  # path below the root, directory
         self._running = ExitStack()
         self._http = httpx2.Client(  # past HAProxy, which would wait before it tries again
@@ -90,7 +73,7 @@ class RestartedWorkers:
         )
         path = self._builds[-1][0]
         wait_until(lambda: self._answers(path), START_SECONDS, f"{path} answers")
-        return f"http://127.0.0.1:{self._port}/{path}"
+        return f"{self._uri}/{path}"
 
     def forget_last(self) -> None:
         """Leave the last build out of the next configuration."""
@@ -116,21 +99,12 @@ def running_restarted_workers(session: Session) -> Iterator[RestartedWorkers]:
     directory = session.work / "restart"
     directory.mkdir()
     shutil.copy(ROUTER, directory / ROUTER.name)
-    port = find_port()
-    (directory / PROXY_CONFIG).write_text(PROXY.replace("@PORT@", str(port)))
-    proxy = (session.toolchain.haproxy().path, "-db", "-f", PROXY_CONFIG)
-    workers = RestartedWorkers(session, directory, port)
-    with running(proxy, directory / "haproxy.output", cwd=directory):
+    with running_proxy(session, directory, f"unix@{SOCKET}") as proxy:
+        workers = RestartedWorkers(session, directory, proxy.uri)
         try:
             yield workers
         finally:
             workers.stop()
-
-
-def find_port() -> int:
-    """Find a port on loopback that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        return int(listening.getsockname()[1])
 
 
 def render_config(builds: Sequence[tuple[str, Path]]) -> str:
