@@ -56,10 +56,7 @@ def measure_activations(session: Session) -> Outcome:
                 series={"gridiron": tuple(enumerate(memory, start=1))[:: max(late // 100, 1)]},
             ),
         ),
-        notes=(
-            f"Activations: figures of the {NEAR} up to each count; {replaced} cells were replaced, as each is "
-            "after so many evictions.",
-        ),
+        notes=(f"Activations: figures of the {NEAR} up to each count; {replaced} cells were replaced.",),
     )
 
 

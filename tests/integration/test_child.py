@@ -101,7 +101,8 @@ async def test_a_flood_is_not_held_up() -> None:
         nonlocal lines
         lines += 1
 
-    child = await start_child(python("import os\nfor _ in range(3200): os.write(1, b'x' * 65536)"), count)
+    code = "import os\nfor _ in range(800):\n    os.write(1, b'x' * 262144)\n    os.write(1, b'\\n')"
+    child = await start_child(python(code), count)
     async with asyncio.timeout(30):  # 200 MB; at one look every 50 ms it would take 160 s
         await child.wait()
     assert lines > 0

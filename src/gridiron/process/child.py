@@ -18,8 +18,11 @@ from gridiron.process.lines import LineSplitter
 PAUSE = timedelta(milliseconds=50)
 """How long output is left alone after a look at it: waking up for each line costs more than the line."""
 
-LITTLE = 4096
-"""Bytes at one look; a pipe holds 16 times as many. Who writes more must not be held up by a full pipe."""
+MUCH = 32 * 1024
+"""Bytes at one look, half of what a pipe holds: who writes so much must not be held up by a full pipe."""
+
+FLOOD = timedelta(seconds=1)
+"""How long there is no pause after so much."""
 
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 _libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
@@ -104,6 +107,7 @@ class _Output(asyncio.Protocol):
         self.ended = asyncio.Event()
         self._splitter = splitter
         self._transport: asyncio.ReadTransport | None = None
+        self._flooded_at = -FLOOD.total_seconds()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         if isinstance(transport, asyncio.ReadTransport):
@@ -111,9 +115,12 @@ class _Output(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._splitter.feed(data)
-        if len(data) < LITTLE and self._transport is not None:
+        loop = asyncio.get_running_loop()
+        if len(data) >= MUCH:
+            self._flooded_at = loop.time()
+        elif self._transport is not None and loop.time() - self._flooded_at > FLOOD.total_seconds():
             self._transport.pause_reading()
-            asyncio.get_running_loop().call_later(PAUSE.total_seconds(), self._transport.resume_reading)
+            loop.call_later(PAUSE.total_seconds(), self._transport.resume_reading)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio calls it so
         self._splitter.end()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -12,6 +13,12 @@ neighbours were there too."""
 
 WINDOW = timedelta(minutes=10)
 """How long a death counts. Restate's pauses between attempts grow to a minute, so that three fit in."""
+
+PROVEN = 10
+"""Invocations that a build has answered when it is not the first to be suspected any more."""
+
+MOST_UNPROVEN = 4
+"""Builds that are suspected at once: more of them than this, and their cells would cost too much."""
 
 _ENDED = re.compile(r"ended (?P<cell>cell-[0-9]+) S[HD] (?P<key>[^ /]+/[^ /]+)")
 
@@ -61,6 +68,16 @@ def find_culprit(deaths: tuple[Death, ...]) -> str | None:
     presence = {key: [death for death in deaths if key in death.suspects] for key in deaths[-1].suspects}
     candidates = [key for key, present in presence.items() if len(present) >= DEATHS]
     return max(candidates, key=lambda key: _weigh(key, presence[key]), default=None)
+
+
+def choose_unproven(suspects: frozenset[str], proven: AbstractSet[str]) -> frozenset[str]:
+    """Choose the builds that are to show by themselves, after a first death, whether it was their doing.
+
+    None of them has answered much yet. A build that has is left where it is: it may be busy, and is likely to
+    be its neighbour's victim.
+    """
+    unproven = suspects - proven
+    return unproven if len(unproven) <= MOST_UNPROVEN else frozenset()
 
 
 def without_culprit(deaths: tuple[Death, ...], culprit: str) -> tuple[Death, ...]:

@@ -3,7 +3,9 @@
 Which cells HAProxy should know stands in one place (`_serving`): a HAProxy that was started again gets all of
 them. A cell that ended gets a successor under a new name; no name is used twice in a run.
 
-Cells come in groups: one group serves all builds, and each quarantined build has a group of its own.
+Cells come in groups: one group serves all builds, and each build that is suspected or in quarantine has a
+group of its own. Suspected are those that were in flight when a cell died and have not answered much yet: by
+themselves they show whether it was their doing, and nobody else is there when it happens again.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ import structlog
 from gridiron.errors import ComponentFailed, StorageFailed, WorkersUnavailable
 from gridiron.process.backoff import Backoff
 from gridiron.workers.cell import Cell, CellPlan, OnOutput, Purpose, start_cell
+from gridiron.workers.culprits import PROVEN, WINDOW, choose_unproven
 from gridiron.workers.memory import fetch_oom_kills
 from gridiron.workers.proxy import NAME as HAPROXY
 from gridiron.workers.proxy import Proxy, ProxyPlan
@@ -82,6 +85,7 @@ class Pool:
         self._plan = plan
         self._on_output = on_output
         self._suspicion = Suspicion()
+        self._proven: set[str] = set()  # keys of builds that have answered much
         self._oom_kills = fetch_oom_kills()
         self._tasks = asyncio.TaskGroup()
         self._proxy = Proxy(plan.proxy, self._read_output)
@@ -90,7 +94,7 @@ class Pool:
         self._alive: dict[str, Cell] = {}  # every cell that runs
         self._serving: dict[str, Cell] = {}  # those that HAProxy sends requests to
         self._groups = {None: Group(Purpose(plan.limits), plan.size)} | {
-            key: self._plan_group(key) for key in quarantine.builds
+            key: self._plan_group(key, plan.quarantine_limits) for key in quarantine.builds
         }
         self._names = (f"cell-{number}" for number in itertools.count(1))
 
@@ -146,26 +150,26 @@ class Pool:
         return len(outdated)
 
     async def release(self, key: str) -> bool:
-        """Have a quarantined build served by the cells of all again; False when it was not in quarantine.
+        """Have a build served by the cells of all again; False when it was not in quarantine.
 
         Raises StorageFailed when that cannot be written down.
         """
-        if not self.quarantine.remove(key):
-            return False
+        was_quarantined = self.quarantine.remove(key)
+        self._proven.discard(key)
         group = self._groups.pop(key, None)
+        if group is None:
+            return was_quarantined
         await self._tell_proxy(lambda: self._proxy.unroute(key))
         log.info("build.released", path=f"/{key}")
-        if group is not None:
-            async with group.filling:  # a cell that is just being started for it is known then
-                own = [cell for cell in self._serving.values() if cell.purpose is group.purpose]
-                for cell in own:
-                    self._tasks.create_task(self._retire(cell), name=f"retire {cell.name}")
-        return True
+        async with group.filling:  # a cell that is just being started for it is known then
+            for cell in [each for each in self._serving.values() if each.purpose is group.purpose]:
+                self._tasks.create_task(self._retire(cell), name=f"retire {cell.name}")
+        return was_quarantined
 
     # -- cells -----------------------------------------------------------------------------------------------
 
-    def _plan_group(self, key: str) -> Group:
-        return Group(Purpose(self._plan.quarantine_limits, own=key), size=1)
+    def _plan_group(self, key: str, limits: Limits) -> Group:
+        return Group(Purpose(limits, own=key), size=1)
 
     async def _start_cell(self, group: Group) -> Cell:
         cell = await start_cell(self._plan.cell, next(self._names), group.purpose, self._on_output)
@@ -201,15 +205,13 @@ class Pool:
         how = describe_end(returncode)
         log.warning("cell.died", cell=cell.name, pid=cell.pid, why=reason, reason=how, own=cell.purpose.own)
         self.restarts[reason] += 1
+        if reason is not Reason.KILLED and cell.purpose.own not in self.quarantine.builds:
+            await self._investigate(cell, ended_at, reason)  # before another cell meets the same build
         group = self._groups.get(cell.purpose.own)
         if group is not None:
             group.failures = self._plan.backoff.failures_after(group.failures, cell.uptime)
             self._tasks.create_task(self._fill(group), name="fill the place of a cell")
         await self._dismiss(cell)
-        if cell.purpose.own is None and reason is not Reason.KILLED:
-            culprit = await self._suspicion.find_culprit(cell.name, ended_at)
-            if culprit is not None:
-                await self._isolate(culprit, reason)
 
     def _explain_end(self, returncode: int) -> Reason:
         """Tell a cell that somebody killed from one that ended for reasons of its own.
@@ -236,6 +238,9 @@ class Pool:
             if reason is not None and not replacing and cell.name in self._serving:
                 replacing = True
                 self._tasks.create_task(self._replace_watched(cell, reason), name=f"replace {cell.name}")
+            self._proven |= {
+                path.removeprefix("/") for path, build in cell.loaded.items() if build["answered"] >= PROVEN
+            }
             if reading.answered and self._plan.idle_limit is not None:
                 await self._unload_idle(cell, self._plan.idle_limit)
 
@@ -300,23 +305,57 @@ class Pool:
         await self._tell_proxy(lambda: self._proxy.remove_cell(cell.server))
         self._alive.pop(cell.name, None)
 
-    async def _isolate(self, key: str, reason: Reason) -> None:
-        """Put a build into quarantine: it is served by a cell of its own from now on."""
-        if key in self._groups or not self.quarantine.is_stored(key):
+    # -- builds that bring cells down ------------------------------------------------------------------------
+
+    async def _investigate(self, cell: Cell, ended_at: float, reason: Reason) -> None:
+        """Find the builds that may have brought a cell down, and keep them from doing so to others again."""
+        own = cell.purpose.own
+        suspects = frozenset({own}) if own else await self._suspicion.find_suspects(cell.name, ended_at)
+        culprit = self._suspicion.find_culprit(suspects)
+        if culprit is not None:
+            await self._quarantine(culprit, reason)
+        elif own is None:
+            for key in choose_unproven(suspects, self._proven):
+                await self._suspect(key)
+
+    async def _suspect(self, key: str) -> None:
+        """Have a build served by a cell of its own until it has done no harm for a while."""
+        if not self._may_isolate(key):
             return
-        if len(self.quarantine.builds) >= MOST_QUARANTINED:
-            log.error(
-                "build.not_quarantined", path=f"/{key}", reason=f"{MOST_QUARANTINED} builds are already"
-            )
+        log.warning("build.suspected", path=f"/{key}")
+        group = self._plan_group(key, self._plan.limits)
+        self._tasks.create_task(self._trust_again(key, group), name=f"trust {key} again")
+        await self._isolate(key, group)
+
+    async def _trust_again(self, key: str, group: Group) -> None:
+        await asyncio.sleep(WINDOW.total_seconds())
+        if self._groups.get(key) is group:
+            await self.release(key)
+
+    async def _quarantine(self, key: str, reason: Reason) -> None:
+        """Put a build into quarantine: it is served by a cell of its own from now on."""
+        if key not in self._groups and not self._may_isolate(key):
             return
         log.warning("build.quarantined", path=f"/{key}", why=reason)
-        self._groups[key] = group = self._plan_group(key)
-        await self._tell_proxy(lambda: self._proxy.route(key, NOWHERE))
         try:
             self.quarantine.add(Quarantined(key=key, since=datetime.now(UTC), reason=reason))
         except StorageFailed as error:  # it holds as long as this process runs
             log.error("quarantine.not_stored", path=f"/{key}", reason=str(error))  # noqa: TRY400 - it says it all
-        await self._fill(group)
+        await self._isolate(key, self._plan_group(key, self._plan.quarantine_limits))
+
+    def _may_isolate(self, key: str) -> bool:
+        if key in self._groups or not self.quarantine.is_stored(key):
+            return False
+        if len(self._groups) <= MOST_QUARANTINED:  # one of the groups is everybody's
+            return True
+        log.error("build.not_quarantined", path=f"/{key}", reason=f"{MOST_QUARANTINED} builds are already")
+        return False
+
+    async def _isolate(self, key: str, group: Group) -> None:
+        """Send a build's requests nowhere until it has a cell of its own."""
+        self._groups[key] = group
+        await self._tell_proxy(lambda: self._proxy.route(key, NOWHERE))
+        self._tasks.create_task(self._fill(group), name=f"fill the place of {key}")
 
     # -- HAProxy ---------------------------------------------------------------------------------------------
 

@@ -48,6 +48,7 @@ class Build {
     this.handedOver = false; // the loader has its code: what fails from here on is the script's fault
     this.problem = null; // why its code could not be handed over
     this.inFlight = 0; // requests whose answers have not ended
+    this.answered = 0; // invocations whose answers have
     this.usedAt = Date.now(); // when the last request came
   }
 }
@@ -142,7 +143,10 @@ function count(build, request, ctx) {
   const { promise, resolve } = Promise.withResolvers();
   let open = true;
   const end = () => {
-    if (open) build.inFlight--;
+    if (open) {
+      build.inFlight--;
+      if (request.method === "POST") build.answered++;
+    }
     open = false;
     resolve();
   };
@@ -343,6 +347,7 @@ function listLoaded() {
   return ready.map((build) => ({
     path: `/${build.key}`,
     in_flight: build.inFlight,
+    answered: build.answered,
     idle_seconds: (now - build.usedAt) / 1000,
   }));
 }

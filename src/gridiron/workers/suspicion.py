@@ -16,8 +16,8 @@ from gridiron.workers.culprits import (
     without_culprit,
 )
 
-SETTLE = timedelta(milliseconds=300)
-"""How long HAProxy's last words about a cell may be on their way: the pipe from it is read line by line."""
+SETTLE = timedelta(milliseconds=150)
+"""How long HAProxy's last words about a cell may be on their way: its output is read every 50 ms."""
 
 MOST_CUTS = 10_000
 """Streams that are remembered; a cell that died has had fewer, as HAProxy may have no more connections."""
@@ -38,10 +38,13 @@ class Suspicion:
             self._cuts.append((asyncio.get_running_loop().time(), cut))
         return True
 
-    async def find_culprit(self, cell: str, since: float) -> str | None:
-        """Say which build must have brought a cell down that ended at a time of the loop's clock, if any."""
+    async def find_suspects(self, cell: str, since: float) -> frozenset[str]:
+        """Say which builds were in flight in a cell that ended at a time of the loop's clock."""
         await asyncio.sleep(SETTLE.total_seconds())
-        suspects = frozenset(cut.key for at, cut in self._cuts if cut.cell == cell and at >= since)
+        return frozenset(cut.key for at, cut in self._cuts if cut.cell == cell and at >= since)
+
+    def find_culprit(self, suspects: frozenset[str]) -> str | None:
+        """Take note of a death, and say which of its suspects must have brought it about, if any."""
         if not suspects:
             return None
         now = asyncio.get_running_loop().time()

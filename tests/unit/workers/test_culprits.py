@@ -3,9 +3,11 @@ from __future__ import annotations
 import pytest
 
 from gridiron.workers.culprits import (
+    MOST_UNPROVEN,
     WINDOW,
     Cut,
     Death,
+    choose_unproven,
     find_culprit,
     forget_old,
     is_about_stream,
@@ -74,3 +76,21 @@ def test_old_deaths_do_not_count() -> None:
     seen = deaths(BAD, BAD)
     assert forget_old(seen, WINDOW.total_seconds()) == seen
     assert forget_old(seen, WINDOW.total_seconds() + 0.5) == seen[1:]
+
+
+@pytest.mark.parametrize(
+    ("suspects", "proven", "unproven"),
+    [
+        ({BAD, GOOD}, {GOOD, OTHER}, {BAD}),
+        ({BAD}, set(), {BAD}),
+        ({GOOD}, {GOOD}, set()),
+        (set(), {GOOD}, set()),
+        ({f"new/1-{number}" for number in range(MOST_UNPROVEN)}, {GOOD}, None),
+        ({f"new/1-{number}" for number in range(MOST_UNPROVEN + 1)}, {GOOD}, set()),
+    ],
+)
+def test_who_has_answered_much_is_not_the_first_to_be_suspected(
+    suspects: set[str], proven: set[str], unproven: set[str] | None
+) -> None:
+    expected = suspects if unproven is None else unproven
+    assert choose_unproven(frozenset(suspects), proven) == expected
