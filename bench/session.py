@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TypeVar
 
 from gridiron.testing.probe import ProbeBundles, build_probe
 from gridiron.toolchain.programs import Toolchain
@@ -19,6 +20,9 @@ const service = restate.service({{ name: "@SERVICE@", handlers: makeHandlers("@V
 const bidirectional = JSON.parse("@BIDIRECTIONAL@");
 export default {{ fetch: restate.createEndpointHandler({{ services: [service], bidirectional }}) }};
 """
+
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -39,8 +43,8 @@ class Session:
         built = build_probe(self.toolchain, self.work / f"{name}-built", source)
         return ProbeBundles(built, self.work / f"{name}-made")
 
-    def choose(self, full: int, quick: int) -> int:
-        """Give the one count or the other."""
+    def choose(self, full: T, quick: T) -> T:
+        """Give what a full run takes or what a quick one does."""
         return quick if self.quick else full
 
     def say(self, text: str) -> None:

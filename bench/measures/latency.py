@@ -3,38 +3,93 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 
 from bench.caller import Load, choose_rate, constant_load, failures_of
-from bench.harness import BenchFailed, Outcome, Row, at_most, percentile, ratios_of, spread_of
+from bench.harness import BenchFailed, Outcome, Row, Target, at_most, percentile, ratios_of, spread_of
 from bench.session import Session
 from bench.subjects.node import Node, running_node
 from bench.wrk import Calls
 
 SERVICE = "live"
-ACTIVATION_SECONDS = 0.5  # from the beginning of one to that of the next
 
 Window = tuple[float, float]  # its beginning and its end, of time.monotonic()
 
 
+@dataclass(frozen=True)
+class Pace:
+    """How often is activated, and what calls may suffer by it."""
+
+    interval_seconds: float  # from the beginning of one activation to that of the next
+    window_seconds: float
+    pairs: int  # of a quiet window and one of activations
+    target: Target | None
+
+    @property
+    def title(self) -> str:
+        """Say how often."""
+        return f"an activation every {self.interval_seconds:g} s"
+
+
+PACES = (Pace(10, 20, 6, at_most(1.5)), Pace(0.5, 10, 4, None))
+QUICK = (Pace(1, 2, 1, at_most(1.5)), Pace(0.5, 1, 1, None))
+
+
 def measure(session: Session) -> Outcome:
-    """Call at a constant rate; let quiet windows and windows of activations take turns."""
-    pairs, seconds = session.choose(full=8, quick=2), session.choose(full=10, quick=2)
+    """Call at a constant rate; let quiet windows and windows of activations take turns, at each pace."""
     with running_node(session, "data") as node:
         node.activate(session.bundles.make("0", SERVICE), SERVICE, "0")
         calls = Calls(node.ingress_port, SERVICE, "one", "0")
         rate = choose_rate(session, calls)
-        session.say(f"{pairs} quiet windows and as many of activations, {seconds} s each, {rate:.0f} calls/s")
-        quiet, busy, version = [], [], 0
+        activations = _Activations(session, node)
+        windows = {}
         with constant_load(session, calls, rate) as load:
-            _rest(seconds / 2)
-            for _ in range(pairs):
-                quiet.append(_rest(seconds))
-                window, version = _activate(session, node, seconds, version)
-                busy.append(window)
-    failures = failures_of(load.calls, {str(number) for number in range(version + 1)})
+            _rest(1)
+            for pace in session.choose(PACES, QUICK):
+                session.say(f"{pace.pairs} quiet windows and as many with {pace.title}, {rate:.0f} calls/s")
+                windows[pace] = [
+                    (_rest(pace.window_seconds), activations.make(pace)) for _ in range(pace.pairs)
+                ]
+    failures = failures_of(load.calls, {str(number) for number in range(activations.made + 1)})
     if failures:
         raise BenchFailed(f"{len(failures)} of {len(load.calls)} calls failed: {failures[0]}")
-    return _report(load, quiet, busy, version)
+    note = (
+        f"Latency: {activations.made} activations of the very service that is called; {rate:.0f} calls a "
+        "second, each timed from when it was due."
+    )
+    return Outcome(
+        rows=tuple(
+            _row(load, pace, pairs, percent) for pace, pairs in windows.items() for percent in (99, 50)
+        ),
+        notes=(note,),
+        series={
+            f"{pace.title}: p{percent}, {name} windows, milliseconds": _of_each(
+                load, [pair[side] for pair in pairs], percent
+            )
+            for pace, pairs in windows.items()
+            for percent in (50, 99, 100)
+            for side, name in enumerate(("quiet", "busy"))
+        },
+    )
+
+
+class _Activations:
+    """Activates new versions of the service."""
+
+    def __init__(self, session: Session, node: Node) -> None:
+        self.made = 0
+        self._session = session
+        self._node = node
+
+    def make(self, pace: Pace) -> Window:
+        """Activate for a window at a pace; give the window."""
+        begin = time.monotonic()
+        while (due := time.monotonic()) < begin + pace.window_seconds:
+            self.made += 1
+            bundle = self._session.bundles.make(str(self.made), SERVICE)
+            self._node.activate(bundle, SERVICE, str(self.made))
+            time.sleep(max(due + pace.interval_seconds - time.monotonic(), 0))
+        return begin, time.monotonic()
 
 
 def _rest(seconds: float) -> Window:
@@ -43,43 +98,20 @@ def _rest(seconds: float) -> Window:
     return begin, time.monotonic()
 
 
-def _activate(session: Session, node: Node, seconds: float, version: int) -> tuple[Window, int]:
-    """Activate new versions for a while; give the window and the last version."""
-    begin = time.monotonic()
-    while (due := time.monotonic()) < begin + seconds:
-        version += 1
-        node.activate(session.bundles.make(str(version), SERVICE), SERVICE, str(version))
-        time.sleep(max(due + ACTIVATION_SECONDS - time.monotonic(), 0))
-    return (begin, time.monotonic()), version
-
-
-def _report(load: Load, quiet: list[Window], busy: list[Window], activations: int) -> Outcome:
-    def of_each(windows: list[Window], percent: float) -> tuple[float, ...]:
-        return tuple(
-            percentile([call.seconds * 1000 for call in load.between(*window)], percent) for window in windows
-        )
-
-    def row(percent: float) -> Row:
-        during, before = of_each(busy, percent), of_each(quiet, percent)
-        figures = f"{spread_of(during).median:.1f} ms against {spread_of(before).median:.1f} ms"
-        return Row(
-            title=f"p{percent:.0f} of calls during activations",
-            figure=spread_of(ratios_of(during, before)),
-            unit="×",
-            target=at_most(1.5) if percent == 99 else None,
-            baseline=f"quiet windows in turn: {figures}",
-        )
-
-    note = (
-        f"Latency: {activations} activations of the very service that is called, one every "
-        f"{ACTIVATION_SECONDS} s; {load.rate:.0f} calls a second, each timed from when it was due."
+def _of_each(load: Load, windows: list[Window], percent: float) -> tuple[float, ...]:
+    return tuple(
+        percentile([call.seconds * 1000 for call in load.between(*window)], percent) for window in windows
     )
-    return Outcome(
-        rows=(row(99), row(50)),
-        notes=(note,),
-        series={
-            f"p{percent}, {name} windows, milliseconds": of_each(windows, percent)
-            for percent in (50, 99, 100)
-            for name, windows in (("quiet", quiet), ("busy", busy))
-        },
+
+
+def _row(load: Load, pace: Pace, pairs: list[tuple[Window, Window]], percent: float) -> Row:
+    during = _of_each(load, [busy for _, busy in pairs], percent)
+    before = _of_each(load, [quiet for quiet, _ in pairs], percent)
+    figures = f"{spread_of(during).median:.1f} ms against {spread_of(before).median:.1f} ms"
+    return Row(
+        title=f"p{percent:.0f} of calls, {pace.title}",
+        figure=spread_of(ratios_of(during, before)),
+        unit="×",
+        target=pace.target if percent == 99 else None,
+        baseline=f"quiet windows in turn: {figures}",
     )
