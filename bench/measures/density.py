@@ -4,44 +4,79 @@ from __future__ import annotations
 
 import time
 from contextlib import ExitStack
+from dataclasses import dataclass, replace
 
 from bench.harness import Outcome, Row, at_least, spread_of
 from bench.session import Session
-from bench.subjects.node import Node, running_node
+from bench.subjects.node import Node, running_node, wait_until
 from bench.subjects.nodejs import running_endpoint
 from bench.subjects.processes import fetch_memory
 
 GIBIBYTE = 2**30
 IDLE_SECONDS = 5
+UNLOAD_SECONDS = 60
 VERSION = "1.0.0"
 
 
 def measure(session: Session) -> Outcome:
     """Load builds into the cells of a node and call each once; do the same to Node.js processes."""
-    with running_node(session, "data") as node:
-        empty, full, builds = _fill_cells(session, node)
+    with running_node(session, "loaded") as node:
+        loaded = _fill_cells(session, node)
         processes = _fill_processes(session, node)
-    each = full / builds
-    added = (full - empty) / builds
+    with running_node(session, "unloaded", idle_unload_seconds=IDLE_SECONDS) as node:
+        unloaded = _fill_cells(session, node)
+        session.say("until they are unloaded")
+        wait_until(lambda: not node.is_any_loaded(), UNLOAD_SECONDS, "every build is unloaded")
+        unloaded = replace(unloaded, full=node.fetch_cells_memory())
     process = spread_of(processes).median
-    figures = f"{GIBIBYTE / each:.0f} here, {GIBIBYTE / process:.0f} there"
     note = (
-        f"The cells had {_mib(empty)} without a build and {_mib(full)} with {builds}, each called once: "
-        f"{_mib(each)} a build, {_mib(added)} without the cells' own. {len(processes)} processes of Node.js, "
-        f"each called once, had {_mib(process)} each. All of it is proportional set size."
+        f"{len(processes)} processes of Node.js, each called once, had {_mib(process)} each; {loaded}; "
+        f"unloaded when idle, {unloaded}. All of it is proportional set size: what is shared counts once."
     )
     return Outcome(
         rows=(
-            Row(
-                title="idle builds in a GiB",
-                figure=spread_of([other / each for other in processes]),
-                unit="×",
-                target=at_least(20),
-                baseline=f"a Node.js process for each build: {figures}",
-            ),
+            _row("idle builds in a GiB", loaded, processes),
+            _row("idle builds in a GiB, unloaded when idle", unloaded, processes),
         ),
         notes=(note,),
-        series={"Node.js process, bytes": tuple(processes), "cells, bytes": (empty, full)},
+        series={
+            "Node.js process, bytes": tuple(processes),
+            "cells, bytes": (loaded.empty, loaded.full),
+            "cells that have unloaded, bytes": (unloaded.empty, unloaded.full),
+        },
+    )
+
+
+@dataclass(frozen=True)
+class Filled:
+    """The memory of the cells, in bytes, without a build and with so many."""
+
+    empty: int
+    full: int
+    builds: int
+
+    @property
+    def each(self) -> float:
+        """A build's share of all that the cells have, their own included."""
+        return self.full / self.builds
+
+    def __str__(self) -> str:
+        """Say it all."""
+        return (
+            f"the cells {_mib(self.empty)} without a build and {_mib(self.full)} with {self.builds}, each "
+            f"called once: {_mib(self.each)} a build, "
+            f"{_mib((self.full - self.empty) / self.builds)} without the cells' own"
+        )
+
+
+def _row(title: str, filled: Filled, processes: list[int]) -> Row:
+    there = GIBIBYTE / spread_of(processes).median
+    return Row(
+        title=title,
+        figure=spread_of([process / filled.each for process in processes]),
+        unit="×",
+        target=at_least(20),
+        baseline=f"a Node.js process for each build: {GIBIBYTE / filled.each:.0f} here, {there:.0f} there",
     )
 
 
@@ -49,8 +84,8 @@ def _mib(size: float) -> str:
     return f"{size / 2**20:.1f} MiB"
 
 
-def _fill_cells(session: Session, node: Node) -> tuple[int, int, int]:
-    """Load builds, each of its own service; give the bytes before and after, and how many builds."""
+def _fill_cells(session: Session, node: Node) -> Filled:
+    """Load builds, each of its own service, and call each once."""
     builds = session.choose(full=200, quick=10)
     session.say(f"{builds} builds in the cells")
     empty = node.fetch_cells_memory()
@@ -59,7 +94,7 @@ def _fill_cells(session: Session, node: Node) -> tuple[int, int, int]:
         node.activate(session.bundles.make(VERSION, service), service, VERSION)
         node.call(service, "one")
     time.sleep(IDLE_SECONDS)
-    return empty, node.fetch_cells_memory(), builds
+    return Filled(empty, node.fetch_cells_memory(), builds)
 
 
 def _fill_processes(session: Session, node: Node) -> list[int]:

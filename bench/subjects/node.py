@@ -63,6 +63,11 @@ class Node:
         """Say what the manager says of a build."""
         return _json(self._manager.get(f"/deployments/{build_id}"), 200)
 
+    def is_any_loaded(self) -> bool:
+        """Tell whether any cell has a build loaded."""
+        page = _json(self._manager.get("/deployments", params={"limit": 1000}), 200)
+        return any(place["loaded"] for build in page["deployments"] for place in build["nodes"] or ())
+
     def register(self, uri: str, **more: Any) -> str:  # noqa: ANN401 - Restate's own fields
         """Register an endpoint with Restate, without the manager; give the deployment's id."""
         return str(
