@@ -205,13 +205,14 @@ class Pool:
         how = describe_end(returncode)
         log.warning("cell.died", cell=cell.name, pid=cell.pid, why=reason, reason=how, own=cell.purpose.own)
         self.restarts[reason] += 1
+        uptime = cell.uptime
+        await self._dismiss(cell)  # first: without another, HAProxy tries a dead cell for two seconds
         if reason is not Reason.KILLED and cell.purpose.own not in self.quarantine.builds:
             await self._investigate(cell, ended_at, reason)  # before another cell meets the same build
         group = self._groups.get(cell.purpose.own)
         if group is not None:
-            group.failures = self._plan.backoff.failures_after(group.failures, cell.uptime)
+            group.failures = self._plan.backoff.failures_after(group.failures, uptime)
             self._tasks.create_task(self._fill(group), name="fill the place of a cell")
-        await self._dismiss(cell)
 
     def _explain_end(self, returncode: int) -> Reason:
         """Tell a cell that somebody killed from one that ended for reasons of its own.
