@@ -18,8 +18,9 @@ import httpx2
 
 from gridiron.cli.demo.subject import Subject, choose_settings
 from gridiron.testing.probe import build_probe
+from gridiron.testing.processes import descendants
 from gridiron.toolchain.programs import Toolchain, find_toolchain
-from tests.harness import Client, alive, descendants, wait_until
+from tests.harness import Client, alive, wait_until
 
 HERE = Path(__file__).parent
 FIRST_OFFSET = 5_000
