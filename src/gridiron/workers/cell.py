@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import asyncio
 import signal
 import time
 from collections.abc import Callable, Mapping
@@ -13,6 +13,7 @@ from typing import Any
 
 from gridiron.errors import StorageFailed, WorkersUnavailable
 from gridiron.process.child import Child, Command
+from gridiron.process.priority import lower_priority
 from gridiron.workers.config import fetch_digest
 from gridiron.workers.control import Control, ask_once
 from gridiron.workers.haproxy import Server
@@ -26,9 +27,6 @@ STOP_GRACE = timedelta(seconds=1)
 
 NICENESS = 10
 """Of a cell that serves one quarantined build: what that does to the processors is no neighbour's concern."""
-
-SECOND_LOOK = timedelta(milliseconds=300)
-"""How long a cell that gave no answer may take when it is asked once more."""
 
 OnOutput = Callable[[str, str], None]
 """Gets each line that a component prints: the component's name, the line."""
@@ -91,6 +89,8 @@ class Cell:
         self._run_dir = run_dir
         self._control = Control(run_dir / control_socket(name))
         self._evictions = 0
+        self._asking: asyncio.Task[dict[str, Any] | None] | None = None
+        self._silence = timedelta(0)
         self._started = time.monotonic()
 
     @property
@@ -113,17 +113,28 @@ class Cell:
         """The bytes that it has in memory; 0 when it has ended."""
         return fetch_memory(self.pid) or 0
 
-    async def read(self, patience: timedelta) -> Reading | None:
-        """See how it is, waiting so long for its answer; None when it has ended."""
-        try:
-            answer = await self._ask_twice("/builds", patience)
-        except WorkersUnavailable:
-            return self._reading(answered=False)
-        if answer is None:
-            return None
-        self.loaded = {build["path"]: build for build in answer["builds"]}
-        self._evictions = answer["evictions"]
-        return self._reading(answered=True)
+    async def watch(self, interval: timedelta) -> Reading | None:
+        """Ask it how it is, and see after an interval what it has said; None when it has ended.
+
+        What it has not answered by then is waited for the next time. Its silence is counted in intervals, so
+        that it is not blamed where this process itself was held up for longer.
+        """
+        if self._asking is None:
+            self._asking = asyncio.create_task(self._control.ask("GET", "/builds"), name=f"ask {self.name}")
+        await asyncio.sleep(interval.total_seconds())
+        self._silence += interval if self._silence else 2 * interval  # since its last answer
+        if self._asking.done():
+            asking, self._asking = self._asking, None
+            try:
+                answer = asking.result()
+            except WorkersUnavailable:  # it is asked again
+                return self._reading()
+            if answer is None:
+                return None
+            self._silence = timedelta(0)
+            self.loaded = {build["path"]: build for build in answer["builds"]}
+            self._evictions = answer["evictions"]
+        return self._reading()
 
     async def unload(self, path: str) -> None:
         """Unload a build that answers nothing now. Safe to repeat. Raises WorkersUnavailable."""
@@ -146,17 +157,13 @@ class Cell:
 
     async def close(self) -> None:
         """Let go of its control socket: it is asked nothing more. Safe to repeat."""
+        if self._asking is not None:
+            self._asking.cancel()
+            await asyncio.gather(self._asking, return_exceptions=True)
         await self._control.close()
 
-    async def _ask_twice(self, path: str, patience: timedelta) -> dict[str, Any] | None:
-        """Ask again in the end: where this process itself was held up, an answer may be there already."""
-        try:
-            return await self._control.ask("GET", path, patience - SECOND_LOOK)
-        except WorkersUnavailable:
-            return await self._control.ask("GET", path, SECOND_LOOK)
-
-    def _reading(self, *, answered: bool) -> Reading:
-        return Reading(answered, self.uptime, self.memory, self._evictions)
+    def _reading(self) -> Reading:
+        return Reading(self._silence, self.uptime, self.memory, self._evictions)
 
 
 async def start_cell(plan: CellPlan, name: str, purpose: Purpose, on_output: OnOutput) -> Cell:
@@ -180,7 +187,7 @@ async def start_cell(plan: CellPlan, name: str, purpose: Purpose, on_output: OnO
         _remove_sockets(plan.run_dir, name)
         raise
     if purpose.own is not None:
-        os.setpriority(os.PRIO_PROCESS, child.pid, NICENESS)
+        lower_priority(child.pid, NICENESS)
     return Cell(name, child, plan.run_dir, purpose, generation)
 
 

@@ -12,6 +12,9 @@ from pathlib import Path
 from gridiron.errors import ProxyRefused, WorkersUnavailable
 from gridiron.workers.sockets import QUARANTINE_MAP, data_socket
 
+PLACEHOLDER = "nobody"
+"""A server of the template that is no cell: what waits for one is sent to it, again and again."""
+
 ANSWER_LIMIT = timedelta(seconds=5)
 """How long HAProxy may take to answer a command; it answers within a millisecond."""
 
@@ -154,5 +157,5 @@ def parse_cells(answer: str) -> tuple[CellStatus, ...]:
         # the status may have progress behind it: "UP 1/2" misses one more check to be DOWN
         CellStatus(row["svname"], row["status"].partition(" ")[0], int(row["scur"]) + int(row["qcur"]))
         for row in csv.DictReader(answer.removeprefix("# ").splitlines())
-        if row["svname"]
+        if row["svname"] not in {"", PLACEHOLDER}
     )

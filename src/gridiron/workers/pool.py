@@ -228,8 +228,7 @@ class Pool:
         limits = cell.purpose.limits
         replacing = False
         while not cell.dismissed:
-            await asyncio.sleep(WATCH_INTERVAL.total_seconds())
-            reading = await cell.read(limits.hang - WATCH_INTERVAL)
+            reading = await cell.watch(WATCH_INTERVAL)
             if reading is None or cell.dismissed:
                 return
             reason = judge(reading, limits)
@@ -242,7 +241,7 @@ class Pool:
             self._proven |= {
                 path.removeprefix("/") for path, build in cell.loaded.items() if build["answered"] >= PROVEN
             }
-            if reading.answered and self._plan.idle_limit is not None:
+            if not reading.silence and self._plan.idle_limit is not None:
                 await self._unload_idle(cell, self._plan.idle_limit)
 
     async def _unload_idle(self, cell: Cell, limit: timedelta) -> None:

@@ -29,7 +29,7 @@ from gridiron.workers.watchdog import Limits, Reason
 
 log = structlog.get_logger()
 
-QUARANTINE_PATIENCE = 10
+QUARANTINE_PATIENCE = 15
 """How many times longer a quarantined build's cell may stay silent: nobody else waits for it."""
 
 

@@ -43,7 +43,7 @@ class Limits:
 class Reading:
     """What was seen of a cell."""
 
-    answered: bool  # within the limit
+    silence: timedelta  # at most so long; zero when it has answered what it was asked
     uptime: timedelta
     memory: int  # bytes
     evictions: int  # as it said last
@@ -51,7 +51,7 @@ class Reading:
 
 def judge(reading: Reading, limits: Limits) -> Reason | None:
     """Say why a cell has to go; None when it may stay."""
-    if not reading.answered:
+    if reading.silence >= limits.hang:
         return Reason.HUNG
     if reading.memory > limits.memory * HARD_FACTOR:
         return Reason.MEMORY_EXHAUSTED

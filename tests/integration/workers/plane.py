@@ -105,7 +105,8 @@ class Plane:
         # a process whose first thread has ended counts as dead a moment before its other threads let go
         wait_until(lambda: not any(listens(path) for path in self.run_dir.glob("*.sock")), 5, "none listens")
         if number == signal.SIGTERM:
-            assert [path.name for path in self.run_dir.iterdir()] == ["lock"]
+            left = [path.name for path in self.run_dir.iterdir()]
+            assert left == ["lock"], left
             assert returncode == 0, self.output
         return returncode
 

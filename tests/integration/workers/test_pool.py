@@ -116,6 +116,21 @@ async def test_a_cell_that_dies_again_and_again_comes_back(make_plane: MakePlane
     assert plane.output.count("cell.died") == 3
 
 
+async def test_requests_wait_for_the_successor_of_the_only_cell(make_plane: MakePlane) -> None:
+    plane = make_plane(cells=1)
+    plane.start()
+    build = plane.write_build("hello", HELLO)
+    (victim,) = plane.processes("workerd")
+    os.kill(victim, signal.SIGKILL)
+
+    async def is_gone() -> bool:
+        return not await served(plane)
+
+    await eventually(is_gone)
+    answers = await asyncio.gather(*(plane.get(build.address.path) for _ in range(20)))
+    assert {answer.text for answer in answers} == {"hello"}
+
+
 async def test_haproxy_that_dies_comes_back_with_every_cell(plane: Plane) -> None:
     build = plane.write_build("hello", HELLO)
     before = plane.processes("haproxy")
@@ -273,7 +288,8 @@ def test_the_workers_leave_no_process_when_they_are_killed_and_start_again(make_
 def test_the_workers_can_be_stopped_while_they_start(make_plane: MakePlane) -> None:
     plane = make_plane(cells=4)
     process = plane.launch()
-    wait_until(lambda: plane.processes("haproxy"))
+    lock = plane.run_dir / "lock"  # an haproxy that was there before only told its version
+    wait_until(lambda: lock.exists() and plane.processes("haproxy"))
     plane.stop()
     assert process.returncode == 0
 

@@ -10,21 +10,24 @@ from gridiron.workers.watchdog import Limits, Reading, Reason, judge
 
 LIMITS = Limits(hang=timedelta(seconds=3), memory=1000, evictions=10)
 OLD, NEW = timedelta(minutes=1), timedelta(seconds=1)
+ANSWERED, SILENT = timedelta(0), timedelta(seconds=3)
 
 
 @pytest.mark.parametrize(
     ("reading", "reason"),
     [
-        (Reading(True, OLD, 1000, 9), None),
-        (Reading(False, OLD, 0, 0), Reason.HUNG),
-        (Reading(False, NEW, 2000, 99), Reason.HUNG),
-        (Reading(True, OLD, 1001, 0), Reason.MEMORY),
-        (Reading(True, OLD, 1500, 0), Reason.MEMORY),
-        (Reading(True, OLD, 1501, 0), Reason.MEMORY_EXHAUSTED),
-        (Reading(True, OLD, 0, 10), Reason.EVICTIONS),
+        (Reading(ANSWERED, OLD, 1000, 9), None),
+        (Reading(SILENT, OLD, 0, 0), Reason.HUNG),
+        (Reading(SILENT, NEW, 2000, 99), Reason.HUNG),
+        (Reading(SILENT - timedelta(milliseconds=1), OLD, 1000, 9), None),
+        (Reading(timedelta(seconds=1), NEW, 1501, 0), Reason.MEMORY_EXHAUSTED),  # it is not waited for
+        (Reading(ANSWERED, OLD, 1001, 0), Reason.MEMORY),
+        (Reading(ANSWERED, OLD, 1500, 0), Reason.MEMORY),
+        (Reading(ANSWERED, OLD, 1501, 0), Reason.MEMORY_EXHAUSTED),
+        (Reading(ANSWERED, OLD, 0, 10), Reason.EVICTIONS),
         # a new cell would be no better
-        (Reading(True, NEW, 1500, 10), None),
-        (Reading(True, NEW, 1501, 0), Reason.MEMORY_EXHAUSTED),
+        (Reading(ANSWERED, NEW, 1500, 10), None),
+        (Reading(ANSWERED, NEW, 1501, 0), Reason.MEMORY_EXHAUSTED),
     ],
 )
 def test_judgement(reading: Reading, reason: Reason | None) -> None:
