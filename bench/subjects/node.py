@@ -156,13 +156,13 @@ def running_node(session: Session, name: str, **overrides: Any) -> Iterator[Node
         subject.stop()
 
 
-def wait_until(condition: Any, seconds: float, what: str) -> None:  # noqa: ANN401 - whatever is true
+def wait_until(condition: Any, seconds: float, what: str, pause: float = 0.01) -> None:  # noqa: ANN401 - truth
     """Wait for a condition. Raises BenchFailed, saying what was waited for, when the time is over."""
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:
             raise BenchFailed(f"not so after {seconds:.0f} s: {what}")
-        time.sleep(0.01)
+        time.sleep(pause)
 
 
 def _json(response: httpx2.Response, status: int) -> Any:  # noqa: ANN401 - each has a shape of its own

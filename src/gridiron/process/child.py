@@ -14,6 +14,7 @@ from pathlib import Path
 
 from gridiron.errors import ComponentFailed
 from gridiron.process.lines import LineSplitter
+from gridiron.process.priority import lower_priority
 
 PAUSE = timedelta(milliseconds=50)
 """How long output is left alone after a look at it: waking up for each line costs more than the line."""
@@ -36,6 +37,7 @@ class Command:
     arguments: tuple[str, ...]  # the program first
     cwd: Path | None = None  # None: this process's
     environment: Mapping[str, str] | None = None  # None: this process's
+    niceness: int = 0  # see `lower_priority`
 
 
 class Child:
@@ -97,6 +99,8 @@ async def start_child(command: Command, on_line: Callable[[str], None]) -> Child
         raise
     except OSError as error:
         raise ComponentFailed(command.name, str(error)) from error
+    if command.niceness:
+        lower_priority(process.pid, command.niceness)
     return Child(command.name, process, output)
 
 

@@ -13,7 +13,6 @@ from typing import Any
 
 from gridiron.errors import StorageFailed, WorkersUnavailable
 from gridiron.process.child import Child, Command
-from gridiron.process.priority import lower_priority
 from gridiron.workers.config import fetch_digest
 from gridiron.workers.control import Control, ask_once
 from gridiron.workers.haproxy import Server
@@ -48,7 +47,7 @@ class CellPlan:
             raise StorageFailed("Reading", str(self.workerd), error.strerror or str(error)) from error
         return f"{fetch_digest(self.config)} {found.st_size} {found.st_mtime_ns}"
 
-    def command(self, name: str) -> Command:
+    def command(self, name: str, niceness: int) -> Command:
         """Say how the cell of a name is started. Its sockets' paths are relative, so that they are short."""
         arguments = (
             str(self.workerd),
@@ -60,7 +59,7 @@ class CellPlan:
             "--socket-addr",
             f"control=unix:{control_socket(name)}",
         )
-        return Command(name, arguments, cwd=self.run_dir)
+        return Command(name, arguments, cwd=self.run_dir, niceness=niceness)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +91,7 @@ class Cell:
         self._asking: asyncio.Task[dict[str, Any] | None] | None = None
         self._silence = timedelta(0)
         self._started = time.monotonic()
+        self._first_memory = self.memory
 
     @property
     def server(self) -> Server:
@@ -163,7 +163,14 @@ class Cell:
         await self._control.close()
 
     def _reading(self) -> Reading:
-        return Reading(self._silence, self.uptime, self.memory, self._evictions)
+        return Reading(
+            silence=self._silence,
+            uptime=self.uptime,
+            memory=self.memory,
+            first_memory=self._first_memory,
+            evictions=self._evictions,
+            loaded=len(self.loaded),
+        )
 
 
 async def start_cell(plan: CellPlan, name: str, purpose: Purpose, on_output: OnOutput) -> Cell:
@@ -182,12 +189,12 @@ async def start_cell(plan: CellPlan, name: str, purpose: Purpose, on_output: OnO
             return False
 
     try:
-        child = await start_serving(plan.command(name), lambda line: on_output(name, line), serves)
+        niceness = 0 if purpose.own is None else NICENESS
+        command = plan.command(name, niceness)
+        child = await start_serving(command, lambda line: on_output(name, line), serves)
     except BaseException:
         _remove_sockets(plan.run_dir, name)
         raise
-    if purpose.own is not None:
-        lower_priority(child.pid, NICENESS)
     return Cell(name, child, plan.run_dir, purpose, generation)
 
 

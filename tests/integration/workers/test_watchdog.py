@@ -295,6 +295,22 @@ async def test_a_cell_that_unloaded_many_builds_is_replaced(make_plane: MakePlan
     await eventually(is_replaced, 60)
 
 
+async def test_a_cell_that_unloaded_everything_gives_its_memory_back(make_plane: MakePlane) -> None:
+    plane = make_plane(cells=1)
+    plane.start()
+    (before,) = (await fetch_pool(plane)).cells
+    builds = [plane.write_build(f"hello{number}", HELLO) for number in range(80)]
+    for build in builds:
+        await plane.get(build.address.path)
+    for build in builds:
+        await plane.cells.unload(build.address.path)
+    assert (await fetch_pool(plane)).cells[0].memory > before.memory * 2
+    await eventually(lambda: is_gone(plane, before.pid), 60)
+    pool = await fetch_pool(plane)
+    assert pool.restarts == {"empty": 1}
+    assert pool.cells[0].memory < before.memory * 1.5
+
+
 async def test_an_idle_build_is_unloaded_and_loads_again(make_plane: MakePlane) -> None:
     plane = make_plane(idle_unload_seconds=1)
     plane.start()

@@ -28,6 +28,7 @@ gridiron_cell_restarts_total{reason="hung"} 3.0
 gridiron_cell_restarts_total{reason="memory_exhausted"} 0.0
 gridiron_cell_restarts_total{reason="memory"} 0.0
 gridiron_cell_restarts_total{reason="evictions"} 0.0
+gridiron_cell_restarts_total{reason="empty"} 0.0
 gridiron_cell_restarts_total{reason="config"} 0.0
 gridiron_cell_restarts_total{reason="order"} 2.0
 # HELP gridiron_builds_quarantined Builds with a cell of their own, by how the last shared one ended.
@@ -38,6 +39,7 @@ gridiron_builds_quarantined{reason="hung"} 1.0
 gridiron_builds_quarantined{reason="memory_exhausted"} 0.0
 gridiron_builds_quarantined{reason="memory"} 0.0
 gridiron_builds_quarantined{reason="evictions"} 0.0
+gridiron_builds_quarantined{reason="empty"} 0.0
 gridiron_builds_quarantined{reason="config"} 0.0
 gridiron_builds_quarantined{reason="order"} 0.0
 """

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -13,25 +15,43 @@ OLD, NEW = timedelta(minutes=1), timedelta(seconds=1)
 ANSWERED, SILENT = timedelta(0), timedelta(seconds=3)
 
 
+WELL = Reading(silence=ANSWERED, uptime=OLD, memory=1000, first_memory=600, evictions=9, loaded=1)
+EMPTY = replace(WELL, memory=800, first_memory=400, loaded=0)
+
+
 @pytest.mark.parametrize(
-    ("reading", "reason"),
+    ("changes", "reason"),
     [
-        (Reading(ANSWERED, OLD, 1000, 9), None),
-        (Reading(SILENT, OLD, 0, 0), Reason.HUNG),
-        (Reading(SILENT, NEW, 2000, 99), Reason.HUNG),
-        (Reading(SILENT - timedelta(milliseconds=1), OLD, 1000, 9), None),
-        (Reading(timedelta(seconds=1), NEW, 1501, 0), Reason.MEMORY_EXHAUSTED),  # it is not waited for
-        (Reading(ANSWERED, OLD, 1001, 0), Reason.MEMORY),
-        (Reading(ANSWERED, OLD, 1500, 0), Reason.MEMORY),
-        (Reading(ANSWERED, OLD, 1501, 0), Reason.MEMORY_EXHAUSTED),
-        (Reading(ANSWERED, OLD, 0, 10), Reason.EVICTIONS),
+        ({}, None),
+        ({"silence": SILENT}, Reason.HUNG),
+        ({"silence": SILENT, "uptime": NEW, "memory": 2000, "evictions": 99}, Reason.HUNG),
+        ({"silence": SILENT - timedelta(milliseconds=1)}, None),
+        ({"memory": 1001}, Reason.MEMORY),
+        ({"memory": 1500}, Reason.MEMORY),
+        ({"memory": 1501}, Reason.MEMORY_EXHAUSTED),
+        ({"memory": 1501, "silence": timedelta(seconds=1)}, Reason.MEMORY_EXHAUSTED),  # it is not waited for
+        ({"evictions": 10}, Reason.EVICTIONS),
         # a new cell would be no better
-        (Reading(ANSWERED, NEW, 1500, 10), None),
-        (Reading(ANSWERED, NEW, 1501, 0), Reason.MEMORY_EXHAUSTED),
+        ({"uptime": NEW, "memory": 1500, "evictions": 10}, None),
+        ({"uptime": NEW, "memory": 1501}, Reason.MEMORY_EXHAUSTED),
     ],
 )
-def test_judgement(reading: Reading, reason: Reason | None) -> None:
-    assert judge(reading, LIMITS) is reason
+def test_judgement(changes: dict[str, Any], reason: Reason | None) -> None:
+    assert judge(replace(WELL, **changes), LIMITS) is reason
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({}, Reason.EMPTY),
+        ({"memory": 799}, None),
+        ({"loaded": 1}, None),
+        ({"evictions": 0}, None),
+        ({"uptime": NEW}, None),
+    ],
+)
+def test_a_cell_that_has_unloaded_everything(changes: dict[str, Any], reason: Reason | None) -> None:
+    assert judge(replace(EMPTY, **changes), LIMITS) is reason
 
 
 def test_half_of_the_machine_is_the_cells() -> None:
