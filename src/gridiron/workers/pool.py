@@ -205,14 +205,15 @@ class Pool:
         how = describe_end(returncode)
         log.warning("cell.died", cell=cell.name, pid=cell.pid, why=reason, reason=how, own=cell.purpose.own)
         self.restarts[reason] += 1
-        uptime = cell.uptime
-        await self._dismiss(cell)  # first: without another, HAProxy tries a dead cell for two seconds
-        if reason is not Reason.KILLED and cell.purpose.own not in self.quarantine.builds:
-            await self._investigate(cell, ended_at, reason)  # before another cell meets the same build
+        cleared = asyncio.Event()
         group = self._groups.get(cell.purpose.own)
         if group is not None:
-            group.failures = self._plan.backoff.failures_after(group.failures, uptime)
-            self._tasks.create_task(self._fill(group), name="fill the place of a cell")
+            group.failures = self._plan.backoff.failures_after(group.failures, cell.uptime)
+            self._tasks.create_task(self._fill(group, cleared), name="fill the place of a cell")
+        await self._dismiss(cell)  # first: HAProxy goes on trying a dead cell
+        if reason is not Reason.KILLED and cell.purpose.own not in self.quarantine.builds:
+            await self._investigate(cell, ended_at, reason)  # before another cell meets the same build
+        cleared.set()
 
     def _explain_end(self, returncode: int) -> Reason:
         """Tell a cell that somebody killed from one that ended for reasons of its own.
@@ -260,8 +261,11 @@ class Pool:
         except (ComponentFailed, StorageFailed) as error:
             log.error("cell.not_replaced", cell=cell.name, reason=str(error))  # noqa: TRY400 - it says it all
 
-    async def _fill(self, group: Group) -> None:
-        """Start cells until there are enough, each after a delay that grows while they do not start."""
+    async def _fill(self, group: Group, cleared: asyncio.Event) -> None:
+        """Start cells until there are enough, each after a delay that grows while they do not start.
+
+        None is sent a request before all is cleared up that must not come to it.
+        """
         async with group.filling:
             while self._count_serving(group) < group.size and group in self._groups.values():
                 await asyncio.sleep(self._plan.backoff.delay(group.failures).total_seconds())
@@ -271,7 +275,11 @@ class Pool:
                     group.failures += 1
                     log.error("cell.not_started", reason=str(error))  # noqa: TRY400 - its sentence says it all
                     continue
-                await self._admit(cell)
+                await cleared.wait()
+                if group in self._groups.values():
+                    await self._admit(cell)
+                else:  # what it was for has been released, or put into quarantine
+                    await self._discard(cell)
 
     def _count_serving(self, group: Group) -> int:
         return sum(1 for cell in self._serving.values() if cell.purpose is group.purpose)
@@ -303,6 +311,12 @@ class Pool:
         """End a cell, then have HAProxy forget it: that works once their connections are closed."""
         await cell.stop()
         await self._tell_proxy(lambda: self._proxy.remove_cell(cell.server))
+        self._alive.pop(cell.name, None)
+
+    async def _discard(self, cell: Cell) -> None:
+        """End a cell that was never sent a request."""
+        await cell.stop()
+        await cell.close()
         self._alive.pop(cell.name, None)
 
     # -- builds that bring cells down ------------------------------------------------------------------------
@@ -355,7 +369,9 @@ class Pool:
         """Send a build's requests nowhere until it has a cell of its own."""
         self._groups[key] = group
         await self._tell_proxy(lambda: self._proxy.route(key, NOWHERE))
-        self._tasks.create_task(self._fill(group), name=f"fill the place of {key}")
+        cleared = asyncio.Event()
+        cleared.set()
+        self._tasks.create_task(self._fill(group, cleared), name=f"fill the place of {key}")
 
     # -- HAProxy ---------------------------------------------------------------------------------------------
 
