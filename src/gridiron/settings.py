@@ -142,7 +142,7 @@ class Settings(BaseSettings):
     cells: Annotated[int, Field(ge=0, le=256)] = 0  # 0: one for each core
     cell_memory_mib: Annotated[int, Field(ge=0)] = 0  # 0: half of the machine's, shared by the cells
     quarantine_memory_mib: Annotated[int, Field(ge=0)] = 0  # of a quarantined build's cell; 0: the same
-    cell_hang_seconds: Annotated[float, Field(ge=1)] = 2.0  # without an answer, until a cell is replaced
+    cell_hang_seconds: Annotated[float, Field(ge=2)] = 2.0  # without an answer, until a cell is replaced
     cell_evictions: Annotated[int, Field(ge=1)] = 200  # builds unloaded, until a cell is replaced
     idle_unload_seconds: Annotated[float, Field(ge=0)] = 0.0  # 0: an idle build stays loaded
     restate_memory: str = "256 MiB"  # of RocksDB; Restate's own default is 2 GiB

@@ -1,4 +1,4 @@
-"""Processes that get the processors only when nobody else wants them."""
+"""Processes that yield the processors to others."""
 
 from __future__ import annotations
 

@@ -188,9 +188,8 @@ async def start_cell(plan: CellPlan, name: str, purpose: Purpose, on_output: OnO
         except WorkersUnavailable:  # not yet
             return False
 
+    command = plan.command(name, niceness=0 if purpose.own is None else NICENESS)
     try:
-        niceness = 0 if purpose.own is None else NICENESS
-        command = plan.command(name, niceness)
         child = await start_serving(command, lambda line: on_output(name, line), serves)
     except BaseException:
         _remove_sockets(plan.run_dir, name)

@@ -261,10 +261,10 @@ class Pool:
         except (ComponentFailed, StorageFailed) as error:
             log.error("cell.not_replaced", cell=cell.name, reason=str(error))  # noqa: TRY400 - it says it all
 
-    async def _fill(self, group: Group, cleared: asyncio.Event) -> None:
+    async def _fill(self, group: Group, cleared: asyncio.Event | None = None) -> None:
         """Start cells until there are enough, each after a delay that grows while they do not start.
 
-        None is sent a request before all is cleared up that must not come to it.
+        None is sent a request before it is cleared up which builds must not come to it.
         """
         async with group.filling:
             while self._count_serving(group) < group.size and group in self._groups.values():
@@ -275,11 +275,12 @@ class Pool:
                     group.failures += 1
                     log.error("cell.not_started", reason=str(error))  # noqa: TRY400 - its sentence says it all
                     continue
-                await cleared.wait()
+                if cleared is not None:
+                    await cleared.wait()
                 if group in self._groups.values():
                     await self._admit(cell)
                 else:  # what it was for has been released, or put into quarantine
-                    await self._discard(cell)
+                    await self._dismiss(cell)
 
     def _count_serving(self, group: Group) -> int:
         return sum(1 for cell in self._serving.values() if cell.purpose is group.purpose)
@@ -311,12 +312,6 @@ class Pool:
         """End a cell, then have HAProxy forget it: that works once their connections are closed."""
         await cell.stop()
         await self._tell_proxy(lambda: self._proxy.remove_cell(cell.server))
-        self._alive.pop(cell.name, None)
-
-    async def _discard(self, cell: Cell) -> None:
-        """End a cell that was never sent a request."""
-        await cell.stop()
-        await cell.close()
         self._alive.pop(cell.name, None)
 
     # -- builds that bring cells down ------------------------------------------------------------------------
@@ -369,9 +364,7 @@ class Pool:
         """Send a build's requests nowhere until it has a cell of its own."""
         self._groups[key] = group
         await self._tell_proxy(lambda: self._proxy.route(key, NOWHERE))
-        cleared = asyncio.Event()
-        cleared.set()
-        self._tasks.create_task(self._fill(group, cleared), name=f"fill the place of {key}")
+        self._tasks.create_task(self._fill(group), name=f"fill the place of {key}")
 
     # -- HAProxy ---------------------------------------------------------------------------------------------
 
