@@ -29,6 +29,51 @@ const EVICTOR = `
   Object.freeze(${OUR_EVICTOR}.prototype);
   Object.freeze(${OUR_EVICTOR});`;
 
+// Restate's SDK sends a step's command when the step begins and its result when that is there, which for most steps is
+// within the same millisecond. Each is a frame, a commit and a wake-up for Restate; both together are one. So a chunk
+// that ends with a step's command waits for the next one, but not for long: what a long step does is to be seen.
+// A message has eight bytes before it: type, flags (16 bits each) and length (32), most significant first.
+const JOIN_STEPS = `
+    const RUN_COMMAND = 0x0411;
+    const HOLD_MILLISECONDS = 2;
+    function endsWithCommand(chunk) {
+      if (!(chunk instanceof Uint8Array)) return false;
+      const view = new DataView(chunk.buffer, chunk.byteOffset, chunk.byteLength);
+      let type = null;
+      for (let at = 0; at + 8 <= chunk.length; at += 8 + view.getUint32(at + 4)) type = view.getUint16(at);
+      return type === RUN_COMMAND;
+    }
+    function joined(first, second) {
+      const both = new Uint8Array(first.length + second.length);
+      both.set(first);
+      both.set(second, first.length);
+      return both;
+    }
+    function joinSteps(response) {
+      const type = response?.headers?.get("content-type") ?? "";
+      if (!type.startsWith("application/vnd.restate.invocation") || response.body === null) return response;
+      const reader = response.body.getReader();
+      let next = null; // a read that has begun
+      async function pull(controller) {
+        const { done, value } = await (next ?? reader.read());
+        next = null;
+        if (done) return controller.close();
+        if (!endsWithCommand(value)) return controller.enqueue(value);
+        next = reader.read();
+        const late = Promise.withResolvers();
+        const timer = setTimeout(late.resolve, HOLD_MILLISECONDS);
+        const more = await Promise.race([next, late.promise]);
+        clearTimeout(timer);
+        if (more?.value instanceof Uint8Array) {
+          next = null;
+          return controller.enqueue(joined(value, more.value));
+        }
+        controller.enqueue(value); // the next pull finds what the read gives
+      }
+      const cancel = (reason) => reader.cancel(reason);
+      return new Response(new ReadableStream({ pull, cancel }, { highWaterMark: 0 }), response);
+    }`;
+
 // The cores of Restate's SDK that this cell carries, compiled once: sha256 -> WebAssembly.Module.
 const cores = new Map();
 for (const sha256 of env.SDK_CORES) {
@@ -257,11 +302,12 @@ function renderMain(main, evictor) {
       fetch(request) { return main.fetch(request, this.env, this.ctx); }
     };
     const work = new AsyncLocalStorage();
+    ${JOIN_STEPS}
     export class ${OUR_ENTRYPOINT} extends Main {
       fetch(request) {
         const { promise, resolve } = Promise.withResolvers();
         this.ctx.waitUntil(promise);
-        return work.run(resolve, () => super.fetch(request));
+        return work.run(resolve, async () => joinSteps(await super.fetch(request)));
       }
       ready() {}
     }`;

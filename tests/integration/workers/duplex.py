@@ -20,6 +20,7 @@ class DuplexStream:
         self._writer = writer
         self._http = h2.connection.H2Connection(h2.config.H2Configuration(header_encoding="utf-8"))
         self._received = b""
+        self.frames: list[bytes] = []  # of the answer, as they came
         self.status: int | None = None
         self.ended = False
 
@@ -57,6 +58,7 @@ class DuplexStream:
                     self.status = int(dict(headers or [])[":status"])
                 case h2.events.DataReceived(data=chunk, flow_controlled_length=length):
                     self._received += chunk or b""
+                    self.frames.append(chunk or b"")
                     self._http.acknowledge_received_data(length or 0, 1)
                 case h2.events.StreamEnded():
                     self.ended = True

@@ -35,6 +35,29 @@ SILENT = """
       return new Response(readable);
     } };
 """
+# As Restate's SDK answers: a step's command when the step begins, its result when that is there. What is sent to it
+# releases the steps that wait.
+COMMAND = bytes.fromhex("0411 0000 00000003") + b"one"
+RESULT = bytes.fromhex("0005 0000 00000004") + b"done"
+STEPS = f"""
+    const command = new Uint8Array({[*COMMAND]}), result = new Uint8Array({[*RESULT]});
+    export default {{ fetch(request) {{
+      const sent = request.body.getReader();
+      const {{ readable, writable }} = new TransformStream();
+      const writer = writable.getWriter();
+      const turn = () => new Promise((resolve) => setTimeout(resolve, 0));
+      const answer = async () => {{
+        await writer.write(command);
+        if (request.url.endsWith("/long")) await sent.read();
+        else await turn();
+        if (request.url.endsWith("/cut")) return writer.close();
+        await writer.write(result);
+        await writer.close();
+      }};
+      answer();
+      return new Response(readable, {{ headers: {{ "content-type": "application/vnd.restate.invocation.v5" }} }});
+    }} }};
+"""
 
 
 async def test_a_stream_goes_both_ways_at_once(shared_plane: Plane) -> None:
@@ -49,6 +72,28 @@ async def test_a_stream_goes_both_ways_at_once(shared_plane: Plane) -> None:
         assert (stream.status, stream.ended) == (200, False)
         await stream.end()
         assert await stream.receive(100) == b"bye|"
+        assert stream.ended
+
+
+async def test_a_steps_command_and_its_result_arrive_as_one(shared_plane: Plane) -> None:
+    build = shared_plane.write_build("steps", STEPS)
+    async with open_stream(shared_plane.url, f"{build.address.path}/short") as stream:
+        assert await stream.receive(100) == COMMAND + RESULT
+        assert COMMAND + RESULT in stream.frames
+
+
+async def test_the_command_of_a_long_step_does_not_wait_for_its_result(shared_plane: Plane) -> None:
+    build = shared_plane.write_build("steps", STEPS)
+    async with open_stream(shared_plane.url, f"{build.address.path}/long") as stream:
+        assert await stream.receive(len(COMMAND)) == COMMAND
+        await stream.send(b"go on")
+        assert await stream.receive(100) == RESULT
+
+
+async def test_a_command_without_a_result_is_not_lost_at_the_end(shared_plane: Plane) -> None:
+    build = shared_plane.write_build("steps", STEPS)
+    async with open_stream(shared_plane.url, f"{build.address.path}/cut") as stream:
+        assert await stream.receive(100) == COMMAND
         assert stream.ended
 
 
