@@ -35,8 +35,8 @@ SILENT = """
       return new Response(readable);
     } };
 """
-# As Restate's SDK answers: a step's command when the step begins, its result when that is there. What is sent to it
-# releases the steps that wait.
+# As Restate's SDK answers: a step's command when the step begins, its result when that is there. What is sent
+# to it releases the steps that wait.
 COMMAND = bytes.fromhex("0411 0000 00000003") + b"one"
 RESULT = bytes.fromhex("0005 0000 00000004") + b"done"
 STEPS = f"""
@@ -55,7 +55,8 @@ STEPS = f"""
         await writer.close();
       }};
       answer();
-      return new Response(readable, {{ headers: {{ "content-type": "application/vnd.restate.invocation.v5" }} }});
+      const headers = {{ "content-type": "application/vnd.restate.invocation.v5" }};
+      return new Response(readable, {{ headers }});
     }} }};
 """
 
