@@ -30,7 +30,7 @@ const EVICTOR = `
   Object.freeze(${OUR_EVICTOR});`;
 
 // Restate's SDK sends a step's command when the step begins and its result when that is there, which for most steps is
-// within the same millisecond. Each is a frame, a commit and a wake-up for Restate; both together are one. So a chunk
+// within the same millisecond. Each is a frame and a wake-up for Restate, and often a commit. So a chunk
 // that ends with a step's command waits for the next one, but not for long: what a long step does is to be seen.
 // A message has eight bytes before it: type, flags (16 bits each) and length (32), most significant first.
 const JOIN_STEPS = `
@@ -52,26 +52,34 @@ const JOIN_STEPS = `
     function joinSteps(response) {
       const type = response?.headers?.get("content-type") ?? "";
       if (!type.startsWith("application/vnd.restate.invocation") || response.body === null) return response;
-      const reader = response.body.getReader();
-      let next = null; // a read that has begun
-      async function pull(controller) {
-        const { done, value } = await (next ?? reader.read());
-        next = null;
-        if (done) return controller.close();
-        if (!endsWithCommand(value)) return controller.enqueue(value);
-        next = reader.read();
-        const late = Promise.withResolvers();
-        const timer = setTimeout(late.resolve, HOLD_MILLISECONDS);
-        const more = await Promise.race([next, late.promise]);
-        clearTimeout(timer);
-        if (more?.value instanceof Uint8Array) {
+      const { readable, writable } = new TransformStream(); // as Restate's SDK makes one; a bundle's date may know no other
+      pumpSteps(response.body.getReader(), writable.getWriter());
+      return new Response(readable, response);
+    }
+    async function pumpSteps(reader, writer) {
+      writer.closed.catch((reason) => reader.cancel(reason)).catch(() => {}); // its client has gone
+      try {
+        let next = null; // a read that has begun
+        for (;;) {
+          let { done, value } = await (next ?? reader.read());
           next = null;
-          return controller.enqueue(joined(value, more.value));
+          if (done) return await writer.close();
+          if (endsWithCommand(value)) {
+            next = reader.read();
+            const late = Promise.withResolvers();
+            const timer = setTimeout(late.resolve, HOLD_MILLISECONDS);
+            const more = await Promise.race([next, late.promise]);
+            clearTimeout(timer);
+            if (more?.value instanceof Uint8Array) {
+              next = null;
+              value = joined(value, more.value);
+            }
+          }
+          await writer.write(value);
         }
-        controller.enqueue(value); // the next pull finds what the read gives
+      } catch (error) {
+        await writer.abort(error).catch(() => {}); // it may have ended by itself
       }
-      const cancel = (reason) => reader.cancel(reason);
-      return new Response(new ReadableStream({ pull, cancel }, { highWaterMark: 0 }), response);
     }`;
 
 // The cores of Restate's SDK that this cell carries, compiled once: sha256 -> WebAssembly.Module.
