@@ -4,8 +4,8 @@
 #
 # The language is Cap'n Proto's, the template's is Jinja. What is put in is quoted already. There is:
 #   bundles_dir   the directory of the builds
-#   router        the file of the router worker, named by its content
-#   cores         of Restate's SDK: a list of .module (name of the module) and .file
+#   scripts       of the router worker: a list of .module (name of the module) and .file, named by its content
+#   cores         of Restate's SDK: the same
 #   core_digests  their sha256, as a text of JSON
 #   egress_allow  what workers may connect to: "public", and the ranges of GRIDIRON_EGRESS_ALLOW
 #   egress_deny   what they may not, although workerd takes it for public
@@ -43,7 +43,9 @@ const config :Workerd.Config = (
 
 const router :Workerd.Worker = (
   modules = [
-    (name = "router.js", esModule = embed {{ router }}),
+    {%- for script in scripts %}
+    (name = {{ script.module }}, esModule = embed {{ script.file }}),
+    {%- endfor %}
     # compiled once, and shared by all builds that carry the same file
     {%- for core in cores %}
     (name = {{ core.module }}, wasm = embed {{ core.file }}),

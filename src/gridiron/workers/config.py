@@ -1,7 +1,7 @@
 """The generated configuration of the data plane on disk, with what it embeds beside it.
 
-The router and the SDK cores are named by their content, so the text of the workerd configuration changes when
-any of them does, and a cell that starts a moment after a change still finds what its text names.
+The router's scripts and the SDK cores are named by their content, so the text of the workerd configuration
+changes when any of them does, and a cell that starts a moment after a change still finds what its text names.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import resource
+from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from gridiron.settings import Settings
 from gridiron.toolchain.programs import SdkCore, Toolchain
 from gridiron.workers.render import (
     MAX_DESCRIPTORS,
-    Core,
+    Embedded,
     HaproxyValues,
     Template,
     WorkerdValues,
@@ -29,6 +30,9 @@ from gridiron.workers.render import (
     render_workerd_config,
 )
 
+SCRIPTS = ("router.js", "main_module.js")
+"""The router worker, and the module that it imports."""
+
 
 def ensure_config(settings: Settings, toolchain: Toolchain) -> bool:
     """Put the data plane's configuration in place; tell whether the cells' changed, or what it embeds.
@@ -36,9 +40,9 @@ def ensure_config(settings: Settings, toolchain: Toolchain) -> bool:
     Each file appears in one step, and only where its content changed. Safe to repeat, also from two processes
     at once. Raises TemplateInvalid, SettingsInvalid, StorageFailed, and what a missing toolchain raises.
     """
-    router = (files("gridiron.workers") / "router.js").read_bytes()
+    scripts = {name: (files("gridiron.workers") / name).read_bytes() for name in SCRIPTS}
     cores = {core.sha256: core for core in toolchain.sdk_cores()}  # two SDKs may have the same core
-    values = plan_workerd_values(settings.bundles_dir, router, tuple(cores), settings.egress_allow)
+    values = plan_workerd_values(settings.bundles_dir, scripts, tuple(cores), settings.egress_allow)
     workerd_config = render_workerd_config(_read_template(settings.workerd_template_path), values)
     haproxy_config = render_haproxy_config(
         _read_template(settings.haproxy_template_path),
@@ -48,7 +52,8 @@ def ensure_config(settings: Settings, toolchain: Toolchain) -> bool:
         ),
     )
     # what a text embeds stands before the text does
-    _ensure_file(settings.workers_dir / values.router, router)
+    for script in values.scripts:
+        _ensure_file(settings.workers_dir / script.file, scripts[script.module])
     for core in cores.values():
         _ensure_core(settings.workers_dir / core_file(core.sha256), core)
     _ensure_file(haproxy_config_path(settings), haproxy_config.encode())
@@ -56,18 +61,26 @@ def ensure_config(settings: Settings, toolchain: Toolchain) -> bool:
 
 
 def plan_workerd_values(
-    bundles_dir: Path, router: bytes, core_digests: tuple[str, ...], opened: tuple[Range, ...]
+    bundles_dir: Path,
+    scripts: Mapping[str, bytes],
+    core_digests: tuple[str, ...],
+    opened: tuple[Range, ...],
 ) -> WorkerdValues:
-    """Give the variables of the workerd template: the router's content, the cores' sha256, opened ranges."""
+    """Give the variables of the workerd template: for scripts by name, cores' sha256, opened ranges."""
     rules = plan_rules(opened)
     return WorkerdValues(
         bundles_dir=str(bundles_dir),
-        router=f"router-{hashlib.sha256(router).hexdigest()[:16]}.js",
-        cores=tuple(Core(module=f"{digest}.wasm", file=core_file(digest)) for digest in core_digests),
+        scripts=tuple(Embedded(name, script_file(name, content)) for name, content in scripts.items()),
+        cores=tuple(Embedded(f"{digest}.wasm", core_file(digest)) for digest in core_digests),
         core_digests=json.dumps(core_digests),
         egress_allow=rules.allow,
         egress_deny=rules.deny,
     )
+
+
+def script_file(name: str, content: bytes) -> str:
+    """Name the file of a script of the router worker: by its content, too."""
+    return f"{hashlib.sha256(content).hexdigest()[:16]}-{name}"
 
 
 def core_file(digest: str) -> str:

@@ -29,10 +29,10 @@ class Template:
 
 
 @dataclass(frozen=True, slots=True)
-class Core:
-    """A core of Restate's SDK as the router embeds it."""
+class Embedded:
+    """A module of the router worker."""
 
-    module: str  # what the router imports it by
+    module: str  # the name that it is imported by
     file: str  # beside the configuration
 
 
@@ -41,8 +41,8 @@ class WorkerdValues:
     """The variables of the workerd template."""
 
     bundles_dir: str
-    router: str  # a file beside the configuration
-    cores: tuple[Core, ...]
+    scripts: tuple[Embedded, ...]  # the first is the router itself
+    cores: tuple[Embedded, ...]  # of Restate's SDK
     core_digests: str  # JSON
     egress_allow: tuple[str, ...]  # rules of workerd's network: "public", or a range
     egress_deny: tuple[str, ...]

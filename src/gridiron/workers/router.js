@@ -9,78 +9,11 @@
 //   while a build loads meet in the loader, which is made for it.
 // - A request whose client has gone is cancelled, unless `waitUntil` holds it.
 import { env } from "cloudflare:workers";
+import { OUR_ENTRYPOINT, OUR_EVICTOR, addMainModule, completeFlags } from "./main_module.js";
 
 const HEALTH = "-/health";
 const NAME = /^[a-z][a-z0-9-]{0,62}$/;
 const VERSION_AND_TIMESTAMP = /^[0-9A-Za-z][0-9A-Za-z._-]{0,63}-(0|[1-9][0-9]*)$/;
-const OUR_ENTRYPOINT = "__Gridiron";
-const OUR_FLAGS = ["enable_request_signal", "nodejs_als"]; // of our main module; the first tells who has gone
-const OPPOSITE_FLAGS = ["disable_request_signal", "no_nodejs_als"];
-const OUR_EVICTOR = "__GridironEvictor";
-
-// It is evaluated before the bundle, which finds it frozen: no build can keep itself from being evicted. The isolate
-// goes a turn of the event loop later: one that goes at once leaves 0.3 MB of its last requests behind, for ever.
-const EVICTOR = `
-  import { WorkerEntrypoint, abortIsolate } from "cloudflare:workers";
-  const { Promise, setTimeout } = globalThis;
-  export class ${OUR_EVICTOR} extends WorkerEntrypoint {
-    evict() { return new Promise(() => setTimeout(() => abortIsolate("evicted"), 0)); }
-  }
-  Object.freeze(${OUR_EVICTOR}.prototype);
-  Object.freeze(${OUR_EVICTOR});`;
-
-// Restate's SDK sends a step's command when the step begins and its result when that is there, which for most steps is
-// within the same millisecond. Each is a frame and a wake-up for Restate, and often a commit. So a chunk
-// that ends with a step's command waits for the next one, but not for long: what a long step does is to be seen.
-// A message has eight bytes before it: type, flags (16 bits each) and length (32), most significant first.
-const JOIN_STEPS = `
-    const RUN_COMMAND = 0x0411;
-    const HOLD_MILLISECONDS = 2;
-    function endsWithCommand(chunk) {
-      if (!(chunk instanceof Uint8Array)) return false;
-      const view = new DataView(chunk.buffer, chunk.byteOffset, chunk.byteLength);
-      let type = null;
-      for (let at = 0; at + 8 <= chunk.length; at += 8 + view.getUint32(at + 4)) type = view.getUint16(at);
-      return type === RUN_COMMAND;
-    }
-    function joined(first, second) {
-      const both = new Uint8Array(first.length + second.length);
-      both.set(first);
-      both.set(second, first.length);
-      return both;
-    }
-    function joinSteps(response) {
-      const type = response?.headers?.get("content-type") ?? "";
-      if (!type.startsWith("application/vnd.restate.invocation") || response.body === null) return response;
-      const { readable, writable } = new TransformStream(); // as Restate's SDK makes one; a bundle's date may know no other
-      pumpSteps(response.body.getReader(), writable.getWriter());
-      return new Response(readable, response);
-    }
-    async function pumpSteps(reader, writer) {
-      writer.closed.catch((reason) => reader.cancel(reason)).catch(() => {}); // its client has gone
-      try {
-        let next = null; // a read that has begun
-        for (;;) {
-          let { done, value } = await (next ?? reader.read());
-          next = null;
-          if (done) return await writer.close();
-          if (endsWithCommand(value)) {
-            next = reader.read();
-            const late = Promise.withResolvers();
-            const timer = setTimeout(late.resolve, HOLD_MILLISECONDS);
-            const more = await Promise.race([next, late.promise]);
-            clearTimeout(timer);
-            if (more?.value instanceof Uint8Array) {
-              next = null;
-              value = joined(value, more.value);
-            }
-          }
-          await writer.write(value);
-        }
-      } catch (error) {
-        await writer.abort(error).catch(() => {}); // it may have ended by itself
-      }
-    }`;
 
 // The cores of Restate's SDK that this cell carries, compiled once: sha256 -> WebAssembly.Module.
 const cores = new Map();
@@ -271,54 +204,10 @@ async function fetchCode(key) {
   for (const module of metadata.modules) {
     modules[module.name] = cores.get(module.sha256) ?? (await fetchModule(directory, module));
   }
-  const evictor = addModule(modules, "__gridiron-evictor.js", EVICTOR);
-  const mainModule = addModule(modules, "__gridiron.js", renderMain(metadata.main, evictor));
+  const mainModule = addMainModule(modules, metadata.main);
   const { date, flags } = metadata.compatibility;
   const compatibilityFlags = completeFlags(flags);
   return { compatibilityDate: date, compatibilityFlags, mainModule, modules, env: metadata.vars };
-}
-
-/** A bundle's own flags and those that our main module needs; workerd takes none twice, or beside its opposite. */
-function completeFlags(flags) {
-  const kept = flags.filter((flag) => !OPPOSITE_FLAGS.includes(flag));
-  return [...new Set([...kept, ...OUR_FLAGS])];
-}
-
-/** Add a module of ours under a name that the bundle leaves free, and give that. */
-function addModule(modules, name, js) {
-  while (name in modules) name = `_${name}`;
-  modules[name] = { js };
-  return name;
-}
-
-/**
- * The main module that every build gets: the bundle's own exports, and two entrypoints for this router. As under
- * Node.js, what a request began goes on to its end although the request has ended or its client has gone: a
- * promise holds it that nothing resolves. workerd lets go of it when that promise is garbage; so what could
- * resolve it lies in the asynchronous context, which every timer and every awaited promise of the request keeps.
- */
-function renderMain(main, evictor) {
-  const bundle = JSON.stringify(`./${main}`);
-  return `
-    export { ${OUR_EVICTOR} } from "./${evictor}";
-    import { AsyncLocalStorage } from "node:async_hooks";
-    import { WorkerEntrypoint } from "cloudflare:workers";
-    import main from ${bundle};
-    export * from ${bundle};
-    export { default } from ${bundle};
-    const Main = typeof main === "function" ? main : class extends WorkerEntrypoint {
-      fetch(request) { return main.fetch(request, this.env, this.ctx); }
-    };
-    const work = new AsyncLocalStorage();
-    ${JOIN_STEPS}
-    export class ${OUR_ENTRYPOINT} extends Main {
-      fetch(request) {
-        const { promise, resolve } = Promise.withResolvers();
-        this.ctx.waitUntil(promise);
-        return work.run(resolve, async () => joinSteps(await super.fetch(request)));
-      }
-      ready() {}
-    }`;
 }
 
 /** Read what a build says of itself; a 404 unless it is the build of exactly this address. */

@@ -49,13 +49,14 @@ def names(settings: Settings) -> list[str]:
 def test_everything_that_is_generated_lies_side_by_side(settings: Settings, toolchain: Cores) -> None:
     assert ensure_config(settings, toolchain)
     one, two = (hashlib.sha256(content).hexdigest() for content in (b"one", b"two"))
-    (router,) = [name for name in names(settings) if name.startswith("router-")]
+    scripts = [name for name in names(settings) if name.endswith(".js")]
+    assert sorted(name.partition("-")[2] for name in scripts) == ["main_module.js", "router.js"]
     assert names(settings) == sorted(
-        ["haproxy.cfg", router, f"sdk-core-{one}.wasm", f"sdk-core-{two}.wasm", "workerd.capnp"]
+        ["haproxy.cfg", *scripts, f"sdk-core-{one}.wasm", f"sdk-core-{two}.wasm", "workerd.capnp"]
     )
     assert (settings.workers_dir / f"sdk-core-{two}.wasm").read_bytes() == b"two"
     text = settings.workerd_config_path.read_text()
-    assert f'embed "{router}"' in text
+    assert all(f'embed "{script}"' in text for script in scripts)
     assert text.count(f'embed "sdk-core-{one}.wasm"') == 1
     assert f'disk = (path = "{settings.bundles_dir}")' in text
     assert 'bind "127.0.0.1:9087"' in haproxy_config_path(settings).read_text()

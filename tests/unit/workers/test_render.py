@@ -36,7 +36,7 @@ def render(kind: str, template: Template, given: dict[str, Any]) -> str:
     if kind == "workerd":
         values = plan_workerd_values(
             Path(given["bundles_dir"]),
-            given["router"].encode(),
+            {name: content.encode() for name, content in given["scripts"].items()},
             tuple(given["cores"]),
             parse_ranges(given.get("egress_allow", [])),
         )
