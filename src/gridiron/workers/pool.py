@@ -1,7 +1,6 @@
 """The data plane as a whole: HAProxy and as many cells as there should be, watched and kept running.
 
-Which cells HAProxy should know stands in one place (`_serving`): a HAProxy that was started again gets all of
-them. A cell that ended gets a successor under a new name; no name is used twice in a run.
+A cell that ended gets a successor under a new name; no name is used twice in a run.
 
 Cells come in groups: one group serves all builds, and each build that is suspected or in quarantine has a
 group of its own. Suspected are those that were in flight when a cell died and have not answered much yet: by
@@ -14,7 +13,7 @@ import asyncio
 import itertools
 import signal
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -23,7 +22,7 @@ import structlog
 from gridiron.errors import ComponentFailed, StorageFailed, WorkersUnavailable
 from gridiron.process.backoff import Backoff
 from gridiron.workers.cell import Cell, CellPlan, OnOutput, Purpose, start_cell
-from gridiron.workers.culprits import PROVEN, WINDOW, choose_unproven
+from gridiron.workers.culprits import PROVEN, WINDOW
 from gridiron.workers.memory import fetch_oom_kills
 from gridiron.workers.proxy import NAME as HAPROXY
 from gridiron.workers.proxy import Proxy, ProxyPlan
@@ -37,9 +36,6 @@ log = structlog.get_logger()
 DRAIN_LIMIT = timedelta(minutes=2)
 """How long a cell that is being replaced may go on answering. Restate asks a silent stream to end after one
 minute and cuts it after another (its inactivity and abort timeouts)."""
-
-NOTICE_LIMIT = timedelta(seconds=1)
-"""How long it may take to notice that HAProxy's process has ended, after its socket refused a connection."""
 
 WATCH_INTERVAL = timedelta(milliseconds=500)
 """How often a cell is looked at. An unbounded loop that allocates fills about a gigabyte in this time."""
@@ -85,11 +81,9 @@ class Pool:
         self._plan = plan
         self._on_output = on_output
         self._suspicion = Suspicion()
-        self._proven: set[str] = set()  # keys of builds that have answered much
         self._oom_kills = fetch_oom_kills()
         self._tasks = asyncio.TaskGroup()
-        self._proxy = Proxy(plan.proxy, self._read_output)
-        self._proxy_changing = asyncio.Lock()  # held while HAProxy is started again, or told of a cell
+        self._proxy = Proxy(plan.proxy, plan.backoff, self._read_output)
         self._replacing = asyncio.Lock()  # held while cells are replaced one by one
         self._alive: dict[str, Cell] = {}  # every cell that runs
         self._serving: dict[str, Cell] = {}  # those that HAProxy sends requests to
@@ -124,7 +118,7 @@ class Pool:
             async with self._tasks:
                 for cell in self.cells:
                     await self._admit(cell)
-                self._tasks.create_task(self._keep_proxy(), name="supervise haproxy")
+                self._tasks.create_task(self._proxy.keep(), name="supervise haproxy")
                 on_ready()
         finally:
             await asyncio.gather(self._proxy.stop(), *(cell.stop() for cell in self.cells))
@@ -155,11 +149,11 @@ class Pool:
         Raises StorageFailed when that cannot be written down.
         """
         was_quarantined = self.quarantine.remove(key)
-        self._proven.discard(key)
+        self._suspicion.forget(key)
         group = self._groups.pop(key, None)
         if group is None:
             return was_quarantined
-        await self._tell_proxy(lambda: self._proxy.unroute(key))
+        await self._proxy.unroute(key)
         log.info("build.released", path=f"/{key}")
         async with group.filling:  # a cell that is just being started for it is known then
             for cell in [each for each in self._serving.values() if each.purpose is group.purpose]:
@@ -180,13 +174,10 @@ class Pool:
     async def _admit(self, cell: Cell) -> None:
         """Have requests sent to a cell, and watch it from now on."""
         self._serving[cell.name] = cell
-        await self._tell_proxy(lambda: self._introduce(cell))
-        self._tasks.create_task(self._keep_cell(cell), name=f"supervise {cell.name}")
-
-    async def _introduce(self, cell: Cell) -> None:
         await self._proxy.add_cell(cell.server)
         if cell.purpose.own is not None:
             await self._proxy.route(cell.purpose.own, cell.name)
+        self._tasks.create_task(self._keep_cell(cell), name=f"supervise {cell.name}")
 
     async def _keep_cell(self, cell: Cell) -> None:
         """Wait for a cell's end, and put another in its place unless it was told to end."""
@@ -239,9 +230,9 @@ class Pool:
             if reason is not None and not replacing and cell.name in self._serving:
                 replacing = True
                 self._tasks.create_task(self._replace_watched(cell, reason), name=f"replace {cell.name}")
-            self._proven |= {
+            self._suspicion.trust(
                 path.removeprefix("/") for path, build in cell.loaded.items() if build["answered"] >= PROVEN
-            }
+            )
             if not reading.silence and self._plan.idle_limit is not None:
                 await self._unload_idle(cell, self._plan.idle_limit)
 
@@ -311,21 +302,18 @@ class Pool:
     async def _dismiss(self, cell: Cell) -> None:
         """End a cell, then have HAProxy forget it: that works once their connections are closed."""
         await cell.stop()
-        await self._tell_proxy(lambda: self._proxy.remove_cell(cell.server))
+        await self._proxy.remove_cell(cell.server)
         self._alive.pop(cell.name, None)
 
     # -- builds that bring cells down ------------------------------------------------------------------------
 
     async def _investigate(self, cell: Cell, ended_at: float, reason: Reason) -> None:
         """Find the builds that may have brought a cell down, and keep them from doing so to others again."""
-        own = cell.purpose.own
-        suspects = frozenset({own}) if own else await self._suspicion.find_suspects(cell.name, ended_at)
-        culprit = self._suspicion.find_culprit(suspects)
-        if culprit is not None:
-            await self._quarantine(culprit, reason)
-        elif own is None:
-            for key in choose_unproven(suspects, self._proven):
-                await self._suspect(key)
+        verdict = await self._suspicion.investigate(cell.name, cell.purpose.own, ended_at)
+        if verdict.culprit is not None:
+            await self._quarantine(verdict.culprit, reason)
+        for key in verdict.unproven:
+            await self._suspect(key)
 
     async def _suspect(self, key: str) -> None:
         """Have a build served by a cell of its own until it has done no harm for a while."""
@@ -363,52 +351,9 @@ class Pool:
     async def _isolate(self, key: str, group: Group) -> None:
         """Send a build's requests nowhere until it has a cell of its own."""
         self._groups[key] = group
-        await self._tell_proxy(lambda: self._proxy.route(key, NOWHERE))
+        await self._proxy.route(key, NOWHERE)
         self._tasks.create_task(self._fill(group), name=f"fill the place of {key}")
-
-    # -- HAProxy ---------------------------------------------------------------------------------------------
 
     def _read_output(self, component: str, line: str) -> None:
         if component != HAPROXY or not self._suspicion.read(line):
             self._on_output(component, line)
-
-    async def _tell_proxy(self, order: Callable[[], Awaitable[None]]) -> None:
-        """Give HAProxy an order; where it has ended, its next start makes up for that."""
-        async with self._proxy_changing:
-            try:
-                await order()
-            except WorkersUnavailable:
-                if not await self._has_proxy_ended():
-                    raise
-
-    async def _has_proxy_ended(self) -> bool:
-        try:
-            await asyncio.wait_for(self._proxy.wait(), NOTICE_LIMIT.total_seconds())
-        except TimeoutError:
-            return False
-        return True
-
-    async def _keep_proxy(self) -> None:
-        """Start HAProxy again whenever it ends."""
-        failures = 0
-        while True:
-            returncode = await self._proxy.wait()
-            log.warning("haproxy.died", pid=self._proxy.pid, reason=describe_end(returncode))
-            failures = self._plan.backoff.failures_after(failures, self._proxy.uptime)
-            async with self._proxy_changing:
-                while not await self._restart_proxy(failures):
-                    failures += 1
-
-    async def _restart_proxy(self, failures: int) -> bool:
-        """Try to bring HAProxy back after a delay, with every cell that serves."""
-        await asyncio.sleep(self._plan.backoff.delay(failures).total_seconds())
-        try:
-            await self._proxy.start()
-            for cell in tuple(self._serving.values()):
-                await self._introduce(cell)
-        except (ComponentFailed, WorkersUnavailable) as error:
-            log.error("haproxy.not_started", reason=str(error))  # noqa: TRY400 - its sentence says it all
-            await self._proxy.stop()
-            return False
-        log.info("haproxy.started", pid=self._proxy.pid, cells=len(self._serving))
-        return True

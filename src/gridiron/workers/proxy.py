@@ -1,23 +1,33 @@
-"""HAProxy as a process, in front of the cells."""
+"""HAProxy as a process, in front of the cells, kept running and told again what it knew."""
 
 from __future__ import annotations
 
+import asyncio
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
-from gridiron.errors import WorkersUnavailable
+import structlog
+
+from gridiron.errors import ComponentFailed, WorkersUnavailable
+from gridiron.process.backoff import Backoff
 from gridiron.process.child import Child, Command
 from gridiron.workers.cell import OnOutput
 from gridiron.workers.haproxy import CellStatus, HaproxyAdmin, Server
 from gridiron.workers.sockets import HAPROXY_SOCKET, QUARANTINE_MAP
-from gridiron.workers.start import start_serving
+from gridiron.workers.start import describe_end, start_serving
+
+log = structlog.get_logger()
 
 NAME = "haproxy"
 
 STOP_GRACE = timedelta(seconds=1)
 """How long HAProxy may take to end; on SIGTERM it cuts every connection and ends at once."""
+
+NOTICE_LIMIT = timedelta(seconds=1)
+"""How long it may take to notice that HAProxy's process has ended, after its socket refused a connection."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,14 +44,20 @@ class ProxyPlan:
 
 
 class Proxy:
-    """HAProxy, which can be started again after its end. It knows no cell when it starts."""
+    """HAProxy, which can be started again after its end, and then learns again of its cells and routes.
 
-    def __init__(self, plan: ProxyPlan, on_output: OnOutput) -> None:
+    An order to a HAProxy that has just ended is not lost: its next start makes up for it.
+    """
+
+    def __init__(self, plan: ProxyPlan, backoff: Backoff, on_output: OnOutput) -> None:
         self._plan = plan
+        self._backoff = backoff
         self._on_output = on_output
         self._admin = HaproxyAdmin(plan.run_dir / HAPROXY_SOCKET)
         self._child: Child | None = None
-        self._routes: dict[str, str] = {}  # of builds to cells of their own; HAProxy gets them at its start
+        self._changing = asyncio.Lock()  # held while HAProxy is started again, or told of something
+        self._servers: set[Server] = set()  # cells that are sent requests
+        self._routes: dict[str, str] = {}  # of builds to cells of their own
         self._started = time.monotonic()
 
     @property
@@ -49,25 +65,28 @@ class Proxy:
         """Its process id; None before its first start."""
         return None if self._child is None else self._child.pid
 
-    @property
-    def uptime(self) -> timedelta:
-        """How long ago it was started."""
-        return timedelta(seconds=time.monotonic() - self._started)
-
     async def start(self) -> None:
-        """Start HAProxy and wait until it answers on its admin socket. Raises ComponentFailed."""
+        """Start HAProxy with what it is to know. Raises ComponentFailed, WorkersUnavailable, ProxyRefused."""
         self._started = time.monotonic()
         routes = "".join(f"{key} {cell}\n" for key, cell in self._routes.items())
         (self._plan.run_dir / QUARANTINE_MAP).write_text(routes)
         self._child = await start_serving(
             self._plan.command(), lambda line: self._on_output(NAME, line), self._answers
         )
+        for server in tuple(self._servers):
+            await self._admin.add(server)
 
-    async def wait(self) -> int:
-        """Wait for its end; give its return code, negative for a signal. It must have been started."""
-        if self._child is None:
-            raise RuntimeError("HAProxy was not started")
-        return await self._child.wait()
+    async def keep(self) -> None:
+        """Start HAProxy again whenever it ends, after delays that grow while it does not start."""
+        failures = 0
+        while True:
+            returncode = await self._wait()
+            log.warning("haproxy.died", pid=self.pid, reason=describe_end(returncode))
+            uptime = timedelta(seconds=time.monotonic() - self._started)
+            failures = self._backoff.failures_after(failures, uptime)
+            async with self._changing:
+                while not await self._restart(failures):
+                    failures += 1
 
     async def stop(self) -> None:
         """End it, and remove its files. Safe to repeat."""
@@ -78,13 +97,15 @@ class Proxy:
 
     async def add_cell(self, server: Server) -> None:
         """Send requests to a cell from now on. Safe to repeat. Raises WorkersUnavailable, ProxyRefused."""
-        await self._admin.add(server)
+        self._servers.add(server)
+        await self._tell(lambda: self._admin.add(server))
 
     async def drain_cell(self, server: Server, limit: timedelta) -> bool:
         """Send a cell nothing new and wait for what it is answering; False when that lasts beyond the limit.
 
-        Safe to repeat. Raises WorkersUnavailable, ProxyRefused.
+        Safe to repeat. Raises WorkersUnavailable, also where HAProxy has ended, and ProxyRefused.
         """
+        self._servers.discard(server)
         return await self._admin.drain(server, limit)
 
     async def remove_cell(self, server: Server) -> None:
@@ -92,15 +113,16 @@ class Proxy:
 
         Raises WorkersUnavailable, ProxyRefused.
         """
-        await self._admin.delete(server)
+        self._servers.discard(server)
+        await self._tell(lambda: self._admin.delete(server))
 
     async def route(self, key: str, cell: str) -> None:
         """Send a build's requests to a cell of its own, which need not be there yet: they fail until it is.
 
-        HAProxy knows it after its next start too. Safe to repeat. Raises WorkersUnavailable, ProxyRefused.
+        Safe to repeat. Raises WorkersUnavailable, ProxyRefused.
         """
         self._routes[key] = cell
-        await self._admin.route(key, cell)
+        await self._tell(lambda: self._admin.route(key, cell))
 
     async def unroute(self, key: str) -> None:
         """Send a build's requests to the shared cells again. Safe to repeat.
@@ -108,11 +130,42 @@ class Proxy:
         Raises WorkersUnavailable, ProxyRefused.
         """
         self._routes.pop(key, None)
-        await self._admin.unroute(key)
+        await self._tell(lambda: self._admin.unroute(key))
 
     async def fetch_cells(self) -> tuple[CellStatus, ...]:
         """Give the cells that HAProxy knows. Raises WorkersUnavailable, ProxyRefused."""
         return await self._admin.fetch_cells()
+
+    async def _wait(self) -> int:
+        if self._child is None:
+            raise RuntimeError("HAProxy was not started")
+        return await self._child.wait()
+
+    async def _restart(self, failures: int) -> bool:
+        await asyncio.sleep(self._backoff.delay(failures).total_seconds())
+        try:
+            await self.start()
+        except (ComponentFailed, WorkersUnavailable) as error:
+            log.error("haproxy.not_started", reason=str(error))  # noqa: TRY400 - its sentence says it all
+            await self.stop()
+            return False
+        log.info("haproxy.started", pid=self.pid, cells=len(self._servers))
+        return True
+
+    async def _tell(self, order: Callable[[], Awaitable[None]]) -> None:
+        async with self._changing:
+            try:
+                await order()
+            except WorkersUnavailable:
+                if not await self._has_ended():
+                    raise
+
+    async def _has_ended(self) -> bool:
+        try:
+            await asyncio.wait_for(self._wait(), NOTICE_LIMIT.total_seconds())
+        except TimeoutError:
+            return False
+        return True
 
     async def _answers(self) -> bool:
         try:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import timedelta
 
 from gridiron.workers.culprits import (
     Cut,
     Death,
+    choose_unproven,
     find_culprit,
     forget_old,
     is_about_stream,
@@ -23,12 +26,21 @@ MOST_CUTS = 10_000
 """Streams that are remembered; a cell that died has had fewer, as HAProxy may have no more connections."""
 
 
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What is to be made of a cell's death: keys of builds."""
+
+    culprit: str | None  # it must have brought the cell down
+    unproven: frozenset[str]  # they may have, and are to show it by themselves
+
+
 class Suspicion:
     """Reads HAProxy's log, and judges when a cell has died."""
 
     def __init__(self) -> None:
         self._cuts: deque[tuple[float, Cut]] = deque(maxlen=MOST_CUTS)
         self._deaths: tuple[Death, ...] = ()
+        self._proven: set[str] = set()  # builds that have answered much
 
     def read(self, line: str) -> bool:
         """Take a line of HAProxy's; False when it is for people."""
@@ -38,13 +50,26 @@ class Suspicion:
             self._cuts.append((asyncio.get_running_loop().time(), cut))
         return True
 
-    async def find_suspects(self, cell: str, since: float) -> frozenset[str]:
-        """Say which builds were in flight in a cell that ended at a time of the loop's clock."""
+    def trust(self, keys: Iterable[str]) -> None:
+        """Take builds for proven from now on."""
+        self._proven.update(keys)
+
+    def forget(self, key: str) -> None:
+        """Take a build for new again."""
+        self._proven.discard(key)
+
+    async def investigate(self, cell: str, own: str | None, ended_at: float) -> Verdict:
+        """Take note that a cell ended, by the loop's clock, and judge; `own` is all that it served."""
+        suspects = frozenset({own}) if own else await self._find_suspects(cell, ended_at)
+        culprit = self._find_culprit(suspects)
+        is_open = culprit is None and own is None
+        return Verdict(culprit, choose_unproven(suspects, self._proven) if is_open else frozenset())
+
+    async def _find_suspects(self, cell: str, since: float) -> frozenset[str]:
         await asyncio.sleep(SETTLE.total_seconds())
         return frozenset(cut.key for at, cut in self._cuts if cut.cell == cell and at >= since)
 
-    def find_culprit(self, suspects: frozenset[str]) -> str | None:
-        """Take note of a death, and say which of its suspects must have brought it about, if any."""
+    def _find_culprit(self, suspects: frozenset[str]) -> str | None:
         if not suspects:
             return None
         now = asyncio.get_running_loop().time()
