@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import tomllib
 from collections.abc import Mapping
 from ipaddress import IPv4Address, IPv6Address, ip_address
@@ -47,13 +48,21 @@ def plan_variables(settings: Settings) -> Mapping[str, str | int]:
     fabric_ip = parse_ip("fabric_host", settings.fabric_host)
     return {
         "node_name": settings.node_name,
-        "partitions": settings.restate_partitions,
+        "partitions": settings.restate_partitions or plan_partitions(os.cpu_count() or 1),
         "memory": settings.restate_memory,
         "admin_address": address(parse_ip("admin_host", settings.admin_host), ports.admin),
         "ingress_address": address(parse_ip("ingress_host", settings.ingress_host), ports.ingress),
         "fabric_address": address(fabric_ip, ports.fabric),
         "fabric_url": f"http://{address(reachable(fabric_ip), ports.fabric)}",
     }
+
+
+def plan_partitions(cores: int) -> int:
+    """Say how many partitions a node alone gets: one for every two cores, as the cells need the others.
+
+    Each has a thread, a log and batches of its own; docs/decisions/0011 has what they cost.
+    """
+    return max(1, cores // 2)
 
 
 def toml_value(value: object) -> str:

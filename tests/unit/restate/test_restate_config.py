@@ -8,6 +8,8 @@ import pytest
 from gridiron.errors import GridironError, StorageFailed, TemplateInvalid
 from gridiron.restate.config import (
     ensure_restate_config,
+    plan_partitions,
+    plan_variables,
     render_restate_config,
     restate_arguments,
     toml_value,
@@ -40,6 +42,17 @@ def render(given: dict[str, object]) -> str:
 def test_settings_render_to(golden: Path) -> None:
     given, expected = golden.read_text().split(f"{DASHES}\n")
     assert render(tomllib.loads(given)) == expected
+
+
+@pytest.mark.parametrize(("cores", "partitions"), [(1, 1), (2, 1), (3, 1), (4, 2), (16, 8), (64, 32)])
+def test_a_node_alone_has_a_partition_for_every_two_cores(cores: int, partitions: int) -> None:
+    assert plan_partitions(cores) == partitions
+
+
+def test_partitions_that_are_given_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 12)
+    assert plan_variables(load_settings())["partitions"] == 6
+    assert plan_variables(load_settings(restate_partitions=3))["partitions"] == 3
 
 
 def test_there_are_golden_files() -> None:
