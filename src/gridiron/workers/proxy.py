@@ -56,7 +56,8 @@ class Proxy:
         self._admin = HaproxyAdmin(plan.run_dir / HAPROXY_SOCKET)
         self._child: Child | None = None
         self._changing = asyncio.Lock()  # held while HAProxy is started again, or told of something
-        self._servers: set[Server] = set()  # cells that are sent requests
+        # cells that are sent requests, in order: HAProxy numbers them as they come and hashes by that
+        self._servers: dict[Server, None] = {}
         self._routes: dict[str, str] = {}  # of builds to cells of their own
         self._started = time.monotonic()
 
@@ -97,7 +98,7 @@ class Proxy:
 
     async def add_cell(self, server: Server) -> None:
         """Send requests to a cell from now on. Safe to repeat. Raises WorkersUnavailable, ProxyRefused."""
-        self._servers.add(server)
+        self._servers[server] = None
         await self._tell(lambda: self._admin.add(server))
 
     async def drain_cell(self, server: Server, limit: timedelta) -> bool:
@@ -105,7 +106,7 @@ class Proxy:
 
         Safe to repeat. Raises WorkersUnavailable, also where HAProxy has ended, and ProxyRefused.
         """
-        self._servers.discard(server)
+        self._servers.pop(server, None)
         return await self._admin.drain(server, limit)
 
     async def remove_cell(self, server: Server) -> None:
@@ -113,7 +114,7 @@ class Proxy:
 
         Raises WorkersUnavailable, ProxyRefused.
         """
-        self._servers.discard(server)
+        self._servers.pop(server, None)
         await self._tell(lambda: self._admin.delete(server))
 
     async def route(self, key: str, cell: str) -> None:

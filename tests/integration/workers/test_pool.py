@@ -144,6 +144,20 @@ async def test_haproxy_that_dies_comes_back_with_every_cell(plane: Plane) -> Non
     assert (await plane.get(build.address.path)).text == "hello"
 
 
+async def test_haproxy_that_comes_back_sends_builds_where_it_did(make_plane: MakePlane) -> None:
+    plane = make_plane(cells=4)
+    plane.start()
+    before, (victim,) = await cells_of(plane).fetch_cells(), plane.processes("haproxy")
+    os.kill(victim, signal.SIGKILL)
+
+    async def is_back() -> bool:
+        return plane.processes("haproxy") not in ([], [victim]) and len(await served(plane)) == 4
+
+    await eventually(is_back)
+    # in the same order: HAProxy numbers them as they come and hashes by that
+    assert [cell.name for cell in await cells_of(plane).fetch_cells()] == [cell.name for cell in before]
+
+
 async def test_haproxy_and_a_cell_that_die_together_both_come_back(plane: Plane) -> None:
     build = plane.write_build("hello", HELLO)
     for victim in (plane.processes("workerd")[0], plane.processes("haproxy")[0]):
