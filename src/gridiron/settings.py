@@ -146,7 +146,7 @@ class Settings(BaseSettings):
     cell_evictions: Annotated[int, Field(ge=1)] = 200  # builds unloaded, until a cell is replaced
     idle_unload_seconds: Annotated[float, Field(ge=0)] = 0.0  # 0: an idle build stays loaded
     restate_memory: str = "256 MiB"  # of RocksDB; Restate's own default is 2 GiB
-    restate_partitions: Annotated[int, Field(ge=0, le=65_535)] = 0  # for good; 0: for two cores each
+    restate_partitions: Annotated[int, Field(ge=0, le=65_535)] = 0  # for good; 0: one for two cores
     egress_allow: Ranges = ()  # private ranges that workers may connect to, beside the public internet
     workers_service: AbsolutePath | None = None  # of runit, where runit runs the workers
 
