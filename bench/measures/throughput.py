@@ -28,6 +28,9 @@ VERSION = "1.0.0"
 OURS, NODE, REQUEST_RESPONSE = "gridiron", "node", "request-response"
 PROXIED = "node-behind-haproxy"  # what of the distance to `node` is the proxy's
 SETTLE_SECONDS = 0.5  # what wrk left unanswered in the turn before comes to its end
+# The machine is faster and slower by turns of some seconds: short windows meet the same in each subject.
+ROUNDS = 16
+WINDOW_SECONDS = 2
 COMPONENTS = ("restate", "haproxy", "cells", "pool", "node")
 
 
@@ -128,13 +131,13 @@ def _compete(session: Session, contest: Contest, subjects: Subjects) -> dict[str
         return lambda: _run(session, calls, contest.callers, subjects)
 
     turns = {service: turn(service) for service in contest.subjects}
-    return take_turns(turns, session.choose(full=7, quick=1))
+    return take_turns(turns, session.choose(full=ROUNDS, quick=1))
 
 
 def _run(session: Session, calls: Calls, callers: int, subjects: Subjects) -> Measured:
     time.sleep(SETTLE_SECONDS)
     before = subjects.fetch_cpu_seconds()
-    window = run_wrk(calls, callers, session.choose(full=4, quick=1))
+    window = run_wrk(calls, callers, session.choose(full=WINDOW_SECONDS, quick=1))
     after = subjects.fetch_cpu_seconds()
     return Measured(window, {component: after[component] - before[component] for component in COMPONENTS})
 

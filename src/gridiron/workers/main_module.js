@@ -17,12 +17,14 @@ const EVICTOR = `
   Object.freeze(${OUR_EVICTOR});`;
 
 // Restate's SDK sends a step's command when the step begins and its result when that is there, which for most steps is
-// within the same millisecond. Each is a frame and a wake-up for Restate, and often a commit. So a chunk
-// that ends with a step's command waits for the next one, but not for long: what a long step does is to be seen.
+// within the same millisecond. Each is a frame and a wake-up for Restate, and often a commit. So a chunk that ends with
+// a step's command waits for the next one, but not for long: what a long step does is to be seen. One timer serves all
+// steps of its time, as one for each costs more than all else here.
 // A message has eight bytes before it: type, flags (16 bits each) and length (32), most significant first.
 const JOIN_STEPS = `
     const RUN_COMMAND = 0x0411;
-    const HOLD_MILLISECONDS = 2;
+    const HOLD_MILLISECONDS = 20; // at most
+    const CAN_MAKE_STREAMS = Cloudflare.compatibilityFlags.streams_enable_constructors; // since 2022-11-30
     function endsWithCommand(chunk) {
       if (!(chunk instanceof Uint8Array)) return false;
       const view = new DataView(chunk.buffer, chunk.byteOffset, chunk.byteLength);
@@ -38,34 +40,54 @@ const JOIN_STEPS = `
     }
     function joinSteps(response) {
       const type = response?.headers?.get("content-type") ?? "";
-      if (!type.startsWith("application/vnd.restate.invocation") || response.body === null) return response;
-      const { readable, writable } = new TransformStream(); // as Restate's SDK makes one; a bundle's date may know no other
-      pumpSteps(response.body.getReader(), writable.getWriter());
-      return new Response(readable, response);
+      const hasSteps = type.startsWith("application/vnd.restate.invocation") && response.body !== null;
+      if (!hasSteps || !CAN_MAKE_STREAMS) return response;
+      return new Response(new ReadableStream(new Steps(response.body.getReader()), { highWaterMark: 0 }), response);
     }
-    async function pumpSteps(reader, writer) {
-      writer.closed.catch((reason) => reader.cancel(reason)).catch(() => {}); // its client has gone
-      try {
-        let next = null; // a read that has begun
-        for (;;) {
-          let { done, value } = await (next ?? reader.read());
-          next = null;
-          if (done) return await writer.close();
-          if (endsWithCommand(value)) {
-            next = reader.read();
-            const late = Promise.withResolvers();
-            const timer = setTimeout(late.resolve, HOLD_MILLISECONDS);
-            const more = await Promise.race([next, late.promise]);
-            clearTimeout(timer);
-            if (more?.value instanceof Uint8Array) {
-              next = null;
-              value = joined(value, more.value);
+    class Steps {
+      constructor(reader) {
+        this.reader = reader;
+        this.held = null; // a chunk that ends with a command
+        this.timer = null;
+      }
+      async pull(controller) {
+        try {
+          for (;;) {
+            let { done, value } = await this.reader.read();
+            if (this.held !== null && value instanceof Uint8Array) {
+              value = joined(this.held, value);
+              this.held = null;
             }
+            this.release(controller);
+            if (done) break;
+            if (!endsWithCommand(value)) return controller.enqueue(value);
+            this.hold(value, controller);
           }
-          await writer.write(value);
+        } catch (error) {
+          this.forget();
+          throw error;
         }
-      } catch (error) {
-        await writer.abort(error).catch(() => {}); // it may have ended by itself
+        this.forget();
+        controller.close();
+      }
+      cancel(reason) { // its client has gone
+        this.forget();
+        return this.reader.cancel(reason);
+      }
+      hold(chunk, controller) {
+        this.held = chunk;
+        this.timer ??= setTimeout(() => {
+          this.timer = null;
+          this.release(controller);
+        }, HOLD_MILLISECONDS);
+      }
+      release(controller) {
+        if (this.held !== null) controller.enqueue(this.held);
+        this.held = null;
+      }
+      forget() {
+        clearTimeout(this.timer);
+        this.held = null;
       }
     }`;
 

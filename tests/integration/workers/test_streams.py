@@ -49,7 +49,12 @@ STEPS = f"""
       const turn = () => new Promise((resolve) => setTimeout(resolve, 0));
       const answer = async () => {{
         await writer.write(command);
-        if (request.url.endsWith("/long")) await sent.read();
+        if (request.url.endsWith("/second-long")) {{
+          await turn();
+          await writer.write(result);
+          await writer.write(command);
+        }}
+        if (request.url.endsWith("long")) await sent.read();
         else await turn();
         if (request.url.endsWith("/cut")) return writer.close();
         await writer.write(result);
@@ -77,19 +82,28 @@ async def test_a_stream_goes_both_ways_at_once(shared_plane: Plane) -> None:
         assert stream.ended
 
 
-@pytest.mark.parametrize("date", ["2021-11-02", "2026-01-01"])  # old ones make no streams of their own
-async def test_a_steps_command_and_its_result_arrive_as_one(shared_plane: Plane, date: str) -> None:
-    compatibility = Compatibility(date=date, flags=("nodejs_compat",))
-    build = shared_plane.write_build("steps", STEPS, compatibility=compatibility)
+async def test_a_steps_command_and_its_result_arrive_as_one(shared_plane: Plane) -> None:
+    build = shared_plane.write_build("steps", STEPS)
     async with open_stream(shared_plane.url, f"{build.address.path}/short") as stream:
         assert await stream.receive(100) == COMMAND + RESULT
         assert COMMAND + RESULT in stream.frames
 
 
-async def test_the_command_of_a_long_step_does_not_wait_for_its_result(shared_plane: Plane) -> None:
+async def test_a_build_that_can_make_no_stream_answers_as_it_does(shared_plane: Plane) -> None:
+    old = Compatibility(date="2021-11-02", flags=("nodejs_compat",))
+    build = shared_plane.write_build("steps", STEPS, compatibility=old)
+    async with open_stream(shared_plane.url, f"{build.address.path}/short") as stream:
+        assert await stream.receive(100) == COMMAND + RESULT
+        assert stream.ended
+
+
+@pytest.mark.parametrize(("path", "before"), [("long", b""), ("second-long", COMMAND + RESULT)])
+async def test_the_command_of_a_long_step_does_not_wait_for_its_result(
+    shared_plane: Plane, path: str, before: bytes
+) -> None:
     build = shared_plane.write_build("steps", STEPS)
-    async with open_stream(shared_plane.url, f"{build.address.path}/long") as stream:
-        assert await stream.receive(len(COMMAND)) == COMMAND
+    async with open_stream(shared_plane.url, f"{build.address.path}/{path}") as stream:
+        assert await stream.receive(len(before + COMMAND)) == before + COMMAND
         await stream.send(b"go on")
         assert await stream.receive(100) == RESULT
 
