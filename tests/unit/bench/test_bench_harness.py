@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 
 from bench.caller import Call, failures_of, longest_gap
@@ -45,16 +47,32 @@ def test_a_percentile_is_a_figure_of_the_series(percent: float, figure: float) -
     assert percentile([40, 10, 30, 20], percent) == figure
 
 
-def test_turns_are_interleaved_and_the_warm_up_is_not_counted() -> None:
+def test_each_takes_its_turn_in_each_round_and_the_warm_up_is_not_counted() -> None:
     order: list[str] = []
 
     def subject(name: str) -> int:
         order.append(name)
         return len(order)
 
-    turns = {"a": lambda: subject("a"), "b": lambda: subject("b")}
-    assert take_turns(turns, rounds=2, warm_up=1) == {"a": (3, 5), "b": (4, 6)}
-    assert order == ["a", "b"] * 3
+    turns = {name: partial(subject, name) for name in "abc"}
+    taken = take_turns(turns, rounds=8, warm_up=1)
+    rounds = [order[start : start + 3] for start in range(0, 27, 3)]
+    assert all(sorted(each) == ["a", "b", "c"] for each in rounds)
+    for name in "abc":
+        assert taken[name] == tuple(
+            3 * number + each.index(name) + 1 for number, each in enumerate(rounds) if number >= 1
+        )
+
+
+def test_who_comes_after_whom_changes_and_is_the_same_in_each_run() -> None:
+    def run() -> str:
+        order: list[str] = []
+        take_turns({name: partial(order.append, name) for name in "ab"}, rounds=10)
+        return "".join(order)
+
+    assert run() == run()
+    assert "aa" in run()
+    assert "bb" in run()
 
 
 @pytest.mark.parametrize(
