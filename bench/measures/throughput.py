@@ -28,9 +28,10 @@ VERSION = "1.0.0"
 OURS, NODE, REQUEST_RESPONSE = "gridiron", "node", "request-response"
 PROXIED = "node-behind-haproxy"  # what of the distance to `node` is the proxy's
 SETTLE_SECONDS = 0.5  # what wrk left unanswered in the turn before comes to its end
-# The machine is faster and slower by turns of some seconds: short windows meet the same in each subject.
-ROUNDS = 16
-WINDOW_SECONDS = 2
+# A window's callers all begin at once and are cut off at its end, which takes some four calls from it: the
+# shorter the window, the more from a slow subject. Rounds are many: a machine has slower seconds.
+ROUNDS = 10
+WINDOW_SECONDS = 4
 COMPONENTS = ("restate", "haproxy", "cells", "pool", "node")
 
 
