@@ -29,8 +29,7 @@ OURS, NODE, REQUEST_RESPONSE = "gridiron", "node", "request-response"
 PROXIED = "node-behind-haproxy"  # what of the distance to `node` is the proxy's
 SETTLE_SECONDS = 0.5  # what wrk left unanswered in the turn before comes to its end
 # A window's callers all begin at once and are cut off at its end, which takes some four calls from it: the
-# shorter the window, the more from a slow subject. Rounds are many: a machine has slower seconds.
-ROUNDS = 10
+# shorter the window, the more from a slow subject.
 WINDOW_SECONDS = 4
 COMPONENTS = ("restate", "haproxy", "cells", "pool", "node")
 
@@ -54,6 +53,7 @@ class Contest:
     handler: str
     callers: int
     against: tuple[tuple[str, Target | None], ...]  # baseline, target
+    rounds: int = 10  # a machine has slower seconds
 
     @property
     def subjects(self) -> tuple[str, ...]:
@@ -67,8 +67,11 @@ class Contest:
         return f"{steps}, {self.callers} callers"
 
 
+# The first is close to its target: its two are alone, so that their windows are neighbours, and take enough of them
+# that chance moves the median by a few hundredths only.
 CONTESTS = (
-    Contest("ten", 8, ((REQUEST_RESPONSE, at_least(3)), (NODE, at_least(0.8)), (PROXIED, None))),
+    Contest("ten", 8, ((REQUEST_RESPONSE, at_least(3)),), rounds=40),
+    Contest("ten", 8, ((NODE, at_least(0.8)), (PROXIED, None))),
     Contest("one", 8, ((NODE, at_least(0.8)), (PROXIED, None))),
     Contest("one", 32, ((NODE, None),)),
 )
@@ -83,7 +86,7 @@ def measure(session: Session) -> Outcome:
         plots=(_plot(found),),
         notes=tuple(_note(contest, turns) for contest, turns in found.items()),
         series={
-            f"{contest.title}: {name}, calls a second": tuple(each.window.rate for each in turn)
+            f"{contest.title}, {' and '.join(turns)}: {name}, calls a second": _rates(turn)
             for contest, turns in found.items()
             for name, turn in turns.items()
         },
@@ -132,7 +135,7 @@ def _compete(session: Session, contest: Contest, subjects: Subjects) -> dict[str
         return lambda: _run(session, calls, contest.callers, subjects)
 
     turns = {service: turn(service) for service in contest.subjects}
-    return take_turns(turns, session.choose(full=ROUNDS, quick=1))
+    return take_turns(turns, session.choose(full=contest.rounds, quick=1))
 
 
 def _run(session: Session, calls: Calls, callers: int, subjects: Subjects) -> Measured:
@@ -172,17 +175,18 @@ def _note(contest: Contest, turns: dict[str, tuple[Measured, ...]]) -> str:
 
 
 def _plot(found: dict[Contest, dict[str, tuple[Measured, ...]]]) -> Bars:
-    """Draw the contests in which each has the same subjects beside one another."""
-    contests = tuple(found)
+    """Draw each contest, its subjects beside one another; those with the same calls as one."""
+    groups: dict[str, dict[str, tuple[Measured, ...]]] = {}
+    for contest, turns in found.items():
+        groups[contest.title] = turns | groups.get(contest.title, {})
     return Bars(
         name="throughput",
         title="Calls a second",
         y_title="calls a second",
-        groups=tuple(contest.title for contest in contests),
+        groups=tuple(groups),
         series={
             name: tuple(
-                spread_of(_rates(found[contest][name])) if name in found[contest] else None
-                for contest in contests
+                spread_of(_rates(turns[name])) if name in turns else None for turns in groups.values()
             )
             for name in (OURS, NODE, PROXIED, REQUEST_RESPONSE)
         },
