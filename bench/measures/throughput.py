@@ -67,8 +67,8 @@ class Contest:
         return f"{steps}, {self.callers} callers"
 
 
-# The first is close to its target: its two are alone, so that their windows are neighbours, and take enough of them
-# that chance moves the median by a few hundredths only.
+# The first is close to its target: its two are alone, so that their windows are neighbours, and have enough
+# of them that chance moves the median by a few hundredths only.
 CONTESTS = (
     Contest("ten", 8, ((REQUEST_RESPONSE, at_least(3)),), rounds=40),
     Contest("ten", 8, ((NODE, at_least(0.8)), (PROXIED, None))),
