@@ -56,7 +56,7 @@ def alive(pids: list[int]) -> list[str]:
     for pid in pids:
         try:
             status = Path(f"/proc/{pid}/stat").read_text()
-        except FileNotFoundError:
+        except (FileNotFoundError, ProcessLookupError):
             continue
         if status.rsplit(")", 1)[1].split()[0] != "Z":
             running.append(f"{pid} {status.split('(', 1)[1].rsplit(')', 1)[0]}")

@@ -14,6 +14,6 @@ def descendants(pid: int) -> list[int]:
         try:
             tasks = list(Path(f"/proc/{current}/task").iterdir())
             todo += [int(child) for task in tasks for child in (task / "children").read_text().split()]
-        except FileNotFoundError:  # it has just ended
+        except (FileNotFoundError, ProcessLookupError):  # it has just ended, before or during the read
             continue
     return found

@@ -198,7 +198,7 @@ def listens(path: Path) -> bool:
 def program_of(pid: int) -> str:
     try:
         return Path(f"/proc/{pid}/comm").read_text().strip()
-    except FileNotFoundError:  # it has just ended
+    except (FileNotFoundError, ProcessLookupError):  # it has just ended, before or during the read
         return ""
 
 
