@@ -59,7 +59,7 @@ def test_retries_end_in_a_failure_where_they_are_limited(runtime: Runtime) -> No
 def test_retries_end_in_a_pause_where_they_are_limited(runtime: Runtime) -> None:
     invocation = runtime.send("Errors/pauses")
     invocation.wait_for_status("paused")
-    assert invocation.marks == list(ATTEMPTS)
+    invocation.expect_marks(*ATTEMPTS)
     invocation.act("resume")
     assert invocation.value() == "by attempt 4"
     invocation.expect_marks(*ATTEMPTS, "attempt 4")
