@@ -68,7 +68,7 @@ class Contest:
 
 
 # The first is close to its target: its two are alone, so that their windows are neighbours, and have enough
-# of them that chance moves the median by a few hundredths only.
+# of them that chance moves the median by less than a tenth.
 CONTESTS = (
     Contest("ten", 8, ((REQUEST_RESPONSE, at_least(3)),), rounds=40),
     Contest("ten", 8, ((NODE, at_least(0.8)), (PROXIED, None))),
