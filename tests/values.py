@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Any
 
-from gridiron.lifecycle.observation import Registration
+from gridiron.lifecycle.observation import STORE_KEY, Inventory, Observation, Registration
 from gridiron.model import Address, Build, Compatibility
 
+STORE = "here"  # the identity of the bundle directory
 NOW = datetime(2026, 11, 1, 12, tzinfo=UTC)
 
 
@@ -33,5 +35,19 @@ def make_registration(address: Address | None, deployment_id: str, *services: st
         created_at=NOW,
         services=services,
         protocol="BidiStream",
-        metadata={},
+        metadata={"build_id": str(address), STORE_KEY: STORE} if address else {},
     )
+
+
+def make_observation(builds: tuple[Build, ...] = (), /, **parts: Any) -> Observation:
+    """An observation of builds with nothing registered; `parts` are fields of it or of its inventory."""
+    own = {field: parts.pop(field) for field in ("damaged", "marks") if field in parts}
+    seen = {
+        "inventory": Inventory(STORE, builds, **own),
+        "activating": frozenset(),
+        "registrations": (),
+        "newest": {},
+        "demand": {},
+        "loaded": frozenset(),
+    }
+    return Observation(**{**seen, **parts})

@@ -16,7 +16,7 @@ from bench.session import Session
 from bench.subjects.processes import fetch_cpu_seconds, fetch_memory, fetch_program
 from gridiron.bundles.store import BundleStore
 from gridiron.cli.demo.subject import Subject, choose_settings
-from gridiron.manager.activate import plan_build
+from gridiron.manager.activation import plan_build
 from gridiron.manager.api import ActivateRequest
 from gridiron.model import Address
 from gridiron.testing.processes import descendants

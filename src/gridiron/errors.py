@@ -10,12 +10,13 @@
     │   ├── project        ProjectNotRecognised BuildStepFailed IdentityMissing
     │   └── other          RequestInvalid SettingsInvalid TemplateInvalid
     ├── NotFound         BuildNotFound
-    ├── Conflict         ActivationInProgress BuildInUse
+    ├── Conflict         ActivationInProgress BuildInUse ServiceTaken BreakingChange NothingToRollBackTo
+    │                    RegistrationLost
     ├── Unavailable      RestateUnavailable RegistrationUnknown WorkersUnavailable ManagerUnavailable
-    │                    DrainUnknown
+    │                    DrainUnknown RoutingUnknown
     ├── Rejected         RestateRejected InvocationFailed ProxyRefused (Restate or HAProxy said no)
     ├── Environment      ToolMissing ToolVersionWrong ToolchainNotInstalled PortTaken DirectoryInUse
-    │                    StorageFailed ComponentFailed ConfigNotApplied
+    │                    StorageFailed BundlesElsewhere ComponentFailed ConfigNotApplied
     └── ActivationFailed the step of an activation that failed; its cause is one of the above
 
 A class has a stable `code` and a `sentence` over its own fields that says what happened and what to do.
@@ -307,12 +308,67 @@ class BuildInUse(Conflict):
 
 
 @dataclass(eq=False)
+class ServiceTaken(Conflict):
+    """A Restate service of the build belongs to something else."""
+
+    code = "service_taken"
+    sentence = (
+        "These services belong to others: {owners}. Rename them, deploy under the owner's name, "
+        "or say `takeover` to take them over."
+    )
+    owners: str  # `service (build id or uri), …`
+
+
+@dataclass(eq=False)
+class BreakingChange(Conflict):
+    """The build would break callers of the build before it."""
+
+    code = "breaking_change"
+    sentence = (
+        "Callers may rely on what would change: {changes}. Keep it as it was, or say `breaking` to change it."
+    )
+    changes: str
+
+
+@dataclass(eq=False)
+class RegistrationLost(Conflict):
+    """Restate has lost a build that cannot be registered again without taking services from newer ones."""
+
+    code = "registration_lost"
+    sentence = (
+        "Restate has lost {build_id}, and registering it again would take services from newer builds: "
+        "{newer}. Nobody serves {services} now: deploy a version that does."
+    )
+    build_id: str
+    services: str
+    newer: str
+
+
+@dataclass(eq=False)
+class NothingToRollBackTo(Conflict):
+    """No earlier build of the name is kept whose content differs from the active one's."""
+
+    code = "nothing_to_roll_back_to"
+    sentence = "{name} has no earlier build whose files are kept: deploy the version that you want."
+    name: str
+
+
+@dataclass(eq=False)
 class DrainUnknown(Unavailable):
     """Whether anything needs the build cannot be said, so it stays."""
 
     code = "drain_unknown"
     sentence = "What {build_id} still has to do is unknown ({reason}). Nothing was removed; try again."
     build_id: str
+    reason: str
+
+
+@dataclass(eq=False)
+class RoutingUnknown(Unavailable):
+    """Which builds Restate routes to cannot be said, so that nothing is routed anew."""
+
+    code = "routing_unknown"
+    sentence = "Which builds Restate routes to is unknown ({reason}). Nothing was changed; try again."
     reason: str
 
 
@@ -464,6 +520,18 @@ class StorageFailed(Environment):
     action: str
     path: str
     reason: str
+
+
+@dataclass(eq=False)
+class BundlesElsewhere(Environment):
+    """The bundle directory is not the one that the manager's state belongs to."""
+
+    code = "bundles_elsewhere"
+    sentence = (
+        "{path} is not the bundle directory that this manager had before: is its disk mounted? "
+        "To go on with the directory as it is, remove state.json from the manager's state directory."
+    )
+    path: str
 
 
 @dataclass(eq=False)

@@ -134,6 +134,7 @@ class Settings(BaseSettings):
         default_factory=lambda given: _local_url(given, "admin_port"), validation_alias="restate_admin_url"
     )
     ingress_url: str = Field(default_factory=lambda given: _local_url(given, "ingress_port"))
+    fabric_url: str = Field(default_factory=lambda given: _local_url(given, "fabric_port"))
     workers_url: str = Field(default_factory=lambda given: _local_url(given, "workers_port"))
     manager_url: str = Field(default_factory=lambda given: _local_url(given, "manager_port"))
 

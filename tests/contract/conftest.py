@@ -19,8 +19,8 @@ def restate_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server
 @pytest.fixture
 async def real(restate_servers: Servers) -> AsyncIterator[RealWorld]:
     async with (
-        RestateAdmin(restate_servers.admin_url) as restate,
-        RestateAdmin(restate_servers.closed_url) as down,
+        RestateAdmin(restate_servers.admin_url, node_url=restate_servers.node_url) as restate,
+        RestateAdmin(restate_servers.closed_url, node_url=restate_servers.closed_url) as down,
         Ingress(restate_servers.ingress_url) as ingress,
     ):
         world = RealWorld(restate_servers, restate, down, ingress)

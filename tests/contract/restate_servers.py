@@ -30,6 +30,7 @@ class Servers:
 
     admin_url: str
     ingress_url: str
+    node_url: str
     endpoint_url: str  # Restate calls it
     control_url: str  # a test tells it what to serve
     closed_url: str  # nobody listens there
@@ -70,10 +71,14 @@ def running(arguments: tuple[str, ...], log: Path, *, first_line: bool = False) 
 
 
 async def wait_until_ready(settings: Settings) -> None:
-    async with asyncio.timeout(START_SECONDS), RestateAdmin(settings.restate_admin_url) as restate:
+    async with (
+        asyncio.timeout(START_SECONDS),
+        RestateAdmin(settings.restate_admin_url, node_url=settings.fabric_url) as restate,
+    ):
         while True:
             try:
                 await restate.check()
+                await restate.fetch_incarnation()
             except (RestateUnavailable, RestateRejected):
                 await asyncio.sleep(0.05)
             else:
@@ -99,6 +104,7 @@ def start_servers(directory: Path) -> Iterator[Servers]:
         yield Servers(
             admin_url=settings.restate_admin_url,
             ingress_url=settings.ingress_url,
+            node_url=settings.fabric_url,
             endpoint_url=f"http://127.0.0.1:{ports['data']}",
             control_url=f"http://127.0.0.1:{ports['control']}",
             closed_url=f"http://127.0.0.1:{closed}",

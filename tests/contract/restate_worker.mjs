@@ -19,6 +19,9 @@ const silent = () => {};
 
 const forever = () => new Promise(() => {});
 const hour = { hours: 1 };
+const pausing = {
+  retryPolicy: { initialInterval: 50, maxInterval: 50, maxAttempts: 2, onMaxAttempts: "pause" },
+};
 const soonSuspended = { inactivityTimeout: 50 };
 
 /** What a handler of each name does, and its options. */
@@ -31,6 +34,8 @@ const BEHAVIOURS = {
   wait: [(ctx) => ctx.awakeable().promise, soonSuspended],
   fail: [async () => { throw new Error("not yet"); }],
   pinThenFail: [(ctx) => ctx.run("step", () => 1).then(() => { throw new Error("not yet"); })],
+  failThenPause: [async () => { throw new Error("not yet"); }, pausing],
+  pinThenPause: [(ctx) => ctx.run("step", () => 1).then(() => { throw new Error("not yet"); }), pausing],
   refuse: [async () => { throw new sdk.TerminalError("no such thing", { errorCode: 418 }); }],
 };
 

@@ -11,9 +11,10 @@ from typing import Any, Protocol
 
 import httpx2
 
+from gridiron.lifecycle.routing import Service
 from gridiron.restate.admin import RestateAdmin
 from gridiron.restate.ingress import Ingress
-from gridiron.restate.port import DiscoveredService, RestatePort
+from gridiron.restate.port import RestatePort
 from gridiron.testing.restate import FakeRestate, Phase, Refusal, fake_service
 from tests.contract.restate_servers import Servers
 
@@ -31,7 +32,7 @@ async def becomes(expected: object, read: Callable[[], Awaitable[object]]) -> No
                     return
                 await asyncio.sleep(0.02)
     except TimeoutError:
-        assert seen == expected
+        assert seen == expected, f"{seen} is not {expected}"
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,9 @@ class Doing(Enum):
     WAITING = Act("wait", "suspended", pinned=False)
     BACKING_OFF = Act("fail", "backing-off", pinned=False)
     BACKING_OFF_PINNED = Act("pinThenFail", "backing-off", pinned=True)
+    PAUSED = Act("failThenPause", "paused", pinned=False)
+    PAUSED_PINNED = Act("pinThenPause", "paused", pinned=True)
+    PAUSED_BACKING_OFF = Act("fail", "paused", pinned=False)  # by somebody, while it waits for its retry
     COMPLETED = Act("answer", "completed", pinned=True)
     SCHEDULED = Act("answer", "scheduled", pinned=False)
 
@@ -64,7 +68,7 @@ class Ending(Enum):
     NO_RESTATE = Refusal("META0013", "Bad content type header")
 
 
-def probe(name: str) -> DiscoveredService:
+def probe(name: str) -> Service:
     """A service with a handler for each thing that an invocation can do."""
     return fake_service(name, *{doing.value.handler for doing in Doing}, "refuse")
 
@@ -76,10 +80,11 @@ class World(Protocol):
     down: RestatePort  # one that cannot be reached
 
     def uri(self, path: str) -> str: ...
-    async def serve(self, path: str, *services: DiscoveredService, protocol: str = "BidiStream") -> str: ...
+    async def serve(self, path: str, *services: Service, protocol: str = "BidiStream") -> str: ...
     async def end(self, path: str, ending: Ending) -> str: ...
     async def start(self, service: str, doing: Doing) -> str: ...
     async def let_retry(self, invocation_id: str) -> None: ...
+    async def resume_on_newest(self, invocation_id: str) -> None: ...
 
 
 class FakeWorld:
@@ -93,7 +98,7 @@ class FakeWorld:
     def uri(self, path: str) -> str:
         return f"http://fake-workers{path}"
 
-    async def serve(self, path: str, *services: DiscoveredService, protocol: str = "BidiStream") -> str:
+    async def serve(self, path: str, *services: Service, protocol: str = "BidiStream") -> str:
         self.restate.serve(self.uri(path), *services, protocol=protocol)
         return self.uri(path)
 
@@ -109,6 +114,8 @@ class FakeWorld:
         match Phase(doing.value.status):
             case Phase.BACKING_OFF:
                 self.restate.back_off(invocation_id)
+            case Phase.PAUSED:
+                self.restate.pause(invocation_id)
             case Phase.SUSPENDED:
                 self.restate.suspend(invocation_id)
             case Phase.COMPLETED:
@@ -117,6 +124,9 @@ class FakeWorld:
 
     async def let_retry(self, invocation_id: str) -> None:
         self.restate.retry(invocation_id)
+
+    async def resume_on_newest(self, invocation_id: str) -> None:
+        self.restate.resume_on_newest(invocation_id)
 
 
 class RealWorld:
@@ -132,7 +142,7 @@ class RealWorld:
     def uri(self, path: str) -> str:
         return f"{self._servers.endpoint_url}{path}"
 
-    async def serve(self, path: str, *services: DiscoveredService, protocol: str = "BidiStream") -> str:
+    async def serve(self, path: str, *services: Service, protocol: str = "BidiStream") -> str:
         described = [asdict(service) for service in services]
         return await self._tell({"path": path, "services": described, "protocol": protocol})
 
@@ -148,11 +158,21 @@ class RealWorld:
         url = f"{self._servers.ingress_url}/{service}/{doing.value.handler}/send"
         response = await self._http.post(url, params=params)
         invocation_id = str(response.raise_for_status().json()["invocationId"])
+        if doing is Doing.PAUSED_BACKING_OFF:
+            await self._wait_for(invocation_id, Doing.BACKING_OFF.value)
+            await self._change(invocation_id, "pause")
         await self._wait_for(invocation_id, doing.value)
         return invocation_id
 
     async def let_retry(self, invocation_id: str) -> None:
         """Restate does by itself, after at most a second."""
+
+    async def resume_on_newest(self, invocation_id: str) -> None:
+        await self._change(invocation_id, "resume?deployment=latest")
+
+    async def _change(self, invocation_id: str, how: str) -> None:
+        url = f"{self._servers.admin_url}/invocations/{invocation_id}/{how}"
+        (await self._http.patch(url)).raise_for_status()
 
     async def close(self) -> None:
         """Leave nothing for the test that comes next."""

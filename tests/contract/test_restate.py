@@ -8,24 +8,25 @@ import pytest
 
 from gridiron.errors import InvocationFailed, RestateRejected, RestateUnavailable
 from gridiron.lifecycle.observation import Demand, Registration
+from gridiron.lifecycle.routing import Handler, Holder, Service
 from gridiron.model import Address
-from gridiron.restate.port import Discovered, DiscoveredHandler, DiscoveredService, RestatePort
+from gridiron.restate.port import Discovered, RestatePort
 from tests.contract.restate_worlds import Doing, Ending, RealWorld, World, becomes, probe
 
 OLD, NEW = "/demo/1.0.0-1", "/demo/1.1.0-2"
 LATER = datetime(2000, 1, 1, tzinfo=UTC)
 
-COUNTER = DiscoveredService(
+COUNTER = Service(
     "counter",
     "VirtualObject",
-    (DiscoveredHandler("add", "Exclusive"), DiscoveredHandler("get", "Shared")),
+    (Handler("add", "Exclusive"), Handler("get", "Shared")),
 )
-SIGNUP = DiscoveredService("signup", "Workflow", (DiscoveredHandler("run", "Workflow"),))
-GREETER = DiscoveredService("greeter", "Service", (DiscoveredHandler("greet", None),))
+SIGNUP = Service("signup", "Workflow", (Handler("run", "Workflow"),))
+GREETER = Service("greeter", "Service", (Handler("greet", None),))
 PROBE = probe("probe")
 
 
-async def registered(world: World, path: str, *services: DiscoveredService) -> str:
+async def registered(world: World, path: str, *services: Service) -> str:
     return (await world.restate.register(await world.serve(path, *services), {})).deployment_id
 
 
@@ -154,11 +155,32 @@ async def test_an_endpoint_that_is_not_there(world: World) -> None:
 
 
 async def test_a_service_that_changes_its_type(world: World) -> None:
-    await registered(world, OLD, GREETER)
+    old = await registered(world, OLD, GREETER)
     changed = replace(COUNTER, name="greeter")
     uri = await world.serve(NEW, changed)
-    assert await refusal(world.restate.discover(uri)) == (409, "META0006")
+    assert await world.restate.discover(uri) == Discovered((changed,))
     assert await refusal(world.restate.register(uri, {})) == (409, "META0006")
+    assert (await world.restate.fetch_newest()) == {"greeter": old}
+    new = await world.restate.register(uri, {}, breaking=True)
+    assert await world.restate.fetch_newest() == {"greeter": new.deployment_id}
+
+
+@pytest.mark.parametrize("less", [(), ("get",)], ids=["a service", "a handler"])
+async def test_less_than_before_is_not_refused_by_restate(less: tuple[str, ...], world: World) -> None:
+    """So this is for Gridiron to see."""
+    old = await registered(world, OLD, GREETER, COUNTER)
+    kept = tuple(handler for handler in COUNTER.handlers if handler.name in less)
+    offered = (GREETER, replace(COUNTER, handlers=kept)) if kept else (GREETER,)
+    new = await registered(world, NEW, *offered)
+    assert await world.restate.fetch_newest() == {"greeter": new, "counter": new if kept else old}
+
+
+async def test_the_holder_of_a_service_is_told_with_what_it_offers(world: World) -> None:
+    old = await registered(world, OLD, GREETER, COUNTER)
+    new = await registered(world, NEW, GREETER)
+    assert await world.restate.fetch_holder("counter") == Holder(COUNTER, old)
+    assert await world.restate.fetch_holder("greeter") == Holder(GREETER, new)
+    assert await world.restate.fetch_holder("nobody's") is None
 
 
 # -- demand ----------------------------------------------------------------------------------------------
@@ -173,6 +195,7 @@ async def test_a_service_that_changes_its_type(world: World) -> None:
         (Doing.SUSPENDED, Demand(pinned=1, attempting=0)),
         (Doing.BACKING_OFF, Demand(pinned=0, attempting=1)),
         (Doing.BACKING_OFF_PINNED, Demand(pinned=1, attempting=0)),
+        (Doing.PAUSED_PINNED, Demand(pinned=1, attempting=0)),
     ],
     ids=lambda value: value.name if isinstance(value, Doing) else "",
 )
@@ -182,11 +205,39 @@ async def test_what_needs_a_deployment(world: World, doing: Doing, demand: Deman
     await becomes({old: demand}, world.restate.fetch_demand)
 
 
-@pytest.mark.parametrize("doing", [Doing.COMPLETED, Doing.SCHEDULED, Doing.WAITING])
+@pytest.mark.parametrize(
+    "doing", [Doing.COMPLETED, Doing.SCHEDULED, Doing.WAITING, Doing.PAUSED, Doing.PAUSED_BACKING_OFF]
+)
 async def test_what_needs_no_deployment(world: World, doing: Doing) -> None:
     await registered(world, OLD, PROBE)
     await world.start("probe", doing)
     assert await world.restate.fetch_demand() == {}
+
+
+async def test_what_holds_a_deployment_is_listed(world: World) -> None:
+    old = await registered(world, OLD, PROBE)
+    holding = [
+        (await world.start("probe", doing), doing)
+        for doing in (Doing.RUNNING, Doing.RUNNING_PINNED, Doing.SUSPENDED, Doing.PAUSED_PINNED)
+    ]
+    for doing in (Doing.COMPLETED, Doing.WAITING, Doing.PAUSED):
+        await world.start("probe", doing)
+    listed = await world.restate.fetch_holding(old, 10)
+    assert {(one.invocation_id, one.status, one.pinned) for one in listed} == {
+        (invocation_id, doing.value.status, doing.value.pinned) for invocation_id, doing in holding
+    }
+    assert {one.target.split("/")[0] for one in listed} == {"probe"}
+    assert len(await world.restate.fetch_holding(old, 2)) == 2
+    assert await world.restate.fetch_holding("dp_1none", 10) == ()
+
+
+async def test_a_paused_invocation_can_be_moved_to_the_newest(world: World) -> None:
+    old = await registered(world, OLD, PROBE)
+    invocation = await world.start("probe", Doing.PAUSED_PINNED)
+    new = await registered(world, NEW, PROBE)
+    await becomes({old: Demand(pinned=1, attempting=0)}, world.restate.fetch_demand)
+    await world.resume_on_newest(invocation)
+    await becomes({new: Demand(pinned=1, attempting=0)}, world.restate.fetch_demand)
 
 
 async def test_demand_is_counted_for_each_deployment(world: World) -> None:
@@ -236,6 +287,9 @@ METHODS: Mapping[str, Callable[[RestatePort], Awaitable[object]]] = {
     "fetch_registrations": lambda restate: restate.fetch_registrations(),
     "fetch_newest": lambda restate: restate.fetch_newest(),
     "fetch_demand": lambda restate: restate.fetch_demand(),
+    "fetch_holder": lambda restate: restate.fetch_holder("probe"),
+    "fetch_holding": lambda restate: restate.fetch_holding("dp_1", 10),
+    "fetch_incarnation": lambda restate: restate.fetch_incarnation(),
     "unregister": lambda restate: restate.unregister("dp_1"),
     "check": lambda restate: restate.check(),
     "fetch_version": lambda restate: restate.fetch_version(),
@@ -246,6 +300,12 @@ METHODS: Mapping[str, Callable[[RestatePort], Awaitable[object]]] = {
 async def test_when_it_is_down_every_method_says_so(world: World, method: str) -> None:
     with pytest.raises(RestateUnavailable):
         await METHODS[method](world.down)
+
+
+async def test_it_names_its_start(world: World) -> None:
+    name = await world.restate.fetch_incarnation()
+    assert name == await world.restate.fetch_incarnation()
+    assert name.startswith("N1:")
 
 
 # -- the ingress, which has no fake ----------------------------------------------------------------------

@@ -1,7 +1,8 @@
 """The builds of a node on its disk: each whole and never changed, or not there.
 
-    {directory}/{build_id}/            a stored build: its modules and our metadata.json
+    {directory}/{build_id}/            a stored build: its modules, our metadata.json, and perhaps a .mark
     {directory}/.staging/{random}/     a bundle on its way in, or a build on its way out
+    {directory}/.store                 the identity of the directory
 
 Staging is beside the builds so that one rename, which either happens or does not, brings a build in or out.
 """
@@ -15,13 +16,13 @@ from pathlib import Path
 
 from gridiron.bundles.digest import hash_file
 from gridiron.bundles.disk import make_directory, storing, sync, sync_tree
-from gridiron.bundles.inventory import Damaged, Inventory, InventoryReader
+from gridiron.bundles.inventory import IDENTITY_FILE, MARK_FILE, InventoryReader
 from gridiron.bundles.paths import METADATA_FILE
 from gridiron.bundles.staging import Staged, stage_bundle
-from gridiron.errors import BuildNotFound, StorageFailed
+from gridiron.errors import BuildNotFound, BundlesElsewhere, DigestMismatch, StorageFailed
+from gridiron.lifecycle.observation import Inventory, Mark
 from gridiron.model import Build, Module
-
-__all__ = ["BundleStore", "Damaged", "Inventory", "Staged"]
+from gridiron.process.files import replace_file
 
 STAGING = ".staging"
 
@@ -43,13 +44,25 @@ class BundleStore:
         return self._inventory.fetch().builds
 
     def list_builds_of(self, name: str) -> tuple[Build, ...]:
-        """Give the builds of one name that can be read, by timestamp; costs nothing for those of others."""
-        builds = self._inventory.fetch(f"{name}-").builds
-        return tuple(build for build in builds if build.name == name)  # "a-" begins "a-b-1" too
+        """Give the builds of one name that are registered or were so, by timestamp.
+
+        Not those whose activation or removal is under way. Costs nothing for the builds of other names.
+        """
+        inventory = self._inventory.fetch(f"{name}-")  # "a-" begins "a-b-1" too
+        kept = {None, Mark.RETIRED}
+        return tuple(
+            build
+            for build in inventory.builds
+            if build.name == name and inventory.marks.get(build.build_id) in kept
+        )
 
     def fetch_inventory(self) -> Inventory:
         """Give the builds, and beside them what should be one and cannot be read."""
         return self._inventory.fetch()
+
+    def fetch_identity(self) -> str:
+        """Give the identity of the directory, which registrations made from it carry."""
+        return self._inventory.fetch_identity()
 
     def stage(self, source: Path) -> Staged:
         """Copy the bundle at `source` into staging, and check it; `publish` or `discard` what this gives.
@@ -66,13 +79,15 @@ class BundleStore:
     def publish(self, staged: Staged, build: Build) -> Path:
         """Make a build of what was staged: write its metadata.json, sync it all, rename it into place.
 
-        Gives its directory. A build that is there already is never replaced: StorageFailed.
+        It is marked as one whose activation is under way; `unmark` takes that away. Gives its directory. A
+        build that is there already is never replaced: StorageFailed.
         """
         target = self._directory_of(build.build_id)
         with storing("Storing", target):
             if os.path.lexists(target):
                 raise StorageFailed("Storing", str(target), "there is a build of this id already")
             (staged.directory / METADATA_FILE).write_text(build.model_dump_json(indent=2) + "\n", "utf-8")
+            (staged.directory / MARK_FILE).write_text(Mark.ACTIVATING, "ascii")
             sync_tree(staged.directory)
             staged.directory.rename(target)
             try:
@@ -81,6 +96,35 @@ class BundleStore:
                 target.rename(staged.directory)  # what may not last must not be seen
                 raise
         return target
+
+    def mark(self, build_id: str, mark: Mark) -> None:
+        """Write down where a build is in its life. Safe to repeat; does nothing where there is no build."""
+        directory = self._directory_of(build_id)
+        with storing("Marking", directory):
+            if mark is Mark.REGISTERING:  # in every activation, and a lost one means the same: see MARK_FILE
+                (directory / MARK_FILE).write_text(mark, "ascii")
+            elif directory.is_dir():
+                replace_file(directory / MARK_FILE, mark.encode(), 0o644)
+
+    def unmark(self, build_id: str) -> None:
+        """Take the mark of a build away: it is registered, and to be so. Safe to repeat."""
+        directory = self._directory_of(build_id)
+        with storing("Marking", directory):
+            (directory / MARK_FILE).unlink(missing_ok=True)
+
+    def stage_again(self, build: Build) -> Staged:
+        """Stage the content of a stored build, as for a new build of the same; see `stage`.
+
+        Raises DigestMismatch when its modules are no longer what was stored, BuildNotFound when it is gone.
+        """
+        directory = self._directory_of(build.build_id)
+        if not directory.is_dir():
+            raise BuildNotFound(build.build_id)
+        staged = self.stage(directory)
+        if staged.modules != build.modules:
+            self.discard(staged)
+            raise DigestMismatch(build.sha256, staged.sha256)
+        return staged
 
     def discard(self, staged: Staged) -> None:
         """Remove what was staged, unless it was published. Safe to repeat."""
@@ -98,14 +142,31 @@ class BundleStore:
                 return
         self._delete(leaving)
 
-    def clear_staging(self) -> None:
-        """Make the directory where there is none, and delete what a crash left in staging.
+    def prepare(self, expected: str | None = None) -> str:
+        """Make the directory where there is none, delete what a crash left in staging; give its identity.
 
-        For the start, before anything else uses the store.
+        For the start, before anything else uses the store. `expected` is the identity that the directory had
+        before, where that is known: BundlesElsewhere when this is another directory. Nothing is written
+        where all is as it was, so that a full disk does not keep anyone from removing builds.
         """
-        self._delete(self._staging)
         with storing("Making", self._staging):
+            if expected is not None and self._identify() != expected:
+                raise BundlesElsewhere(str(self._directory))
             make_directory(self._staging)
+            left = list(self._staging.iterdir())
+        for directory in left:
+            self._delete(directory)
+        with storing("Making", self._directory):
+            if self._identify() is None:
+                replace_file(self._directory / IDENTITY_FILE, secrets.token_hex(8).encode(), 0o644)
+                sync(self._directory)
+        return self._inventory.fetch_identity()
+
+    def _identify(self) -> str | None:
+        try:
+            return (self._directory / IDENTITY_FILE).read_text("utf-8", errors="replace").strip()
+        except FileNotFoundError:
+            return None
 
     def verify(self, build: Build) -> None:
         """Compare the files of a build with what its record says of them. Raises StorageFailed."""

@@ -14,7 +14,7 @@ from gridiron.cli.table import Table, fields
 from gridiron.cli.words import UNKNOWN, render_age, render_moment, render_size, render_timings
 
 if TYPE_CHECKING:  # see gridiron.cli.edge
-    from gridiron.manager.api import DeploymentView, NodeView
+    from gridiron.manager.api import DeploymentView, HolderView, NodeView
     from gridiron.model import State
 
 HEADER = ("BUILD", "STATE", "SERVICES", "IN FLIGHT", "AGE", "SIZE", "LOADED")
@@ -103,8 +103,8 @@ def render_list(deployments: tuple[DeploymentView, ...], now: datetime) -> Table
                 view.state.value if view.quarantine is None else f"{view.state.value}, quarantined",
                 render_services(view),
                 _in_flight(view),
-                render_age(now - view.created_at),
-                render_size(view.size),
+                render_age(now - view.created_at) if view.created_at else UNKNOWN,
+                UNKNOWN if view.size is None else render_size(view.size),
                 _loaded(view),
             )
             for view in deployments
@@ -126,15 +126,16 @@ def render_build(view: DeploymentView, now: datetime) -> Table:
         ("state", view.state.value),
         ("because", view.reason),
         *_describe_quarantine(view, now),
-        ("path", view.path),
+        ("path", view.path or ""),
         ("deployment", view.deployment_id or ""),
         ("protocol", view.protocol or ""),
         ("services", "\n".join(_describe_services(view))),
         ("in flight", _describe_invocations(view)),
+        ("held by", "\n".join(_describe_holders(view, now))),
         ("loaded", _describe_nodes(view.nodes)),
-        ("size", render_size(view.size)),
-        ("sha256", view.sha256),
-        ("source", view.source),
+        ("size", "" if view.size is None else render_size(view.size)),
+        ("sha256", view.sha256 or ""),
+        ("source", view.source or ""),
         ("created", render_moment(view.created_at, now)),
         ("activated", render_moment(view.activated_at, now)),
         ("drained", render_moment(view.drained_at, now)),
@@ -180,6 +181,31 @@ def _describe_invocations(view: DeploymentView) -> str:
     if view.invocations is None:
         return "unknown"
     return f"{view.invocations.pinned} pinned, {view.invocations.attempting} being attempted"
+
+
+MAX_SHOWN = 5
+"""Invocations that `show` lists; `--json` has more."""
+
+
+def _describe_holders(view: DeploymentView, now: datetime) -> list[str]:
+    """What keeps a build that is to go, and how to end that: nothing for one that is to stay."""
+    if view.state.value not in {"draining", "failed"} or not view.held_by:
+        return []
+    lines = [_describe_holder(holder, now) for holder in view.held_by[:MAX_SHOWN]]
+    if (more := len(view.held_by) - MAX_SHOWN) > 0:
+        lines.append(f"and {more} more: see --json")
+    first = view.held_by[0]
+    lines.append(f"what helps one that does not end by itself, such as {first.invocation_id}:")
+    says = {"cancel": "clean up and end", "kill": "end at once", "resume": "go on with the newest build"}
+    lines += [f"  {says[way]:<27}  {command}" for way, command in first.ways_out.items()]
+    return lines
+
+
+def _describe_holder(holder: HolderView, now: datetime) -> str:
+    tried = f", tried {holder.attempts} times" if holder.attempts > 1 else ""
+    failure = f": {holder.failure.splitlines()[0][:100]}" if holder.failure else ""
+    age = render_age(now - holder.created_at)
+    return f"{holder.invocation_id}  {holder.target}  {holder.status} for {age}{tried}{failure}"
 
 
 def _describe_nodes(nodes: tuple[NodeView, ...] | None) -> str:

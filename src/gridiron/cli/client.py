@@ -26,6 +26,7 @@ from gridiron.manager.api import (
     PruneRequest,
     Released,
     Restarted,
+    RollbackRequest,
 )
 from gridiron.model import State, Value, describe_validation
 
@@ -62,6 +63,10 @@ class ManagerClient:
     def activate(self, request: ActivateRequest, limit: timedelta) -> Activated:
         """Activate a bundle; wait up to `limit` for the answer."""
         return self._send("POST", "/activate", Activated, json=_body(request), timeout=limit.total_seconds())
+
+    def rollback(self, request: RollbackRequest, limit: timedelta) -> Activated:
+        """Make an earlier build active again; wait up to `limit` for the answer."""
+        return self._send("POST", "/rollback", Activated, json=_body(request), timeout=limit.total_seconds())
 
     def prune(self, request: PruneRequest) -> PruneOutcome:
         """Remove one build, or all that are drained."""

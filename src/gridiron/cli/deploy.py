@@ -44,6 +44,8 @@ class Wanted:
     dry_run: bool
     wait_drained: bool
     limit: timedelta
+    breaking: bool = False
+    takeover: bool = False
 
 
 def deploy(  # noqa: PLR0913, PLR0917 - one for each option
@@ -61,8 +63,18 @@ def deploy(  # noqa: PLR0913, PLR0917 - one for each option
         list[str] | None,
         typer.Option("--var", metavar="KEY=VALUE", help="A binding of the worker, as text. May be repeated."),
     ] = None,
+    breaking: Annotated[
+        bool,
+        typer.Option("--breaking", help="Allow a service or handler less, or one of another type."),
+    ] = False,
+    takeover: Annotated[
+        bool, typer.Option("--takeover", help="Allow services that builds of other names have now.")
+    ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Go through every check, then leave all as it was.")
+        bool,
+        typer.Option(
+            "--dry-run", help="Go through every check, say what would change, then leave all as it was."
+        ),
     ] = False,
     wait_drained: Annotated[
         bool, typer.Option("--wait-drained", help="Wait until the builds that it replaces have drained.")
@@ -85,7 +97,9 @@ def deploy(  # noqa: PLR0913, PLR0917 - one for each option
     from gridiron.settings import load_settings  # noqa: PLC0415 - the same
 
     limit = timedelta(seconds=timeout)
-    wanted = Wanted(name, version, parse_variables(var or []), dry_run, wait_drained, limit)
+    wanted = Wanted(
+        name, version, parse_variables(var or []), dry_run, wait_drained, limit, breaking, takeover
+    )
     settings = load_settings(manager_url=url, port_offset=port_offset)
     outside = outside_of(ctx)
     with (
@@ -98,6 +112,8 @@ def deploy(  # noqa: PLR0913, PLR0917 - one for each option
         activated = manager.activate(request, limit)
         drained = wait(manager, activated, wanted, outside, progress)
     report(activated, drained, as_json=as_json)
+    if activated.refusals:
+        raise typer.Exit(1)
 
 
 def parse_variables(given: Sequence[str]) -> dict[str, str]:
@@ -154,6 +170,8 @@ def plan_request(project: Project, directory: Path, wanted: Wanted) -> ActivateR
         name=name,
         version=version,
         vars=dict(wanted.variables),
+        breaking=wanted.breaking,
+        takeover=wanted.takeover,
         dry_run=wanted.dry_run,
     )
 

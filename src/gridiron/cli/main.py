@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import typer
 
-from gridiron.cli import builds, call, demo_verb, deploy, prune, roles, status, versions
+from gridiron.cli import builds, call, demo_verb, deploy, prune, roles, rollback, status, versions
 from gridiron.cli.edge import Edge
 from gridiron.cli.options import ROLES_PANEL
 
@@ -28,6 +28,7 @@ app.command(epilog=deploy.EPILOG)(deploy.deploy)
 app.command()(builds.ls)
 app.command()(builds.show)
 app.command()(builds.release)
+app.command(epilog=rollback.EPILOG)(rollback.rollback)
 app.command(epilog=prune.EPILOG)(prune.prune)
 app.command(epilog=call.EPILOG, context_settings=call.CONTEXT_SETTINGS)(call.call)
 app.command()(status.status)

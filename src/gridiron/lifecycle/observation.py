@@ -1,12 +1,16 @@
-"""What was seen of the builds and of Restate at one time: the input of every decision."""
+"""What was seen of the builds, of Restate and of the cells at one time: the input of every decision."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
+from enum import StrEnum
 
 from gridiron.model import Address, Build
+
+STORE_KEY = "store"
+"""Of a registration's metadata: the identity of the bundle directory that the build lies in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,6 +18,41 @@ class Unknown:
     """A part that could not be read. It is a value of its own, so that it cannot pass for an empty one."""
 
     reason: str  # why, for people
+
+
+class Mark(StrEnum):
+    """What is written beside a stored build of where it is in its life; most have none.
+
+    A build without a mark was registered by its activation, and is to be so until it is retired.
+    """
+
+    ACTIVATING = "activating"  # stored, and Restate was not asked to register it yet
+    REGISTERING = "registering"  # Restate was asked, and it is not known to have done so
+    RETIRED = "retired"  # unregistered on purpose; its files stay for a rollback
+    LEAVING = "leaving"  # somebody forced its removal, which is to be brought to its end
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether its activation has not come to its end."""
+        return self in {Mark.ACTIVATING, Mark.REGISTERING}
+
+
+@dataclass(frozen=True, slots=True)
+class Damaged:
+    """A directory that should be a build and cannot be read as one."""
+
+    build_id: str  # the directory's name
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Inventory:
+    """All that a bundle directory holds."""
+
+    identity: str  # of the directory: registrations made from it carry this
+    builds: tuple[Build, ...]  # by timestamp
+    damaged: tuple[Damaged, ...] = ()  # by name
+    marks: Mapping[str, Mark] = field(default_factory=dict)  # by build id, of the builds
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +80,14 @@ class Demand:
 class Observation:
     """All parts of one look at the world; each may be Unknown for itself."""
 
-    builds: tuple[Build, ...] | Unknown
-    activating: frozenset[str]  # ids of builds whose activation was under way after `builds` was read
+    inventory: Inventory | Unknown
+    activating: frozenset[str]  # ids of builds whose activation was under way after the inventory was read
     registrations: tuple[Registration, ...] | Unknown
     newest: Mapping[str, str] | Unknown  # service -> deployment that gets its new invocations
     demand: Mapping[str, Demand] | Unknown  # by deployment id; a deployment that is not in it has none
-    observed_at: datetime  # when the look began: what happened later may be missing
+    loaded: frozenset[str] | Unknown  # paths of the builds that some cell has loaded
+    incarnation: str | None = None  # the start of Restate that answered; None: unknown
+    remembered: frozenset[str] = frozenset()  # ids of builds with a record when the look began
+    failures: Mapping[str, str] = field(default_factory=dict)  # build id or path -> what failed the last time
+    held_off: frozenset[str] = frozenset()  # those of them that are not tried again yet
+    damage: Mapping[str, str] = field(default_factory=dict)  # build id -> how its modules are not as stored

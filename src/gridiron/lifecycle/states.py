@@ -4,74 +4,217 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from enum import StrEnum
 
-from gridiron.lifecycle.observation import Demand, Observation, Registration, Unknown
+from gridiron.lifecycle.observation import (
+    STORE_KEY,
+    Damaged,
+    Demand,
+    Inventory,
+    Mark,
+    Observation,
+    Registration,
+    Unknown,
+)
 from gridiron.model import Address, Build, State
 
 IDLE = Demand(pinned=0, attempting=0)
+
+
+class Files(StrEnum):
+    """How the files of a build are."""
+
+    WHOLE = "whole"  # as far as they were read
+    DAMAGED = "damaged"
+    GONE = "gone"  # from this bundle directory, which the build was registered from
+    ELSEWHERE = "elsewhere"  # it was registered from another bundle directory
 
 
 @dataclass(frozen=True, slots=True)
 class BuildStatus:
     """What one observation says of one build."""
 
-    build: Build
+    build_id: str
+    address: Address | None  # None: the directory is damaged and not registered, so nobody knows
+    build: Build | None  # None: its files are damaged or gone
     state: State
     reason: str  # a sentence's worth, for people
     registration: Registration | None  # None: not registered, or unknown
     active_services: tuple[str, ...]  # those whose new invocations come to this build
     demand: Demand | None  # None: unknown
+    files: Files = Files.WHOLE
+    mark: Mark | None = None
+
+    @property
+    def timestamp(self) -> int:
+        """Of the build; 0 where nobody knows its address."""
+        return self.address.timestamp if self.address else 0
+
+    @property
+    def path(self) -> str | None:
+        """Where the build is served; None where nobody knows its address."""
+        return self.address.path if self.address else None
 
 
-def statuses_of(builds: Collection[Build], observation: Observation) -> tuple[BuildStatus, ...]:
-    """Decide the state of each build, in the order given."""
-    if isinstance(observation.registrations, Unknown):
-        reason = f"Restate's registrations are unknown: {observation.registrations.reason}"
-        return tuple(BuildStatus(build, State.UNKNOWN, reason, None, (), None) for build in builds)
+def statuses_of(inventory: Inventory, seen: Observation) -> tuple[BuildStatus, ...]:
+    """Decide the state of every build: those that are stored, and those that Restate alone remembers.
+
+    By timestamp. `inventory` is that of the observation, which is known then.
+    """
+    subjects = _subjects_of(inventory, seen)
+    statuses = (_status_of(subject, seen) for subject in subjects)
+    return tuple(sorted(statuses, key=lambda status: (status.timestamp, status.build_id)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Subject:
+    """A build and its traces."""
+
+    build_id: str
+    address: Address | None
+    build: Build | None
+    mark: Mark | None
+    registrations: Sequence[Registration]
+    files: Files
+    problem: str  # with its files; empty: none
+
+
+def _subjects_of(inventory: Inventory, seen: Observation) -> list[_Subject]:
     registered: dict[Address, list[Registration]] = defaultdict(list)
-    for registration in observation.registrations:
-        if registration.address is not None:
-            registered[registration.address].append(registration)
-    return tuple(_status_of(build, registered[build.address], observation) for build in builds)
+    if not isinstance(seen.registrations, Unknown):
+        for registration in seen.registrations:
+            if registration.address is not None:
+                registered[registration.address].append(registration)
+    stored = [
+        _subject_of(build, registered.pop(build.address, []), inventory, seen) for build in inventory.builds
+    ]
+    taken = {subject.build_id for subject in stored}
+    damaged = {each.build_id: each for each in inventory.damaged}
+    registered_only = [
+        _subject_without_files(address, registrations, inventory, damaged.pop(str(address), None))
+        for address, registrations in registered.items()
+        # not where another build's directory has that name, or at somebody else's endpoint with such a path
+        if str(address) not in taken and any("build_id" in each.metadata for each in registrations)
+    ]
+    damaged_only = [
+        _Subject(each.build_id, None, None, None, [], Files.DAMAGED, each.reason) for each in damaged.values()
+    ]
+    return [*stored, *registered_only, *damaged_only]
 
 
-def _status_of(build: Build, registrations: Sequence[Registration], seen: Observation) -> BuildStatus:
-    match registrations:
+def _subject_of(
+    build: Build, registrations: Sequence[Registration], inventory: Inventory, seen: Observation
+) -> _Subject:
+    build_id, problem = build.build_id, seen.damage.get(build.build_id, "")
+    files = Files.DAMAGED if problem else Files.WHOLE
+    return _Subject(
+        build_id, build.address, build, inventory.marks.get(build_id), registrations, files, problem
+    )
+
+
+def _subject_without_files(
+    address: Address,
+    registrations: Sequence[Registration],
+    inventory: Inventory,
+    damaged: Damaged | None,
+) -> _Subject:
+    if damaged is not None:
+        files, problem = Files.DAMAGED, damaged.reason
+    elif all(each.metadata.get(STORE_KEY) == inventory.identity for each in registrations):
+        files, problem = Files.GONE, "its files are gone"
+    else:
+        files, problem = Files.ELSEWHERE, "it was registered from another bundle directory than this"
+    return _Subject(str(address), address, None, None, registrations, files, problem)
+
+
+def _status_of(subject: _Subject, seen: Observation) -> BuildStatus:
+    """Decide by what Restate says; where files lack, nobody can use the build, and that is its state."""
+    status = _status_in_restate(subject, seen)
+    match subject.files, status.state:
+        case (Files.WHOLE, _) | (_, State.UNKNOWN):
+            return status
+        case (Files.GONE | Files.DAMAGED, State.DRAINED):
+            return status  # it goes as it is
+        case (Files.DAMAGED, State.RETIRED):
+            return status  # it serves nobody; a rollback to it finds the damage
+    return replace(status, state=State.FAILED, reason=f"{subject.problem}; {status.reason}")
+
+
+def _status_in_restate(subject: _Subject, seen: Observation) -> BuildStatus:
+    if isinstance(seen.registrations, Unknown):
+        reason = f"Restate's registrations are unknown: {seen.registrations.reason}"
+        return _make(subject, State.UNKNOWN, reason, demand=None)
+    match subject.registrations:
         case []:
-            return _status_of_unregistered(build, seen.activating)
+            return _status_of_unregistered(subject, seen)
         case [registration]:
-            return _status_of_registered(build, registration, seen)
-        case _:
-            ids = _listed([registration.deployment_id for registration in registrations])
+            return _status_of_registered(subject, registration, seen)
+        case several:
+            ids = _listed([registration.deployment_id for registration in several])
             reason = f"registered more than once ({ids}); remove from Restate what is too much"
-            return BuildStatus(build, State.UNKNOWN, reason, None, (), None)
+            return _make(subject, State.UNKNOWN, reason, demand=None)
 
 
-def _status_of_unregistered(build: Build, activating: Collection[str]) -> BuildStatus:
-    if build.build_id in activating:
-        return BuildStatus(build, State.STAGED, "its activation is under way", None, (), IDLE)
-    return BuildStatus(build, State.RETIRED, "not registered with Restate", None, (), IDLE)
+def _make(  # noqa: PLR0913 - the parts of a status
+    subject: _Subject,
+    state: State,
+    reason: str,
+    *,
+    demand: Demand | None,
+    registration: Registration | None = None,
+    active: tuple[str, ...] = (),
+) -> BuildStatus:
+    return BuildStatus(
+        subject.build_id,
+        subject.address,
+        subject.build,
+        state,
+        reason,
+        registration,
+        active,
+        demand,
+        subject.files,
+        subject.mark,
+    )
 
 
-def _status_of_registered(build: Build, registration: Registration, seen: Observation) -> BuildStatus:
+def _status_of_unregistered(subject: _Subject, seen: Observation) -> BuildStatus:
+    build_id = subject.build_id
+    if build_id in seen.activating:
+        return _make(subject, State.STAGED, "its activation is under way", demand=IDLE)
+    if subject.build is None:
+        return _make(subject, State.FAILED, "not registered with Restate", demand=IDLE)
+    match subject.mark:
+        case Mark.ACTIVATING | Mark.REGISTERING:
+            return _make(subject, State.FAILED, "its activation did not come to its end", demand=IDLE)
+        case Mark.RETIRED | Mark.LEAVING:
+            return _make(subject, State.RETIRED, "not registered with Restate", demand=IDLE)
+    if (why := seen.failures.get(build_id)) is not None:
+        reason = f"Restate has lost its registration, and to register it again failed: {why}"
+        return _make(subject, State.FAILED, reason, demand=IDLE)
+    return _make(subject, State.STAGED, "Restate has lost its registration, which is made again", demand=IDLE)
+
+
+def _status_of_registered(subject: _Subject, registration: Registration, seen: Observation) -> BuildStatus:
     demand = _demand_of(registration, seen.demand)
     if isinstance(seen.newest, Unknown):
         reason = f"Restate's routing is unknown: {seen.newest.reason}"
-        return BuildStatus(build, State.UNKNOWN, reason, registration, (), demand)
+        return _make(subject, State.UNKNOWN, reason, demand=demand, registration=registration)
     active = _active_services(registration, seen.newest)
     if active:
         reason = f"newest for {_listed(active)}{_superseded(registration, active)}"
         if demand is not None and demand != IDLE:
             reason = f"{reason}; {describe_demand(demand)}"
-        return BuildStatus(build, State.ACTIVE, reason, registration, active, demand)
+        return _make(subject, State.ACTIVE, reason, demand=demand, registration=registration, active=active)
     if demand is None:
         why = seen.demand.reason if isinstance(seen.demand, Unknown) else "not read"
         reason = f"Restate's invocations are unknown: {why}"
-        return BuildStatus(build, State.UNKNOWN, reason, registration, (), None)
+        return _make(subject, State.UNKNOWN, reason, demand=None, registration=registration)
+    state, reason = State.DRAINING, describe_demand(demand)
     if demand == IDLE:
-        return BuildStatus(build, State.DRAINED, "nothing needs it", registration, (), demand)
-    return BuildStatus(build, State.DRAINING, describe_demand(demand), registration, (), demand)
+        state, reason = State.DRAINED, "nothing needs it"
+    return _make(subject, state, reason, demand=demand, registration=registration)
 
 
 def _demand_of(registration: Registration, demand: Mapping[str, Demand] | Unknown) -> Demand | None:

@@ -5,29 +5,30 @@
     store      write metadata.json, sync, rename into place
     discover   Restate reads the build's services without registering it, which loads it into the cell that
                will serve it
+    compare    whose are these services now, and what would change for their callers?
     register   Restate makes it the newest for its services
 
 A failure before the registration takes away what was made; the build that is active goes on. Where Restate
-did not say whether it registered the build, the build stays: nothing is removed on an unknown.
+did not say whether it registered the build, the build stays, since nothing is removed on an unknown: the loop
+settles it as soon as Restate says what it has. So it does with what a crash left half done.
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
+from collections import defaultdict
 from collections.abc import AsyncIterator, Collection, Coroutine, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import Literal, TypeVar
+from datetime import timedelta
+from typing import TypeVar
 
 import structlog
 
 from gridiron.bundles.source import parse_source
-from gridiron.bundles.store import Staged
+from gridiron.bundles.staging import Staged
 from gridiron.errors import (
     ActivationFailed,
-    ActivationInProgress,
-    DigestMismatch,
     NoRestateService,
     RegistrationUnknown,
     RestateRejected,
@@ -35,13 +36,30 @@ from gridiron.errors import (
     ScriptFailed,
     WorkersUnavailable,
 )
-from gridiron.manager.api import Activated, ActivateRequest
+from gridiron.lifecycle.observation import Mark
+from gridiron.lifecycle.routing import Allowed, Routing, Service, compare, find_refusals, find_taken
+from gridiron.manager.activation import (
+    Active,
+    Before,
+    Live,
+    find_earlier,
+    find_newest,
+    find_same,
+    names_of,
+    plan_build,
+    plan_rollback,
+    render_activated,
+    render_unchanged,
+)
+from gridiron.manager.api import Activated, ActivateRequest, RollbackRequest
 from gridiron.manager.context import Context
-from gridiron.manager.observe import fetch_known_observation
-from gridiron.manager.registry import Record
+from gridiron.manager.execute import Executor, name_turn, service_turns
+from gridiron.manager.loop import Loop
+from gridiron.manager.observe import Observer
 from gridiron.manager.steps import Steps
+from gridiron.manager.turns import Turns
 from gridiron.model import Address, Build
-from gridiron.restate.port import Discovered, DiscoveredService, Registered
+from gridiron.restate.port import Discovered, Registered
 
 log = structlog.get_logger()
 
@@ -50,131 +68,225 @@ T = TypeVar("T")
 PATIENCE = timedelta(milliseconds=300)
 """How long Restate may read a build before the router is asked about it; a build loads in a tenth of that."""
 
+SETTLE_LIMIT = timedelta(seconds=15)
+"""How long after its client has gone a registration may still appear. Seen with Restate 1.7.12 are 11.4 s:
+one that was being written then is in its metadata, which it reads every 10 s or with the next change."""
+
+START_LIMIT = timedelta(seconds=10)
+START_INTERVAL = timedelta(milliseconds=100)
+"""How long, and how often, a Restate that is just starting is asked before an activation fails."""
+
 NOT_A_RESTATE_ENDPOINT = frozenset({"META0003", "META0013"})
 """What Restate says of an endpoint that answers with a bad status, and of one that answers something else."""
 
 
-@dataclass(frozen=True, slots=True)
-class Active:
-    """A build that Restate routes new invocations of some service to."""
-
-    build: Build
-    record: Record
-    whole: bool  # of all its services, at its present address: activating it again would change nothing
-
-
-@dataclass(frozen=True, slots=True)
-class Live:
-    """What Restate knows of a build in the end."""
-
-    services: tuple[str, ...]
-    deployment_id: str | None = None  # None: not registered
-    protocol: str | None = None
-    replaces: tuple[str, ...] = ()  # builds of this name that were active until now
-
-
 class Activator:
-    """The activations of this manager."""
+    """The activations of this manager: those of one name in order, those of several names side by side."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(
+        self, context: Context, observer: Observer, executor: Executor, turns: Turns, loop: Loop
+    ) -> None:
         self._context = context
-        self._running: dict[str, str] = {}  # name -> build id
-
-    @property
-    def activating(self) -> frozenset[str]:
-        """The ids of the builds whose activation is under way."""
-        return frozenset(self._running.values())
+        self._loop = loop
+        self._observer = observer
+        self._executor = executor
+        self._turns = turns
 
     async def activate(self, request: ActivateRequest) -> Activated:
-        """Bring a bundle to life; see the module for the steps.
+        """Bring a bundle to life; see the module for the steps. Waits for others of this name.
 
         The same content, variables included, that is already active under this name and version is left as
-        it is (`unchanged`). Raises ActivationInProgress while another of this name runs, and
-        ActivationFailed with the step and its cause.
+        it is (`unchanged`). Raises ActivationFailed with the step and its cause; RoutingUnknown where Restate
+        does not even say what is registered.
         """
-        with self._claim(request) as address:
-            steps = Steps(str(address))
-            async with alongside(self._fetch_active(request.name)) as asking:  # while the source is copied
+        allowed = Allowed(request.breaking, request.takeover, request.dry_run)
+        async with self._turn(request.name) as incarnation:
+            with self._claim(request.name, request.version) as address:
+                return await self._activate(request, address, allowed, incarnation)
+
+    async def rollback(self, request: RollbackRequest) -> Activated:
+        """Make the content of an earlier build active again, as a new build. Waits for others of this name.
+
+        What that changes for callers is allowed. Raises as `activate` does, and BuildNotFound or
+        NothingToRollBackTo.
+        """
+        async with self._turn(request.name) as incarnation:
+            before = await self._look_before(request.name, incarnation)
+            earlier = find_earlier(request.name, before.builds, before.active, request.build_id)
+            with self._claim(request.name, earlier.version) as address:
+                steps = Steps(str(address))
+                build = plan_rollback(earlier, address, self._context.now())
+                same = find_same(build, before.active)
+                if same is not None:
+                    return render_unchanged(same, (), steps.timings_ms)
                 with steps.step("stage"):
-                    source = parse_source(request.source)
-                    staged = await asyncio.to_thread(self._context.store.stage, source)
-                try:
-                    with steps.step("check"):
-                        build = plan_build(address, staged, request, self._context.now())
-                        active = await asking
-                    same = None if request.dry_run else find_same(build, active)
-                    if same is not None:
-                        live = Live(same.record.services, same.record.deployment_id, same.record.protocol)
-                        return render_activated("unchanged", same.build, live, staged, steps)
-                    with steps.step("store"):
-                        await asyncio.to_thread(self._context.store.publish, staged, build)
-                finally:
-                    await asyncio.to_thread(self._context.store.discard, staged)
-            return await self._go_live(build, staged, active, steps, dry_run=request.dry_run)
+                    staged = await asyncio.to_thread(self._context.store.stage_again, earlier)
+                await self._store(staged, build, steps)
+                return await self._go_live(build, staged, before, steps, Allowed(breaking=True))
+
+    async def settle(self) -> None:
+        """For the start: leave alone what Restate may still register of what a manager before this one asked.
+
+        Raises StorageFailed.
+        """
+        inventory = await asyncio.to_thread(self._context.store.fetch_inventory)
+        for build_id, mark in inventory.marks.items():
+            if mark is Mark.REGISTERING:
+                self._observer.activating.add(build_id)
+                self._forget_later(build_id, SETTLE_LIMIT)
+
+    def _forget_later(self, build_id: str, delay: timedelta) -> None:
+        loop = asyncio.get_running_loop()
+        loop.call_later(delay.total_seconds(), self._observer.activating.discard, build_id)
+
+    async def _await_restate(self) -> str:
+        """Wait until Restate answers in full, if it is just starting; give its incarnation."""
+        deadline = time.monotonic() + START_LIMIT.total_seconds()
+        while True:
+            try:
+                return await self._context.restate.fetch_incarnation()
+            except RestateUnavailable:
+                if time.monotonic() > deadline:
+                    raise
+            await asyncio.sleep(START_INTERVAL.total_seconds())
+
+    @asynccontextmanager
+    async def _turn(self, name: str) -> AsyncIterator[str]:
+        """Hold the turn of a name with a Restate that answers in full and has what it is to have.
+
+        Gives its incarnation. Raises RestateUnavailable and what `Loop.tend` raises.
+        """
+        key = name_turn(name)
+        while True:
+            incarnation = await self._await_restate()
+            await self._loop.tend(incarnation)
+            waits = self._turns.taken(key)
+            async with self._turns.hold(key):
+                if not waits or await self._await_restate() == incarnation:
+                    yield incarnation
+                    return
 
     @contextmanager
-    def _claim(self, request: ActivateRequest) -> Iterator[Address]:
-        """Hold the name for one activation."""
-        if request.name in self._running:
-            raise ActivationInProgress(request.name)
+    def _claim(self, name: str, version: str) -> Iterator[Address]:
+        """Make an address, and keep the loop from its build meanwhile.
+
+        Where Restate did not say whether it registered the build, that lasts for as long as it may still do.
+        """
         timestamp = self._context.registry.take_timestamp(self._context.now())
-        address = Address(name=request.name, version=request.version, timestamp=timestamp)
-        self._running[request.name] = str(address)
+        address = Address(name=name, version=version, timestamp=timestamp)
+        build_id, delay = str(address), timedelta(0)
+        self._observer.activating.add(build_id)
         try:
             yield address
+        except ActivationFailed as failure:
+            if isinstance(failure.cause, RegistrationUnknown):
+                delay = SETTLE_LIMIT
+            raise
         finally:
-            del self._running[request.name]
+            self._forget_later(build_id, delay)
 
-    async def _fetch_active(self, name: str) -> tuple[Active, ...]:
-        """Find the builds of a name that are active now; raises what Restate and the disk raise.
+    async def _activate(
+        self, request: ActivateRequest, address: Address, allowed: Allowed, incarnation: str
+    ) -> Activated:
+        steps = Steps(str(address))
+        async with alongside(
+            self._look_before(request.name, incarnation)
+        ) as asking:  # while the source is copied
+            with steps.step("stage"):
+                source = parse_source(request.source)
+                staged = await asyncio.to_thread(self._context.store.stage, source)
+            try:
+                with steps.step("check"):
+                    build = plan_build(address, staged, request, self._context.now())
+                    before = await asking
+            except ActivationFailed:
+                await asyncio.to_thread(self._context.store.discard, staged)
+                raise
+        same = None if allowed.dry_run else find_same(build, before.active)
+        if same is not None:
+            await asyncio.to_thread(self._context.store.discard, staged)
+            return render_unchanged(same, staged.ignored, steps.timings_ms)
+        await self._store(staged, build, steps)
+        return await self._go_live(build, staged, before, steps, allowed)
+
+    async def _store(self, staged: Staged, build: Build, steps: Steps) -> None:
+        try:
+            with steps.step("store"):
+                await asyncio.to_thread(self._context.store.publish, staged, build)
+        finally:
+            await asyncio.to_thread(self._context.store.discard, staged)
+
+    async def _look_before(self, name: str, incarnation: str) -> Before:
+        """Look at the builds of a name; raises what Restate and the disk raise.
 
         Restate says what is newest; which build that is stands in the registry. So this costs the same
         whatever else is registered.
         """
         builds = await asyncio.to_thread(self._context.store.list_builds_of, name)
-        if not builds:
-            return ()
-        registry = self._context.registry
-        if not registry.reconciled:
-            registry.reconcile(await fetch_known_observation(self._context))
-        newest = await self._context.restate.fetch_newest()
+        newest = await self._context.restate.fetch_newest() if builds else {}
+        return Before(incarnation, builds, self._find_active(builds, newest))
+
+    def _find_active(self, builds: Collection[Build], newest: Mapping[str, str]) -> tuple[Active, ...]:
+        services: dict[str, list[str]] = defaultdict(list)
+        for service, deployment_id in sorted(newest.items()):
+            services[deployment_id].append(service)
+        records = self._context.registry.records
         return tuple(
-            Active(build, record, whole=self._is_whole(build, record, newest))
+            Active(
+                build,
+                record,
+                services=tuple(services[record.deployment_id]),
+                here=record.uri == self._context.uri(build.address),
+            )
             for build in builds
-            if (record := registry.records.get(build.build_id)) is not None
-            and record.deployment_id in newest.values()
+            if (record := records.get(build.build_id)) is not None and record.deployment_id in services
         )
 
-    def _is_whole(self, build: Build, record: Record, newest: Mapping[str, str]) -> bool:
-        """Tell whether a build is newest for all its services, at the address that it has here now."""
-        own = all(newest.get(service) == record.deployment_id for service in record.services)
-        return own and record.uri == self._context.uri(build.address)
-
     async def _go_live(
-        self, build: Build, staged: Staged, active: Collection[Active], steps: Steps, *, dry_run: bool
+        self, build: Build, staged: Staged, before: Before, steps: Steps, allowed: Allowed
     ) -> Activated:
         try:
             with steps.step("discover"):
                 discovered = await self._discover(build)
-            if dry_run:
-                await self._withdraw(build)
-                live = Live(_service_names(discovered.services))
-                return render_activated("dry_run", build, live, staged, steps)
-            with steps.step("register"):
-                registered = await self._register(build)
+            services = names_of(discovered.services)
+            async with self._turns.hold(*service_turns(services)):
+                with steps.step("compare"):
+                    routing = await self._compare(build.name, discovered.services, before)
+                    refusals = find_refusals(routing, allowed)
+                    if refusals and not allowed.dry_run:
+                        raise refusals[0]
+                if allowed.dry_run:
+                    await self._executor.withdraw(build)
+                    live = Live(services, routing, refusals=refusals)
+                    return render_activated(
+                        "dry_run", build, live, staged.ignored, before.active, steps.timings_ms
+                    )
+                with steps.step("register"):
+                    registered = await self._register(build, steps, allowed)
         except ActivationFailed as failure:
             if not isinstance(failure.cause, RegistrationUnknown):
-                await self._withdraw(build)
+                await self._executor.withdraw(build)
             raise
-        self._context.registry.remember(build.build_id, self._plan_record(build, registered, steps))
         log.info("build.activated", build_id=build.build_id, deployment_id=registered.deployment_id)
-        live = Live(
-            services=_service_names(registered.services),
-            deployment_id=registered.deployment_id,
-            protocol=registered.protocol,
-            replaces=tuple(each.build.build_id for each in active),
-        )
-        return render_activated("activated", build, live, staged, steps)
+        live = Live(services, routing, registered.deployment_id, registered.protocol)
+        return render_activated("activated", build, live, staged.ignored, before.active, steps.timings_ms)
+
+    async def _compare(self, name: str, offered: Collection[Service], before: Before) -> Routing:
+        """Find what a registration would change, and whose services it would take.
+
+        Raises RestateUnavailable, also when Restate was started since `before`: it may have said too little.
+        """
+        restate = self._context.restate
+        held = await asyncio.gather(*(restate.fetch_holder(service.name) for service in offered))
+        holders = {holder.service.name: holder for holder in held if holder is not None}
+        own = {each.record.deployment_id for each in before.active}
+        others = {service: one for service, one in holders.items() if one.deployment_id not in own}
+        taken = find_taken(name, others, await restate.fetch_registrations()) if others else {}
+        if await restate.fetch_incarnation() != before.incarnation:
+            raise RestateUnavailable(self._context.settings.restate_admin_url, "it was started anew")
+        newest = find_newest(before.active)
+        given_up = set(newest.services) - {service.name for service in offered} if newest else set()
+        return Routing(compare(offered, holders, given_up), taken)
 
     async def _discover(self, build: Build) -> Discovered:
         """Have Restate read the services, which loads the build.
@@ -205,32 +317,13 @@ class Activator:
             raise ScriptFailed(problem.detail)
         raise WorkersUnavailable(self._context.uri(build.address), problem.detail)
 
-    async def _register(self, build: Build) -> Registered:
-        metadata = {"build_id": build.build_id, "sha256": build.sha256}
+    async def _register(self, build: Build, steps: Steps, allowed: Allowed) -> Registered:
+        # from here on, Restate may register the build whatever becomes of this process
+        await asyncio.to_thread(self._context.store.mark, build.build_id, Mark.REGISTERING)
         try:
-            return await self._context.restate.register(self._context.uri(build.address), metadata)
+            return await self._executor.register(build, lambda: steps.timings_ms, breaking=allowed.breaking)
         except RestateUnavailable as error:  # it may have arrived
             raise RegistrationUnknown(build.build_id, error.reason) from error
-
-    def _plan_record(self, build: Build, registered: Registered, steps: Steps) -> Record:
-        """Make what the registry keeps of a build that was just registered."""
-        return Record(
-            deployment_id=registered.deployment_id,
-            uri=self._context.uri(build.address),
-            services=_service_names(registered.services),
-            protocol=registered.protocol,
-            activated_at=self._context.now(),
-            timings_ms=steps.timings_ms,
-        )
-
-    async def _withdraw(self, build: Build) -> None:
-        """Take away a build that was stored and never registered."""
-        try:
-            await self._context.cells.unload(build.address.path)
-        except WorkersUnavailable as error:
-            # its address is never used again, so what stays loaded costs memory until the cell is replaced
-            log.warning("build.not_unloaded", build_id=build.build_id, reason=str(error))
-        await asyncio.to_thread(self._context.store.remove, build.build_id)
 
 
 @asynccontextmanager
@@ -242,61 +335,3 @@ async def alongside(work: Coroutine[None, None, T]) -> AsyncIterator[asyncio.Tas
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)  # its failure is told where it is awaited
-
-
-def plan_build(address: Address, staged: Staged, request: ActivateRequest, now: datetime) -> Build:
-    """Make the record of a build from what was staged and asked for. Raises DigestMismatch."""
-    if request.sha256 not in {None, staged.sha256}:
-        raise DigestMismatch(str(request.sha256), staged.sha256)
-    return Build(
-        name=address.name,
-        version=address.version,
-        timestamp=address.timestamp,
-        created_at=now,
-        source=request.source,
-        sha256=staged.sha256,
-        main=staged.manifest.main,
-        modules=staged.modules,
-        compatibility=staged.manifest.compatibility,
-        vars={**staged.manifest.vars, **request.vars},
-    )
-
-
-def find_same(build: Build, active: Collection[Active]) -> Active | None:
-    """Find the build with this version, content and variables that is active with all that it has."""
-    for each in active:
-        other = each.build
-        if each.whole and (other.version, other.sha256, other.vars) == (
-            build.version,
-            build.sha256,
-            build.vars,
-        ):
-            return each
-    return None
-
-
-def _service_names(services: Collection[DiscoveredService]) -> tuple[str, ...]:
-    return tuple(sorted(service.name for service in services))
-
-
-def render_activated(
-    outcome: Literal["activated", "unchanged", "dry_run"],
-    build: Build,
-    live: Live,
-    staged: Staged,
-    steps: Steps,
-) -> Activated:
-    """Put the answer together."""
-    return Activated(
-        outcome=outcome,
-        build_id=build.build_id,
-        path=build.address.path,
-        deployment_id=live.deployment_id,
-        protocol=live.protocol,
-        services=live.services,
-        sha256=build.sha256,
-        size=build.size,
-        ignored=staged.ignored,
-        replaces=live.replaces,
-        timings_ms=steps.timings_ms,
-    )

@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, JsonValue, model_validator
 
+from gridiron.lifecycle.routing import ChangeKind
 from gridiron.model import State, Value, check_name, check_version
 
 PROBLEM_MEDIA_TYPE = "application/problem+json"
@@ -26,7 +27,25 @@ class ActivateRequest(Value):
     vars: dict[str, JsonValue] = Field(
         default_factory=dict, description="Bindings of the worker; these win over those of the bundle."
     )
-    dry_run: bool = Field(default=False, description="Go through every check, then leave all as it was.")
+    breaking: bool = Field(
+        default=False,
+        description="Allow what callers may not expect: a service or handler less, or one of another type.",
+    )
+    takeover: bool = Field(default=False, description="Allow services that builds of other names have now.")
+    dry_run: bool = Field(
+        default=False,
+        description="Go through every check, say what would change and be refused, then leave all as it was.",
+    )
+
+
+class RollbackRequest(Value):
+    """Make the content of an earlier build active again, as a new build."""
+
+    name: Annotated[str, AfterValidator(check_name)]
+    build_id: str | None = Field(
+        default=None,
+        description="None: the newest build before the active one that has other content, and is kept.",
+    )
 
 
 class PruneRequest(Value):
@@ -81,23 +100,43 @@ class QuarantineView(Value):
     cell: str | None = Field(description="The cell of its own; None while that does not serve.")
 
 
+class HolderView(Value):
+    """An invocation that still needs a build."""
+
+    invocation_id: str
+    target: str = Field(description="`service/handler`, or `service/key/handler`.")
+    status: str = Field(description="As Restate has it: running, suspended, backing-off, paused, …")
+    pinned: bool = Field(description="Whether its journal was written by the build, so that it stays on it.")
+    created_at: datetime
+    attempts: int = Field(description="How often it was tried in a row without success.")
+    failure: str | None = Field(description="Of the last attempt.")
+    ways_out: dict[str, str] = Field(
+        description="Shell commands: `cancel` has the handler clean up, `kill` ends it at once, `resume` "
+        "moves it to the newest build, which has to be able to read its journal."
+    )
+
+
 class DeploymentView(Value):
-    """One build and what is known of it."""
+    """One build and what is known of it. What its files say is None where they are damaged or gone."""
 
     build_id: str
-    name: str
-    version: str
-    path: str
+    name: str | None = Field(description="None: the directory is damaged, so that nobody knows.")
+    version: str | None
+    path: str | None
     state: State
     reason: str = Field(description="Why it is in this state, in a sentence.")
     deployment_id: str | None
     protocol: str | None = Field(description="How Restate talks to it: `BidiStream` or `RequestResponse`.")
     services: tuple[ServiceView, ...]
     invocations: Invocations | None = Field(description="None: unknown.")
-    sha256: str
-    size: int = Field(description="Bytes of its modules.")
-    source: str
-    created_at: datetime
+    held_by: tuple[HolderView, ...] | None = Field(
+        default=None,
+        description="The oldest invocations that still need it, up to 20; None in lists, or: unknown.",
+    )
+    sha256: str | None
+    size: int | None = Field(description="Bytes of its modules.")
+    source: str | None
+    created_at: datetime | None
     activated_at: datetime | None
     drained_at: datetime | None
     timings_ms: dict[str, float] = Field(description="The steps of its activation, in order.")
@@ -129,6 +168,30 @@ class Restarted(Value):
     cells: int = Field(description="How many were replaced.")
 
 
+class ChangeView(Value):
+    """One difference that callers of a service see."""
+
+    kind: ChangeKind
+    service: str
+    handler: str | None = Field(description="None: it is about the service itself.")
+    breaking: bool = Field(description="Whether a caller may fail by it; `breaking` allows that.")
+    detail: str = Field(description="The same in words.")
+
+
+class Keeping(Value):
+    """A service that an older build goes on serving, as the new one does not have it."""
+
+    service: str
+    build_id: str
+
+
+class Refusal(Value):
+    """Why an activation would be refused."""
+
+    code: str
+    detail: str
+
+
 class Activated(Value):
     """The outcome of an activation."""
 
@@ -142,6 +205,10 @@ class Activated(Value):
     size: int
     ignored: tuple[str, ...] = Field(description="Files of the source that are no part of a bundle.")
     replaces: tuple[str, ...] = Field(description="Builds of this name that were active until now.")
+    changes: tuple[ChangeView, ...] = Field(description="What it changes for callers of its services.")
+    takes_over: dict[str, str] = Field(description="Services that others had, each with its owner until now.")
+    keeps: tuple[Keeping, ...] = Field(description="What builds of this name go on serving besides it.")
+    refusals: tuple[Refusal, ...] = Field(description="After a dry run: what the activation would fail by.")
     timings_ms: dict[str, float] = Field(description="The steps in order, and `total`.")
 
 

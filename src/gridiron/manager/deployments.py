@@ -6,12 +6,14 @@ from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
-from gridiron.errors import WorkersUnavailable
-from gridiron.lifecycle.states import BuildStatus
+from gridiron.errors import BuildNotFound, RestateRejected, RestateUnavailable, WorkersUnavailable
+from gridiron.lifecycle.plan import find_status
+from gridiron.lifecycle.states import IDLE, BuildStatus
 from gridiron.manager.api import (
     CellView,
     DeploymentList,
     DeploymentView,
+    HolderView,
     Invocations,
     NodeView,
     QuarantineView,
@@ -19,13 +21,17 @@ from gridiron.manager.api import (
     ServiceView,
 )
 from gridiron.manager.context import Context
-from gridiron.manager.prune import Pruner, find_status
+from gridiron.manager.observe import Observer
 from gridiron.manager.registry import Record
 from gridiron.model import State
+from gridiron.restate.port import Holding
 from gridiron.workers.cells import LoadedBuild
 from gridiron.workers.status import PoolQuarantined
 
 T = TypeVar("T")
+
+MAX_HOLDERS = 20
+"""Invocations that are told of one build: enough to see what they are."""
 
 Loaded = Mapping[str, tuple[LoadedBuild, ...]]
 """What each cell has loaded, by the cell's name."""
@@ -42,35 +48,47 @@ class Workers:
 class Deployments:
     """Reads builds for clients. Every answer is read afresh from Restate, the bundles and the cells."""
 
-    def __init__(self, context: Context, pruner: Pruner) -> None:
+    def __init__(self, context: Context, observer: Observer) -> None:
         self._context = context
-        self._pruner = pruner
+        self._observer = observer
 
     async def fetch(self, build_id: str) -> DeploymentView:
         """Read one build. Raises BuildNotFound."""
-        observation, statuses = await self._pruner.observe()
-        self._context.registry.reconcile(observation)
-        return self._render(find_status(statuses, build_id), await self._fetch_workers())
+        status = find_status((await self._observer.look()).statuses, build_id)
+        view = self._render(status, await self._fetch_workers())
+        return view.model_copy(update={"held_by": await self._fetch_holders(status)})
+
+    async def _fetch_holders(self, status: BuildStatus) -> tuple[HolderView, ...] | None:
+        """Read what still needs a build; None where that is unknown."""
+        if status.registration is None:
+            return () if status.demand == IDLE else None
+        try:
+            holding = await self._context.restate.fetch_holding(
+                status.registration.deployment_id, MAX_HOLDERS
+            )
+        except (RestateUnavailable, RestateRejected):
+            return None
+        url = self._context.settings.restate_admin_url
+        return tuple(render_holder(each, url) for each in holding)
 
     async def release(self, build_id: str) -> Released:
         """Have a quarantined build served by the cells of all again. Safe to repeat.
 
         Raises BuildNotFound, WorkersUnavailable.
         """
-        _, statuses = await self._pruner.observe()
-        path = find_status(statuses, build_id).build.address.path
+        path = find_status((await self._observer.look()).statuses, build_id).path
+        if path is None:
+            raise BuildNotFound(build_id)
         return Released(build_id=build_id, released=await self._context.cells.release(path))
 
     async def fetch_page(
         self, name: str | None, state: State | None, cursor: str | None, limit: int
     ) -> DeploymentList:
         """Read up to `limit` builds that match, oldest first, beginning after the build `cursor`."""
-        observation, statuses = await self._pruner.observe()
-        self._context.registry.reconcile(observation)
         matching = [
             status
-            for status in statuses
-            if name in {None, status.build.name} and state in {None, status.state}
+            for status in (await self._observer.look()).statuses
+            if name in {None, _name_of(status)} and state in {None, status.state}
         ]
         page, following = paginate(matching, cursor, limit)
         workers = await self._fetch_workers()
@@ -79,16 +97,40 @@ class Deployments:
         )
 
     def _render(self, status: BuildStatus, workers: Workers) -> DeploymentView:
-        record = self._context.registry.records.get(status.build.build_id)
+        record = self._context.registry.records.get(status.build_id)
         name = self._context.settings.node_name
         node = None if workers.loaded is None else render_node(name, status, workers.loaded)
-        return render_deployment(status, record, node, workers.quarantined.get(status.build.address.path))
+        return render_deployment(status, record, node, workers.quarantined.get(status.path or ""))
 
     async def _fetch_workers(self) -> Workers:
         cells = self._context.cells
         pool = await _or_none(cells.fetch_pool())
         quarantined = pool.quarantined if pool else ()
         return Workers(await _or_none(cells.fetch_loaded()), {each.path: each for each in quarantined})
+
+
+def render_holder(holding: Holding, admin_url: str) -> HolderView:
+    """Describe an invocation that still needs a build, with what leads out of that."""
+    url = f"{admin_url.rstrip('/')}/invocations/{holding.invocation_id}"
+
+    def command(action: str) -> str:
+        return f"curl -X PATCH '{url}/{action}'"
+
+    ways_out = {"cancel": command("cancel"), "kill": command("kill")}
+    if holding.pinned:  # what is not goes to the newest build by itself
+        resume = command("resume?deployment=latest")
+        waits = holding.status in {"paused", "suspended"}
+        ways_out["resume"] = resume if waits else f"{command('pause')} && sleep 1 && {resume}"
+    return HolderView(
+        invocation_id=holding.invocation_id,
+        target=holding.target,
+        status=holding.status,
+        pinned=holding.pinned,
+        created_at=holding.created_at,
+        attempts=holding.attempts,
+        failure=holding.failure,
+        ways_out=ways_out,
+    )
 
 
 async def _or_none(reading: Awaitable[T]) -> T | None:
@@ -107,16 +149,16 @@ def paginate(
     """
     after = int(cursor) if cursor else -1
     rest = sorted(
-        (status for status in matching if status.build.timestamp > after),
-        key=lambda status: status.build.timestamp,
+        (status for status in matching if status.timestamp > after),
+        key=lambda status: status.timestamp,
     )
     page = rest[:limit]
-    return page, str(page[-1].build.timestamp) if len(rest) > limit else None
+    return page, str(page[-1].timestamp) if len(rest) > limit else None
 
 
 def render_node(node: str, status: BuildStatus, loaded: Loaded) -> NodeView:
     """Say which cells of a node have a build loaded."""
-    path = status.build.address.path
+    path = status.path
     cells = tuple(
         CellView(
             cell=cell,
@@ -136,29 +178,26 @@ def render_deployment(
 ) -> DeploymentView:
     """Put together what is known of one build."""
     build, registration = status.build, status.registration
-    services = registration.services if registration else record.services if record else ()
+    known = registration or record
     demand = status.demand
     return DeploymentView(
-        build_id=build.build_id,
-        name=build.name,
-        version=build.version,
-        path=build.address.path,
+        build_id=status.build_id,
+        name=_name_of(status),
+        version=status.address.version if status.address else None,
+        path=status.path,
         state=status.state,
         reason=status.reason,
-        deployment_id=registration.deployment_id
-        if registration
-        else record.deployment_id
-        if record
-        else None,
-        protocol=registration.protocol if registration else record.protocol if record else None,
+        deployment_id=known.deployment_id if known else None,
+        protocol=known.protocol if known else None,
         services=tuple(
-            ServiceView(name=service, active=service in status.active_services) for service in services
+            ServiceView(name=service, active=service in status.active_services)
+            for service in (known.services if known else ())
         ),
         invocations=Invocations(pinned=demand.pinned, attempting=demand.attempting) if demand else None,
-        sha256=build.sha256,
-        size=build.size,
-        source=build.source,
-        created_at=build.created_at,
+        sha256=build.sha256 if build else registration.metadata.get("sha256") if registration else None,
+        size=build.size if build else None,
+        source=build.source if build else None,
+        created_at=build.created_at if build else registration.created_at if registration else None,
         activated_at=record.activated_at if record else None,
         drained_at=record.drained_at if record else None,
         timings_ms=record.timings_ms if record else {},
@@ -167,3 +206,7 @@ def render_deployment(
         if quarantined is None
         else QuarantineView(since=quarantined.since, reason=quarantined.reason, cell=quarantined.cell),
     )
+
+
+def _name_of(status: BuildStatus) -> str | None:
+    return status.address.name if status.address else None

@@ -1,43 +1,124 @@
-"""Observe: read the bundle directory and Restate into one immutable observation."""
+"""Observe: read the bundle directory, Restate and the cells into one immutable observation."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Mapping
+from dataclasses import dataclass
 from typing import TypeVar
 
 from gridiron.errors import Rejected, StorageFailed, Unavailable
-from gridiron.lifecycle.observation import Observation, Unknown
+from gridiron.lifecycle.observation import Demand, Observation, Registration, Unknown
+from gridiron.lifecycle.states import BuildStatus, statuses_of
 from gridiron.manager.context import Context
+from gridiron.manager.holdoff import HoldOff
+from gridiron.restate.port import RestatePort
 
 T = TypeVar("T")
 
 
-async def fetch_observation(context: Context, activating: Callable[[], Collection[str]]) -> Observation:
-    """Read all parts. A part that cannot be read is Unknown, with the reason; nothing raises.
+@dataclass(frozen=True, slots=True)
+class Look:
+    """One look at the world, and what it says of each build."""
 
-    The order matters. A build that is stored and no longer activating was registered before its activation
-    ended, so the registrations, read after both, have it. The demand is read last: an invocation that begins
-    after the newest deployments were read begins on one of them, so whatever else is needed is in the demand.
+    observation: Observation
+    statuses: tuple[BuildStatus, ...]  # by timestamp
+
+
+class Observer:
+    """Looks at the world, and knows what cannot be read from it because it is under way here.
+
+    `activating` holds the ids of the builds whose activation is, `failures` what the loop did not succeed
+    with, `damage` what was found to be wrong with the modules of a build.
     """
-    began = context.now()
-    builds = await _or_unknown(asyncio.to_thread(context.store.list_builds))
-    under_way = frozenset(activating())
-    async with asyncio.TaskGroup() as group:
-        registrations = group.create_task(
-            _or_unknown(context.restate.fetch_registrations()), name="observe registrations"
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self.activating: set[str] = set()
+        self.failures = HoldOff()
+        self.damage: dict[str, str] = {}
+
+    async def look(self) -> Look:
+        """Look at all builds. Raises StorageFailed when the bundle directory cannot be read."""
+        observation = await self.observe()
+        if isinstance(observation.inventory, Unknown):
+            directory = str(self._context.settings.bundles_dir)
+            raise StorageFailed("Reading", directory, observation.inventory.reason)
+        return Look(observation, statuses_of(observation.inventory, observation))
+
+    async def observe(self) -> Observation:
+        """Read all parts. A part that cannot be read is Unknown, with the reason; nothing raises.
+
+        The order matters. A build that is stored and no longer activating was registered before its
+        activation ended, so the registrations, read after both, have it. The demand is read last: an
+        invocation that begins after the newest deployments were read begins on one of them, so whatever else
+        is needed is in the demand.
+        """
+        context = self._context
+        remembered = frozenset(context.registry.records)
+        inventory = await _or_unknown(asyncio.to_thread(context.store.fetch_inventory))
+        under_way = frozenset(self.activating)
+        async with asyncio.TaskGroup() as group:
+            asking = group.create_task(_fetch_said(context.restate), name="observe Restate")
+            loaded = group.create_task(_or_unknown(_fetch_loaded(context)), name="observe cells")
+        said = asking.result()
+        return Observation(
+            inventory=inventory,
+            activating=under_way,
+            registrations=said.registrations,
+            newest=said.newest,
+            demand=said.demand,
+            loaded=loaded.result(),
+            incarnation=said.incarnation,
+            remembered=remembered,
+            failures=self.failures.reasons,
+            held_off=self.failures.held_off,
+            damage=dict(self.damage),
         )
-        newest = group.create_task(_or_unknown(context.restate.fetch_newest()), name="observe newest")
-    routing = newest.result()
-    return Observation(
-        builds=builds,
-        activating=under_way,
-        registrations=registrations.result(),
-        newest=routing,
-        # whoever does not say what is newest is not asked for more, and another time limit not waited for
-        demand=routing if isinstance(routing, Unknown) else await _or_unknown(context.restate.fetch_demand()),
-        observed_at=began,
-    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """What Restate said."""
+
+    registrations: tuple[Registration, ...] | Unknown
+    newest: Mapping[str, str] | Unknown
+    demand: Mapping[str, Demand] | Unknown
+    incarnation: str | None = None
+
+
+async def _fetch_said(restate: RestatePort) -> _Said:
+    """Ask Restate for all that it knows. All of it is unknown where it started while it was asked."""
+    before = await _or_unknown(restate.fetch_incarnation())
+    if isinstance(before, Unknown):
+        return _Said(before, before, before)
+    async with asyncio.TaskGroup() as group:
+        listing = group.create_task(_or_unknown(restate.fetch_registrations()), name="observe registrations")
+        routing = group.create_task(_or_unknown(restate.fetch_newest()), name="observe newest")
+    registrations, newest = listing.result(), routing.result()
+    if not _agree(registrations, newest):  # one of them is older than the other
+        registrations = await _or_unknown(restate.fetch_registrations())
+    if not _agree(registrations, newest):
+        registrations = Unknown("Restate routes to deployments that it does not list")
+    # whoever does not say what is newest is not asked for more, and no other time limit waited for
+    demand = newest if isinstance(newest, Unknown) else await _or_unknown(restate.fetch_demand())
+    after = await _or_unknown(restate.fetch_incarnation())
+    if after == before:
+        return _Said(registrations, newest, demand, before)
+    restarted = after if isinstance(after, Unknown) else Unknown("Restate was started anew")
+    return _Said(restarted, restarted, restarted)
+
+
+def _agree(registrations: tuple[Registration, ...] | Unknown, newest: Mapping[str, str] | Unknown) -> bool:
+    """Tell whether all that is newest is registered, as far as both are known."""
+    if isinstance(registrations, Unknown) or isinstance(newest, Unknown):
+        return True
+    return {each.deployment_id for each in registrations}.issuperset(newest.values())
+
+
+async def _fetch_loaded(context: Context) -> frozenset[str]:
+    cells = await context.cells.fetch_loaded()
+    return frozenset(build.path for builds in cells.values() for build in builds)
 
 
 async def _or_unknown(reading: Awaitable[T]) -> T | Unknown:
@@ -45,16 +126,3 @@ async def _or_unknown(reading: Awaitable[T]) -> T | Unknown:
         return await reading
     except (Unavailable, Rejected, StorageFailed) as error:
         return Unknown(str(error))
-
-
-async def fetch_known_observation(context: Context) -> Observation:
-    """Read what the registry is compared with, and raise where that cannot be read."""
-    began = context.now()
-    return Observation(
-        builds=await asyncio.to_thread(context.store.list_builds),
-        activating=frozenset(),
-        registrations=await context.restate.fetch_registrations(),
-        newest=Unknown("not asked"),
-        demand=Unknown("not asked"),
-        observed_at=began,
-    )

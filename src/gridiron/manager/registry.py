@@ -1,8 +1,9 @@
 """state.json: what the manager would rather not ask or compute again.
 
-It is a cache. Restate's record is the truth about routing, the bundle directory about content; a registry
-that is missing, damaged or of another format is rebuilt from both (`Registry.reconcile`), and loses only
-what stands nowhere else: since when a build is drained, and how long the steps of its activation took.
+It is a cache. Restate's record is the truth about routing, the bundle directory about content and about
+what is to be registered; a registry that is missing, damaged or of another format is rebuilt from both
+(`Registry.reconcile`), and loses only what stands nowhere else: since when a build is drained, how long the
+steps of its activation took, and which bundle directory it is that belongs to this manager.
 """
 
 from __future__ import annotations
@@ -42,16 +43,30 @@ class Snapshot(Value):
 
     format: Literal[1] = FORMAT
     last_timestamp: int = 0  # of any build that was ever made here
+    store: str | None = None  # the identity of the bundle directory
     records: dict[str, Record] = Field(default_factory=dict)  # by build id
 
 
 class Registry:
-    """The snapshot, in memory and in its file, which every change is written to before the method returns."""
+    """The snapshot, in memory and in its file.
+
+    Every method that changes it writes the file before it returns, and raises StorageFailed where that fails.
+    What is in memory is right all the same, and is written with the next change.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._snapshot = _read(path)
+        self._snapshot = self._written = _read(path)
         self._reconciled = False
+
+    @property
+    def store(self) -> str | None:
+        """The identity of the bundle directory that this manager had the last time; None for the first."""
+        return self._snapshot.store
+
+    def bind(self, store: str) -> None:
+        """Keep the identity of the bundle directory. Safe to repeat."""
+        self._write(self._snapshot.model_copy(update={"store": store}))
 
     @property
     def reconciled(self) -> bool:
@@ -86,7 +101,7 @@ class Registry:
         """Drop the record of a build. Safe to repeat."""
         self._write_records({key: record for key, record in self.records.items() if key != build_id})
 
-    def mark_drained(self, drained_at: Mapping[str, datetime]) -> None:
+    def track(self, drained_at: Mapping[str, datetime]) -> None:
         """Replace since when each build is drained; writes only when something changed."""
         self._write_records(
             {
@@ -102,34 +117,33 @@ class Registry:
 
         Nothing follows from an unknown: a part that could not be read leaves its records alone.
         """
-        builds, registrations = observation.builds, observation.registrations
-        if isinstance(builds, Unknown) or isinstance(registrations, Unknown):
+        inventory, registrations = observation.inventory, observation.registrations
+        if isinstance(inventory, Unknown) or isinstance(registrations, Unknown):
             return
-        present = {build.build_id for build in builds}
-        newer = {  # than the look: it could not see them
-            key: record
-            for key, record in self.records.items()
-            if record.activated_at >= observation.observed_at
+        present = {build.build_id for build in inventory.builds}
+        newer = {  # than the look: it may not have seen them
+            key: record for key, record in self.records.items() if key not in observation.remembered
         }
         seen = {
             str(registration.address): _refresh(self.records.get(str(registration.address)), registration)
             for registration in registrations
             if str(registration.address) in present
         }
-        stored = (build.timestamp for build in builds)
+        stored = (build.timestamp for build in inventory.builds)
         registered = (each.address.timestamp for each in registrations if each.address)
         last_timestamp = max((self._snapshot.last_timestamp, *stored, *registered))
-        self._write(Snapshot(last_timestamp=last_timestamp, records={**newer, **seen}))
+        changed = {"last_timestamp": last_timestamp, "records": {**newer, **seen}}
         self._reconciled = True
+        self._write(self._snapshot.model_copy(update=changed))
 
     def _write_records(self, records: dict[str, Record]) -> None:
         self._write(self._snapshot.model_copy(update={"records": records}))
 
     def _write(self, snapshot: Snapshot) -> None:
-        if snapshot == self._snapshot:
-            return
-        replace_file(self._path, snapshot.model_dump_json(indent=1).encode())
         self._snapshot = snapshot
+        if snapshot != self._written:
+            replace_file(self._path, snapshot.model_dump_json(indent=1).encode())
+            self._written = snapshot
 
 
 def _refresh(record: Record | None, registration: Registration) -> Record:

@@ -18,11 +18,15 @@ from gridiron.manager.activate import Activator
 from gridiron.manager.apply import ConfigApplier
 from gridiron.manager.context import Context
 from gridiron.manager.deployments import Deployments
+from gridiron.manager.execute import Executor
 from gridiron.manager.health import HealthChecker
 from gridiron.manager.http.app import make_app
-from gridiron.manager.prune import Pruner
+from gridiron.manager.loop import Loop
+from gridiron.manager.observe import Observer
 from gridiron.manager.registry import Registry
 from gridiron.manager.sweep import sweep_forever
+from gridiron.manager.tolerate import tolerating
+from gridiron.manager.turns import Turns
 from gridiron.process.lock import lock_directory
 from gridiron.restate.admin import RestateAdmin
 from gridiron.settings import Settings
@@ -31,16 +35,23 @@ from gridiron.workers.cells import Cells
 
 log = structlog.get_logger()
 
+BUNDLES_LOCK = ".lock"
+"""In the bundle directory, where it is no build."""
+
 SHUTDOWN_SECONDS = 5
 """How long requests under way may take to end after SIGTERM; an activation takes well under one second."""
 
 
 async def run_manager(settings: Settings) -> None:
-    """Serve until SIGTERM or SIGINT. Raises DirectoryInUse when another manager has the state directory."""
-    with lock_directory(settings.manager_state_dir):
+    """Serve until SIGTERM or SIGINT.
+
+    Raises DirectoryInUse when another manager has the state directory or the bundle directory,
+    BundlesElsewhere when the bundle directory is another than before, StorageFailed.
+    """
+    with lock_directory(settings.manager_state_dir), lock_directory(settings.bundles_dir, BUNDLES_LOCK):
         async with (
             httpx2.AsyncClient(trust_env=False) as client,
-            RestateAdmin(settings.restate_admin_url, client) as restate,
+            RestateAdmin(settings.restate_admin_url, client, settings.fabric_url) as restate,
         ):
             context = Context(
                 settings=settings,
@@ -49,15 +60,19 @@ async def run_manager(settings: Settings) -> None:
                 cells=Cells(settings.run_dir, settings.workers_url, client),
                 registry=Registry(settings.manager_state_dir / "state.json"),
             )
-            await asyncio.to_thread(context.store.clear_staging)  # what a crash left
+            store = await asyncio.to_thread(context.store.prepare, context.registry.store)
+            with tolerating("registry.not_written"):
+                context.registry.bind(store)
             await _serve(context, client)
 
 
 async def _serve(context: Context, client: httpx2.AsyncClient) -> None:
-    activator = Activator(context)
-    pruner = Pruner(context, lambda: activator.activating)
-    deployments = Deployments(context, pruner)
-    app = make_app(activator, pruner, deployments, HealthChecker(context, client), context.cells)
+    observer, turns = Observer(context), Turns()
+    executor = Executor(context, observer, turns)
+    loop = Loop(context, observer, executor)
+    activator = Activator(context, observer, executor, turns, loop)
+    deployments = Deployments(context, observer)
+    app = make_app(activator, loop, deployments, HealthChecker(context, client), context.cells)
     settings = context.settings
     config = uvicorn.Config(
         app,
@@ -69,14 +84,15 @@ async def _serve(context: Context, client: httpx2.AsyncClient) -> None:
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,
     )
     server = _Server(config)
-    loop = asyncio.get_running_loop()
+    events = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, server.stop)
+        events.add_signal_handler(number, server.stop)
     applier = ConfigApplier(settings, find_toolchain(settings))
+    await activator.settle()
     gc.collect()
     gc.freeze()  # what was imported stays for good; looking through it again took milliseconds of a request
     async with asyncio.TaskGroup() as group:
-        sweeper = group.create_task(sweep_forever(applier, pruner, settings.sweep_seconds), name="sweep")
+        sweeper = group.create_task(sweep_forever(applier, loop, settings.sweep_seconds), name="sweep")
         try:
             await server.serve()
         except SystemExit as error:  # uvicorn's way to say that it cannot listen

@@ -1,4 +1,4 @@
-"""The manager's loop: every so often, look at everything and remove what nothing needs."""
+"""When the manager's loop runs: at once, and then every so often."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ import structlog
 
 from gridiron.errors import GridironError
 from gridiron.manager.apply import ConfigApplier
-from gridiron.manager.prune import Pruner
+from gridiron.manager.loop import Loop
 
 log = structlog.get_logger()
 
 
-async def sweep_forever(applier: ConfigApplier, pruner: Pruner, sweep_seconds: float) -> None:
+async def sweep_forever(applier: ConfigApplier, loop: Loop, sweep_seconds: float) -> None:
     """Sweep at once and then every `sweep_seconds`.
 
     What fails is logged and left to the next round: the loop decides from what it sees, so that nothing is
-    lost by missing one. Applying the configuration and removing builds do not hold each other up.
+    lost by missing one. Applying the configuration and tending the builds do not hold each other up.
     """
     while True:
         await _attempt("config", applier.apply)
-        await _attempt("prune", pruner.sweep)
+        await _attempt("builds", loop.sweep)
         await asyncio.sleep(sweep_seconds)
 
 

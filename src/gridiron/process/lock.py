@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from gridiron.errors import DirectoryInUse, StorageFailed
@@ -32,8 +32,9 @@ def lock_directory(directory: Path, name: str = LOCK_FILE) -> Iterator[None]:
         os.close(descriptor)
         raise DirectoryInUse(str(directory), holder) from error
     try:
-        os.ftruncate(descriptor, 0)
-        os.write(descriptor, f"{os.getpid()}\n".encode())
+        with suppress(OSError):  # a full disk: the lock counts, not the number in it
+            os.ftruncate(descriptor, 0)
+            os.write(descriptor, f"{os.getpid()}\n".encode())
         yield
     finally:
         os.close(descriptor)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
+from string import Template
 from typing import Any, Self
 from urllib.parse import quote
 
@@ -12,10 +14,13 @@ import httpx2
 
 from gridiron.errors import RestateRejected, RestateUnavailable
 from gridiron.lifecycle.observation import Demand, Registration
+from gridiron.lifecycle.routing import Holder
 from gridiron.restate.answers import (
     parse_check,
     parse_demand,
     parse_discovered,
+    parse_holder,
+    parse_holding,
     parse_newest,
     parse_protocol,
     parse_registered,
@@ -23,7 +28,8 @@ from gridiron.restate.answers import (
     parse_version,
 )
 from gridiron.restate.connection import Connection, cut, parse_error_body
-from gridiron.restate.port import Discovered, Registered
+from gridiron.restate.incarnation import NodePort
+from gridiron.restate.port import Discovered, Holding, Registered
 from gridiron.restate.queries import load_query
 
 READ_LIMIT = timedelta(seconds=10)
@@ -36,6 +42,8 @@ answer, and drops the registration when its client hangs up; it tries a refused 
 CHANGE_LIMIT = timedelta(seconds=10)
 """How long a removal may take."""
 
+DEPLOYMENT_ID = re.compile(r"dp_[0-9A-Za-z]+")
+
 REFUSALS = frozenset(range(400, 500)) - {429}
 """Statuses that blame the request; 429 is a limit on the rate of queries."""
 
@@ -43,11 +51,15 @@ REFUSALS = frozenset(range(400, 500)) - {429}
 class RestateAdmin:
     """The real RestatePort; an asynchronous context manager.
 
-    `url` is that of the admin API. `client` is used as it is and left open; without one, a client is made.
+    `url` is that of the admin API, `node_url` that of the node's own port, which only `fetch_incarnation`
+    needs. `client` is used as it is and left open; without one, a client is made.
     """
 
-    def __init__(self, url: str, client: httpx2.AsyncClient | None = None) -> None:
+    def __init__(
+        self, url: str, client: httpx2.AsyncClient | None = None, node_url: str | None = None
+    ) -> None:
         self._connection = Connection(url, client)
+        self._node = NodePort(node_url, client) if node_url else None
 
     async def __aenter__(self) -> Self:
         await self._connection.__aenter__()
@@ -55,15 +67,20 @@ class RestateAdmin:
 
     async def __aexit__(self, *exit_: object) -> None:
         await self._connection.__aexit__(*exit_)
+        if self._node is not None:
+            await self._node.aclose()
 
     async def discover(self, uri: str) -> Discovered:
         """Read the services of an endpoint without registering it: see RestatePort."""
-        response = await self._post_deployment(f"discover {uri}", uri, dry_run=True)
+        # breaking, as what would change is the caller's to judge, who cannot where Restate refuses to say it
+        response = await self._post_deployment(f"discover {uri}", uri, dry_run=True, breaking=True)
         return self._connection.understand(response, parse_discovered)
 
-    async def register(self, uri: str, metadata: Mapping[str, str]) -> Registered:
+    async def register(self, uri: str, metadata: Mapping[str, str], *, breaking: bool = False) -> Registered:
         """Make an endpoint the newest for its services: see RestatePort."""
-        response = await self._post_deployment(f"register {uri}", uri, dry_run=False, metadata=dict(metadata))
+        response = await self._post_deployment(
+            f"register {uri}", uri, dry_run=False, breaking=breaking, metadata=dict(metadata)
+        )
         created = response.status_code == 201
         registered = self._connection.understand(
             response, lambda body: parse_registered(body, created=created)
@@ -78,6 +95,16 @@ class RestateAdmin:
     async def fetch_newest(self) -> Mapping[str, str]:
         """Say for each service which deployment gets its new invocations."""
         return self._connection.understand(await self._query("newest"), parse_newest)
+
+    async def fetch_holder(self, service: str) -> Holder | None:
+        """Say which deployment gets the new invocations of one service: see RestatePort."""
+        path = f"/services/{quote(service, safe='')}"
+        response = await self._connection.send("GET", path, READ_LIMIT)
+        if response.status_code == 404 and parse_error_body(response.content) is not None:
+            return None
+        if not response.is_success:
+            raise self._failure(f"describe the service {service}", response)
+        return self._connection.understand(response, parse_holder)
 
     async def fetch_demand(self) -> Mapping[str, Demand]:
         """Count what still needs each deployment."""
@@ -94,6 +121,20 @@ class RestateAdmin:
         gone = response.status_code == 404 and parse_error_body(response.content) is not None
         if not (response.is_success or gone):
             raise self._failure(f"unregister {deployment_id}", response)
+
+    async def fetch_incarnation(self) -> str:
+        """Name this start of Restate, once it answers in full: see RestatePort."""
+        if self._node is None:
+            raise self._connection.unavailable("the url of its node is not known")
+        return await self._node.fetch_incarnation()
+
+    async def fetch_holding(self, deployment_id: str, limit: int) -> tuple[Holding, ...]:
+        """List invocations that still need a deployment: see RestatePort."""
+        if not DEPLOYMENT_ID.fullmatch(deployment_id):  # it becomes part of a query
+            raise ValueError(deployment_id)
+        given = {"deployment_id": deployment_id, "limit": str(limit)}
+        response = await self._query("holding", given)
+        return self._connection.understand(response, parse_holding)
 
     async def check(self) -> str:
         """Prove that Restate serves every partition; give its version."""
@@ -118,13 +159,13 @@ class RestateAdmin:
         body = {"uri": uri, "force": False, **more}
         return await self._send("POST", "/deployments", action, DISCOVERY_LIMIT, json=body)
 
-    async def _query(self, name: str) -> httpx2.Response:
+    async def _query(self, name: str, given: Mapping[str, str] | None = None) -> httpx2.Response:
         return await self._send(
             "POST",
             "/query",
             f"answer the query {name}.sql",
             READ_LIMIT,
-            json={"query": load_query(name)},
+            json={"query": Template(load_query(name)).substitute(given or {})},
             headers={"accept": "application/json"},  # its default is Arrow's binary form
         )
 

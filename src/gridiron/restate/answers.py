@@ -14,8 +14,9 @@ from urllib.parse import urlsplit
 from pydantic import AliasChoices, AwareDatetime, BaseModel, ConfigDict, Field
 
 from gridiron.lifecycle.observation import Demand, Registration
+from gridiron.lifecycle.routing import Handler, Holder, Service
 from gridiron.model import Address
-from gridiron.restate.port import Discovered, DiscoveredHandler, DiscoveredService, Registered
+from gridiron.restate.port import Discovered, Holding, Registered
 
 R = TypeVar("R", bound=BaseModel)
 
@@ -33,6 +34,10 @@ class _Service(_Answer):
     name: str
     ty: str
     handlers: tuple[_Handler, ...]
+
+
+class _Holder(_Service):
+    deployment_id: str
 
 
 class _Registered(_Answer):
@@ -75,6 +80,16 @@ class _DemandRow(_Answer):
     invocations: int
 
 
+class _HoldingRow(_Answer):
+    id: str
+    target: str
+    status: str
+    pinned: bool
+    created_at: AwareDatetime
+    retry_count: int | None = None
+    last_failure: str | None = None
+
+
 class _Count(_Answer):
     invocations: int
 
@@ -92,6 +107,13 @@ def parse_registered(body: bytes, *, created: bool) -> Registered:
     """Read the answer to a registration. It does not say the protocol, so that stays None."""
     answer = _Registered.model_validate_json(body)
     return Registered(answer.id, _services(answer.services), protocol=None, created=created)
+
+
+def parse_holder(body: bytes) -> Holder:
+    """Read the description of a service."""
+    holder = _Holder.model_validate_json(body)
+    (service,) = _services([holder])
+    return Holder(service, holder.deployment_id)
 
 
 def parse_protocol(body: bytes) -> str:
@@ -120,6 +142,16 @@ def parse_demand(attempting: bytes, pinned: bytes) -> Mapping[str, Demand]:
     }
 
 
+def parse_holding(body: bytes) -> tuple[Holding, ...]:
+    """Read the rows of holding.sql, in their order."""
+    return tuple(
+        Holding(
+            row.id, row.target, row.status, row.pinned, row.created_at, row.retry_count or 0, row.last_failure
+        )
+        for row in _Rows[_HoldingRow].model_validate_json(body).rows
+    )
+
+
 def parse_check(body: bytes) -> int:
     """Read the row of check.sql: how many invocations are being attempted."""
     return _CheckRows.model_validate_json(body).rows[0].invocations
@@ -130,18 +162,16 @@ def parse_version(body: bytes) -> str:
     return _Version.model_validate_json(body).version
 
 
-def _services(services: Collection[_Service]) -> tuple[DiscoveredService, ...]:
+def _services(services: Collection[_Service]) -> tuple[Service, ...]:
     """Sort services and handlers by name: Restate gives them in another order each time."""
     return tuple(
-        DiscoveredService(one.name, one.ty, _handlers(one.handlers))
+        Service(one.name, one.ty, _handlers(one.handlers))
         for one in sorted(services, key=lambda service: service.name)
     )
 
 
-def _handlers(handlers: Collection[_Handler]) -> tuple[DiscoveredHandler, ...]:
-    return tuple(
-        DiscoveredHandler(one.name, one.ty) for one in sorted(handlers, key=lambda handler: handler.name)
-    )
+def _handlers(handlers: Collection[_Handler]) -> tuple[Handler, ...]:
+    return tuple(Handler(one.name, one.ty) for one in sorted(handlers, key=lambda handler: handler.name))
 
 
 def _registration(deployment: _Deployment) -> Registration:

@@ -4,33 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
 
 from gridiron.lifecycle.observation import Demand, Registration
-
-
-@dataclass(frozen=True, slots=True)
-class DiscoveredHandler:
-    """One handler of a service."""
-
-    name: str
-    type: str | None  # "Exclusive", "Shared" or "Workflow"; None: a plain service's
-
-
-@dataclass(frozen=True, slots=True)
-class DiscoveredService:
-    """One service that a deployment offers."""
-
-    name: str
-    type: str  # "Service", "VirtualObject" or "Workflow"
-    handlers: tuple[DiscoveredHandler, ...]  # by name
+from gridiron.lifecycle.routing import Holder, Service
 
 
 @dataclass(frozen=True, slots=True)
 class Discovered:
     """What an endpoint says of itself."""
 
-    services: tuple[DiscoveredService, ...]  # by name
+    services: tuple[Service, ...]  # by name
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +23,22 @@ class Registered:
     """A deployment that Restate has now."""
 
     deployment_id: str
-    services: tuple[DiscoveredService, ...]  # by name
+    services: tuple[Service, ...]  # by name
     protocol: str | None  # "BidiStream" or "RequestResponse"; None: it is registered, and this is unknown
     created: bool  # False: this uri was registered before, and nothing changed
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """An invocation that still needs a deployment."""
+
+    invocation_id: str
+    target: str  # `service/handler` or `service/key/handler`
+    status: str  # Restate's own: running, backing-off, suspended, paused, …
+    pinned: bool  # False: it may go on elsewhere
+    created_at: datetime
+    attempts: int  # that failed so far in a row, as far as Restate remembers
+    failure: str | None  # of the last one
 
 
 class RestatePort(Protocol):
@@ -59,17 +57,19 @@ class RestatePort(Protocol):
 
         RestateRejected has the `restate_code` META0003 when the endpoint refuses the connection or answers
         with a bad status (which is in the reason, and so is its body), META0013 when it answers what is no
-        discovery, META0006 when a service changes its type. A `uri` that is registered already is not asked
-        again: its services are those of its registration.
+        discovery. What the services would change is not looked at. A `uri` that is registered already is not
+        asked again: its services are those of its registration.
         """
         ...
 
-    async def register(self, uri: str, metadata: Mapping[str, str]) -> Registered:
+    async def register(self, uri: str, metadata: Mapping[str, str], *, breaking: bool = False) -> Registered:
         """Make the endpoint at `uri` the newest for each of its services.
 
-        Safe to repeat: a `uri` that is registered already keeps its id, its metadata and its place, so it
-        does not become newest again. Raises as `discover` does. After RestateUnavailable the registration may
-        have happened or not; only `fetch_registrations` tells.
+        Unless `breaking`, a service may not change its type: RestateRejected has META0006. Safe to repeat: a
+        `uri` that is registered already keeps its id, its metadata and its place, so it does not become
+        newest again. Raises as `discover` does. After RestateUnavailable the registration may have happened
+        or not; only `fetch_registrations` tells, and only after a while: seen with 1.7.12 is one that
+        appeared 11 s after its client had gone.
         """
         ...
 
@@ -81,6 +81,10 @@ class RestatePort(Protocol):
         """Say for each service which deployment gets its new invocations."""
         ...
 
+    async def fetch_holder(self, service: str) -> Holder | None:
+        """Say which deployment gets the new invocations of one service, and how it is there."""
+        ...
+
     async def fetch_demand(self) -> Mapping[str, Demand]:
         """Count what still needs each deployment; one that is not in the answer has none."""
         ...
@@ -90,6 +94,17 @@ class RestatePort(Protocol):
 
         Of each service the newest remaining deployment becomes the one that gets new invocations.
         """
+        ...
+
+    async def fetch_incarnation(self) -> str:
+        """Name this start of Restate, once it answers in full: see `gridiron.restate.incarnation`.
+
+        What is read between two calls that give the same is whole. RestateUnavailable while it is starting.
+        """
+        ...
+
+    async def fetch_holding(self, deployment_id: str, limit: int) -> tuple[Holding, ...]:
+        """List up to `limit` invocations that still need a deployment, the oldest first."""
         ...
 
     async def check(self) -> str:

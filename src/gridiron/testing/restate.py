@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -12,8 +12,9 @@ from itertools import count
 
 from gridiron.errors import RestateRejected, RestateUnavailable
 from gridiron.lifecycle.observation import Demand, Registration
+from gridiron.lifecycle.routing import Handler, Holder, Service
 from gridiron.restate.answers import address_of
-from gridiron.restate.port import Discovered, DiscoveredHandler, DiscoveredService, Registered
+from gridiron.restate.port import Discovered, Holding, Registered
 
 VERSION = "1.7.12"
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
@@ -29,6 +30,7 @@ class Phase(StrEnum):
     RUNNING = "running"
     BACKING_OFF = "backing-off"
     SUSPENDED = "suspended"
+    PAUSED = "paused"
     COMPLETED = "completed"
 
 
@@ -36,7 +38,7 @@ class Phase(StrEnum):
 class FakeEndpoint:
     """What answers at a uri."""
 
-    services: tuple[DiscoveredService, ...]
+    services: tuple[Service, ...]
     protocol: str = "BidiStream"
 
 
@@ -59,35 +61,47 @@ class FakeInvocation:
     pinned: str | None = None  # the deployment that wrote its journal; None while that is empty
 
 
-def fake_service(name: str, *handlers: str) -> DiscoveredService:
-    """Make a plain service for an endpoint."""
-    return DiscoveredService(
-        name, "Service", tuple(DiscoveredHandler(handler, None) for handler in sorted(handlers))
-    )
+def needed_by(invocation: FakeInvocation) -> frozenset[str]:
+    """Say which deployment an invocation needs: the one that it is pinned to, or else that it runs on."""
+    if invocation.phase is Phase.COMPLETED:
+        return frozenset()
+    attempts = invocation.phase in {Phase.RUNNING, Phase.BACKING_OFF}
+    needed = invocation.pinned or (invocation.attempt if attempts else None)
+    return frozenset({needed} if needed else ())
+
+
+def fake_service(name: str, *handlers: str, type_: str = "Service") -> Service:
+    """Make a service for an endpoint; its handlers have no type of their own."""
+    return Service(name, type_, tuple(Handler(handler, None) for handler in sorted(handlers)))
 
 
 class FakeRestate:
     """A RestatePort whose endpoints and invocations a test sets.
 
-    Endpoints: `serve` or `refuse` at a uri; at any other, connections are refused. Invocations: `start`, then
-    `pin`, `back_off`, `retry`, `suspend`, `complete`. Switches: `down` holds the reason why every request
-    fails; while `slow` is cleared, requests wait for it to be set. `requests` has the names of the methods
-    that were called, in order.
+    Endpoints: `serve` or `refuse` at a uri; for any other, `find_endpoint` is asked, and where that knows
+    none, connections are refused. Invocations: `start`, then `pin`, `back_off`, `retry`, `suspend`, `pause`,
+    `resume_on_newest`, `complete`. Switches: `down` holds the reason why every request fails, `failing` the
+    names of methods that fail alone; while `slow` is cleared, requests wait for it to be set; `incarnation`
+    names its start, and is None while it starts, when it answers as if it had nothing. `requests` has the
+    names of the methods that were called, in order.
     """
 
     def __init__(self) -> None:
         self.down: str | None = None
+        self.incarnation: str | None = "N1:1"
+        self.failing: set[str] = set()
         self.slow = asyncio.Event()
         self.slow.set()
         self.requests: list[str] = []
         self.invocations: dict[str, FakeInvocation] = {}
+        self.find_endpoint: Callable[[str], FakeEndpoint | Refusal | None] = lambda _: None
         self._endpoints: dict[str, FakeEndpoint | Refusal] = {}
         self._deployments: dict[str, tuple[Registration, FakeEndpoint]] = {}  # oldest first
         self._ids = count(1)
 
     # -- what a test sets ----------------------------------------------------------------------------------
 
-    def serve(self, uri: str, *services: DiscoveredService, protocol: str = "BidiStream") -> None:
+    def serve(self, uri: str, *services: Service, protocol: str = "BidiStream") -> None:
         """Let an endpoint at `uri` offer services from now on."""
         self._endpoints[uri] = FakeEndpoint(
             tuple(sorted(services, key=lambda service: service.name)), protocol
@@ -124,6 +138,18 @@ class FakeRestate:
         attempt = invocation.pinned or self._newest()[invocation.service]
         self.invocations[invocation_id] = replace(invocation, phase=Phase.RUNNING, attempt=attempt)
 
+    def pause(self, invocation_id: str) -> None:
+        """Let it wait until somebody resumes it."""
+        self._enter(invocation_id, Phase.PAUSED)
+
+    def resume_on_newest(self, invocation_id: str) -> None:
+        """Move a paused one to the newest deployment of its service, journal included."""
+        invocation = self.invocations[invocation_id]
+        newest = self._newest()[invocation.service]
+        pinned = newest if invocation.pinned else None
+        moved = replace(invocation, phase=Phase.RUNNING, attempt=newest, pinned=pinned)
+        self.invocations[invocation_id] = moved
+
     def suspend(self, invocation_id: str) -> None:
         """Let it wait without an attempt."""
         self._enter(invocation_id, Phase.SUSPENDED)
@@ -139,10 +165,10 @@ class FakeRestate:
         """See RestatePort."""
         await self._request("discover")
         known = self._find(uri)
-        endpoint = known[1] if known else self._discovered(uri, f"discover {uri}")
+        endpoint = known[1] if known else self._discovered(uri, f"discover {uri}", breaking=True)
         return Discovered(endpoint.services)
 
-    async def register(self, uri: str, metadata: Mapping[str, str]) -> Registered:
+    async def register(self, uri: str, metadata: Mapping[str, str], *, breaking: bool = False) -> Registered:
         """See RestatePort."""
         await self._request("register")
         if known := self._find(uri):
@@ -150,7 +176,7 @@ class FakeRestate:
             return Registered(
                 registration.deployment_id, endpoint.services, registration.protocol, created=False
             )
-        endpoint = self._discovered(uri, f"register {uri}")
+        endpoint = self._discovered(uri, f"register {uri}", breaking=breaking)
         number = next(self._ids)
         registration = Registration(
             deployment_id=f"dp_{number}",
@@ -167,22 +193,34 @@ class FakeRestate:
     async def fetch_registrations(self) -> tuple[Registration, ...]:
         """See RestatePort."""
         await self._request("fetch_registrations")
+        if self.incarnation is None:
+            return ()
         return tuple(registration for registration, _ in self._deployments.values())
 
     async def fetch_newest(self) -> Mapping[str, str]:
         """See RestatePort."""
         await self._request("fetch_newest")
-        return self._newest()
+        return {} if self.incarnation is None else self._newest()
+
+    async def fetch_holder(self, service: str) -> Holder | None:
+        """See RestatePort."""
+        await self._request("fetch_holder")
+        deployment_id = self._newest().get(service)
+        if deployment_id is None or self.incarnation is None:
+            return None
+        _, endpoint = self._deployments[deployment_id]
+        return next(Holder(each, deployment_id) for each in endpoint.services if each.name == service)
 
     async def fetch_demand(self) -> Mapping[str, Demand]:
         """See RestatePort."""
         await self._request("fetch_demand")
-        open_ = [one for one in self.invocations.values() if one.phase is not Phase.COMPLETED]
-        pinned = Counter(one.pinned for one in open_ if one.pinned)
+        if self.incarnation is None:
+            return {}
+        pinned = Counter(one.pinned for one in self.invocations.values() if one.pinned in needed_by(one))
         attempting = Counter(
             one.attempt
-            for one in open_
-            if one.attempt and not one.pinned and one.phase in {Phase.RUNNING, Phase.BACKING_OFF}
+            for one in self.invocations.values()
+            if one.pinned is None and one.attempt in needed_by(one)
         )
         return {
             deployment_id: Demand(pinned=pinned[deployment_id], attempting=attempting[deployment_id])
@@ -193,6 +231,24 @@ class FakeRestate:
         """See RestatePort."""
         await self._request("unregister")
         self._deployments.pop(deployment_id, None)
+
+    async def fetch_incarnation(self) -> str:
+        """See RestatePort."""
+        await self._request("fetch_incarnation")
+        if self.incarnation is None:
+            raise RestateUnavailable(FAKE_URL, "it is starting")
+        return self.incarnation
+
+    async def fetch_holding(self, deployment_id: str, limit: int) -> tuple[Holding, ...]:
+        """See RestatePort."""
+        await self._request("fetch_holding")
+        return tuple(
+            Holding(
+                invocation_id, f"{one.service}/run", one.phase.value, one.pinned is not None, EPOCH, 0, None
+            )
+            for invocation_id, one in self.invocations.items()
+            if deployment_id in needed_by(one)
+        )[:limit]
 
     async def check(self) -> str:
         """See RestatePort."""
@@ -211,6 +267,8 @@ class FakeRestate:
         await self.slow.wait()
         if self.down is not None:
             raise RestateUnavailable(FAKE_URL, self.down)
+        if name in self.failing:
+            raise RestateUnavailable(FAKE_URL, f"{name} fails")
 
     def _find(self, uri: str) -> tuple[Registration, FakeEndpoint] | None:
         return next((known for known in self._deployments.values() if known[0].uri == uri), None)
@@ -221,15 +279,16 @@ class FakeRestate:
             newest.update(dict.fromkeys(registration.services, registration.deployment_id))
         return newest
 
-    def _discovered(self, uri: str, action: str) -> FakeEndpoint:
-        match self._endpoints.get(uri):
+    def _discovered(self, uri: str, action: str, *, breaking: bool) -> FakeEndpoint:
+        match self._endpoints.get(uri) or self.find_endpoint(uri):
             case None:
                 reason = f"error when calling '{uri}': Connection refused"
                 raise RestateRejected(action, 500, reason, "META0003")
             case Refusal() as refusal:
                 raise RestateRejected(action, refusal.status, refusal.reason, refusal.restate_code)
             case FakeEndpoint() as endpoint:
-                self._check_types(endpoint, action)
+                if not breaking:
+                    self._check_types(endpoint, action)
                 return endpoint
 
     def _check_types(self, endpoint: FakeEndpoint, action: str) -> None:

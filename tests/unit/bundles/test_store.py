@@ -12,18 +12,20 @@ from pathlib import Path
 import pytest
 
 from gridiron.bundles.digest import digest_of
-from gridiron.bundles.inventory import Damaged, Inventory
 from gridiron.bundles.staging import MAX_MANIFEST_SIZE
 from gridiron.bundles.store import BundleStore, Staged
 from gridiron.errors import (
     BuildNotFound,
     BundleEmpty,
+    BundlesElsewhere,
+    DigestMismatch,
     GridironError,
     MainModuleMissing,
     ManifestInvalid,
     SourceMissing,
     StorageFailed,
 )
+from gridiron.lifecycle.observation import Damaged, Inventory, Mark
 from gridiron.model import Build, Compatibility, Manifest, Module, ModuleKind
 from tests.values import make_build
 
@@ -65,7 +67,7 @@ def root(tmp_path: Path) -> Path:
 @pytest.fixture
 def store(root: Path) -> BundleStore:
     store = BundleStore(root)
-    store.clear_staging()
+    store.prepare()
     return store
 
 
@@ -93,6 +95,10 @@ def add(store: BundleStore, source: Path, timestamp: int = 1, name: str = "greet
 
 def content(root: Path) -> dict[str, bytes]:
     return {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+
+
+def nothing_in(root: Path) -> bool:
+    return sorted(root.rglob("*")) == [root / ".staging", root / ".store"]
 
 
 def staging(root: Path) -> list[Path]:
@@ -156,7 +162,7 @@ def test_what_cannot_be_staged_leaves_nothing(
 ) -> None:
     with pytest.raises(error):
         store.stage(write(tmp_path / "bad", files))
-    assert list(root.rglob("*")) == [root / ".staging"]
+    assert nothing_in(root)
 
 
 @contextmanager
@@ -189,6 +195,7 @@ def test_a_published_build(store: BundleStore, root: Path, source: Path) -> None
     assert directory == root / "greeter-1.0.0-1"
     stored = content(directory)
     assert json.loads(stored.pop("metadata.json")) == build.model_dump(mode="json")
+    assert stored.pop(".mark") == b"activating"
     assert stored == {module.name: FILES[module.name] for module in MODULES}
     assert store.list_builds() == (build,)
     assert staging(root) == []
@@ -217,7 +224,7 @@ def test_a_disk_that_is_full_at_the_last_step_leaves_no_build(
         store.publish(staged, plan(staged))
     assert store.list_builds() == ()
     store.discard(staged)
-    assert list(root.rglob("*")) == [root / ".staging"]
+    assert nothing_in(root)
 
 
 def test_a_stored_build_can_be_staged_again(store: BundleStore, root: Path, source: Path) -> None:
@@ -240,7 +247,11 @@ def test_a_directory_that_is_not_there_is_not_an_empty_one(tmp_path: Path) -> No
     with pytest.raises(StorageFailed) as caught:
         BundleStore(tmp_path / "none").list_builds()
     reason = "No such file or directory"
-    assert vars(caught.value) == {"action": "Reading", "path": str(tmp_path / "none"), "reason": reason}
+    assert vars(caught.value) == {
+        "action": "Reading",
+        "path": str(tmp_path / "none/.store"),
+        "reason": reason,
+    }
 
 
 def test_what_cannot_be_read_is_told_beside_the_builds(store: BundleStore, root: Path, source: Path) -> None:
@@ -252,6 +263,7 @@ def test_what_cannot_be_read_is_told_beside_the_builds(store: BundleStore, root:
         {
             "a-file": b"",
             "empty-1-1/index.js": b"",
+            "newer-1-1/metadata.json": json.dumps({**good.model_dump(mode="json"), "more": 1}).encode(),
             "torn-1-1/metadata.json": b'{"name": "torn"',
             "partial-1-1/metadata.json": b'{"name": "partial"}',
             "Wrong-1-1/metadata.json": json.dumps({**good.model_dump(mode="json"), "name": "Wrong"}).encode(),
@@ -261,13 +273,14 @@ def test_what_cannot_be_read_is_told_beside_the_builds(store: BundleStore, root:
     (root / "loop-1-1").mkdir()
     (root / "loop-1-1" / "metadata.json").symlink_to("metadata.json")
     inventory = store.fetch_inventory()
-    reasons = {damaged.directory: damaged.reason for damaged in inventory.damaged}
+    reasons = {damaged.build_id: damaged.reason for damaged in inventory.damaged}
     assert inventory.builds == (good,)
     assert reasons.pop("torn-1-1").startswith("metadata.json is damaged: body: Invalid JSON")
     assert reasons.pop("partial-1-1").startswith("metadata.json is damaged: version: Field required; ")
     assert reasons == {
         "a-file": "metadata.json cannot be read: Not a directory",
         "empty-1-1": "it has no metadata.json",
+        "newer-1-1": "metadata.json is of a newer Gridiron: this one does not know more",
         "greeter-1.0.0-3": "metadata.json is of greeter-1.0.0-2",
         "Wrong-1-1": "metadata.json is damaged: 'Wrong' is no name of a bundle: "
         "a-z first, then up to 62 of a-z, 0-9 and '-'.",
@@ -278,20 +291,24 @@ def test_what_cannot_be_read_is_told_beside_the_builds(store: BundleStore, root:
 def test_a_build_that_is_mended_or_damaged_later_is_read_again(
     store: BundleStore, root: Path, source: Path
 ) -> None:
+    def inventory(builds: tuple[Build, ...] = (), damaged: tuple[Damaged, ...] = ()) -> Inventory:
+        return Inventory(store.fetch_identity(), builds, damaged)
+
     build = add(store, source)
+    store.unmark(build.build_id)
     path = root / build.build_id / "metadata.json"
     good = path.read_bytes()
-    assert store.fetch_inventory() == Inventory((build,), ())
+    assert store.fetch_inventory() == inventory((build,))
     path.write_bytes(b"")
     os.utime(path, ns=(1, 1))
     (damaged,) = store.fetch_inventory().damaged
-    assert damaged.directory == build.build_id
+    assert damaged.build_id == build.build_id
     path.write_bytes(good)
     os.utime(path, ns=(2, 2))
-    assert store.fetch_inventory() == Inventory((build,), ())
+    assert store.fetch_inventory() == inventory((build,))
     path.unlink()
     gone = Damaged(build.build_id, "it has no metadata.json")
-    assert store.fetch_inventory() == Inventory((), (gone,))
+    assert store.fetch_inventory() == inventory((), (gone,))
 
 
 def test_a_build_that_did_not_change_is_not_read_again(store: BundleStore, source: Path) -> None:
@@ -308,14 +325,14 @@ def test_removing_is_safe_to_repeat(store: BundleStore, root: Path, source: Path
     store.remove(gone.build_id)
     store.remove(gone.build_id)
     assert store.list_builds() == (kept,)
-    assert sorted(path.name for path in root.iterdir()) == [".staging", kept.build_id]
+    assert sorted(path.name for path in root.iterdir()) == [".staging", ".store", kept.build_id]
     assert staging(root) == []
 
 
 def test_a_damaged_build_can_be_removed(store: BundleStore, root: Path) -> None:
     write(root, {"torn-1-1/metadata.json": b"{"})
     store.remove("torn-1-1")
-    assert store.fetch_inventory() == Inventory((), ())
+    assert store.fetch_inventory() == Inventory(store.fetch_identity(), ())
 
 
 @pytest.mark.parametrize("build_id", ["", ".", "..", "../source", ".staging", "a/../../source", "a\0"])
@@ -330,15 +347,121 @@ def test_the_start_clears_what_a_crash_left(store: BundleStore, root: Path, sour
     build = add(store, source)
     store.stage(source)
     (root / build.build_id).rename(root / ".staging" / "out-1")
-    store.clear_staging()
-    assert list(root.rglob("*")) == [root / ".staging"]
+    store.prepare()
+    assert nothing_in(root)
 
 
 def test_a_store_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(StorageFailed) as caught:
-        BundleStore(tmp_path / "file" / "bundles").clear_staging()
-    assert caught.value.reason == "Not a directory"
+        BundleStore(tmp_path / "file" / "bundles").prepare()
+    assert caught.value.reason == "File exists"
+
+
+# -- marks -----------------------------------------------------------------------------------------------
+
+
+def test_a_build_is_marked_from_the_moment_that_it_is_there(store: BundleStore, source: Path) -> None:
+    build_id = add(store, source).build_id
+    assert store.fetch_inventory().marks == {build_id: Mark.ACTIVATING}
+    store.unmark(build_id)
+    store.unmark(build_id)
+    assert store.fetch_inventory().marks == {}
+    for mark in (Mark.RETIRED, Mark.LEAVING):
+        store.mark(build_id, mark)
+        store.mark(build_id, mark)
+        assert store.fetch_inventory().marks == {build_id: mark}
+
+
+def test_what_is_gone_is_not_marked(store: BundleStore, root: Path) -> None:
+    store.mark("gone-1-1", Mark.RETIRED)
+    store.unmark("gone-1-1")
+    assert nothing_in(root)
+
+
+def test_a_mark_that_is_none_says_nothing_of_the_build(store: BundleStore, root: Path, source: Path) -> None:
+    build_id = add(store, source).build_id
+    for content in (b"nonsense", b"\xff"):
+        (root / build_id / ".mark").write_bytes(content)
+        inventory = store.fetch_inventory()
+        assert inventory.damaged == (Damaged(build_id, ".mark is damaged"),)
+        assert inventory.builds == ()
+
+
+def test_an_empty_mark_was_being_written_when_restate_was_asked(
+    store: BundleStore, root: Path, source: Path
+) -> None:
+    build_id = add(store, source).build_id
+    store.mark(build_id, Mark.REGISTERING)
+    assert (root / build_id / ".mark").read_text() == "registering"
+    (root / build_id / ".mark").write_bytes(b"")  # as a loss of power may leave it
+    assert store.fetch_inventory().marks == {build_id: Mark.REGISTERING}
+
+
+@pytest.mark.parametrize("mark", [Mark.ACTIVATING, Mark.REGISTERING, Mark.LEAVING])
+def test_the_builds_of_a_name_are_not_those_that_come_or_go(
+    mark: Mark, store: BundleStore, source: Path
+) -> None:
+    build = add(store, source)
+    store.mark(build.build_id, mark)
+    assert store.list_builds_of("greeter") == ()
+    store.mark(build.build_id, Mark.RETIRED)
+    assert store.list_builds_of("greeter") == (build,)
+
+
+def test_a_mark_is_no_part_of_the_content(store: BundleStore, root: Path, source: Path) -> None:
+    build = add(store, source)
+    assert store.stage(root / build.build_id).modules == build.modules
+
+
+# -- identity --------------------------------------------------------------------------------------------
+
+
+def test_a_directory_keeps_its_identity(store: BundleStore, root: Path) -> None:
+    identity = store.fetch_identity()
+    assert BundleStore(root).prepare() == BundleStore(root).prepare(identity) == identity
+
+
+def test_another_directory_than_before_is_refused_and_nothing_is_made_in_it(
+    store: BundleStore, tmp_path: Path
+) -> None:
+    for other in (tmp_path / "not-mounted", tmp_path / "other"):
+        other.mkdir()
+    BundleStore(tmp_path / "other").prepare()
+    for name in ("not-mounted", "other", "not-there"):
+        with pytest.raises(BundlesElsewhere) as caught:
+            BundleStore(tmp_path / name).prepare(store.fetch_identity())
+        assert caught.value.path == str(tmp_path / name)
+    assert list((tmp_path / "not-mounted").iterdir()) == []
+    assert not (tmp_path / "not-there").exists()
+
+
+def test_a_disk_that_disappears_is_not_an_empty_one(store: BundleStore, root: Path, source: Path) -> None:
+    add(store, source)
+    root.rename(root.with_name("elsewhere"))
+    root.mkdir()
+    with pytest.raises(StorageFailed) as caught:
+        store.fetch_inventory()
+    assert caught.value.path == str(root / ".store")
+
+
+# -- staging again ---------------------------------------------------------------------------------------
+
+
+def test_the_content_of_a_build_is_staged_again_only_while_it_is_what_was_stored(
+    store: BundleStore, root: Path, source: Path
+) -> None:
+    build = add(store, source)
+    staged = store.stage_again(build)
+    assert staged.modules == build.modules
+    store.discard(staged)
+    (root / build.build_id / "index.js").write_bytes(b"export default [];\n")
+    with pytest.raises(DigestMismatch):
+        store.stage_again(build)
+    assert staging(root) == []
+    store.remove(build.build_id)
+    with pytest.raises(BuildNotFound):
+        store.stage_again(build)
 
 
 # -- verifying -------------------------------------------------------------------------------------------
@@ -376,12 +499,13 @@ def test_builds_keep_their_compatibility(store: BundleStore, tmp_path: Path) -> 
 
 def test_the_builds_of_a_name_are_not_those_of_a_name_that_begins_alike(tmp_path: Path) -> None:
     store = BundleStore(tmp_path / "bundles")
-    store.clear_staging()
+    store.prepare()
     for name in ("a", "a-b", "ab"):
         directory = tmp_path / name
         directory.mkdir()
         (directory / "index.js").write_text("export default {}")
-        store.publish(store.stage(directory), make_build("1", 1, name))
+        store.publish(store.stage(directory), build := make_build("1", 1, name))
+        store.unmark(build.build_id)
     assert [build.name for build in store.list_builds_of("a")] == ["a"]
     assert [build.name for build in store.list_builds()] == ["a", "a-b", "ab"]
     assert store.list_builds_of("b") == ()

@@ -129,6 +129,7 @@ def make_view() -> Callable[..., dict[str, Any]]:
             "protocol": "BidiStream",
             "services": [{"name": "greeter", "active": True}],
             "invocations": {"pinned": 2, "attempting": 1},
+            "held_by": None,
             "sha256": "0" * 64,
             "size": 1_640_000,
             "source": "file:///greeter",

@@ -21,6 +21,10 @@ def activated(**overrides: Any) -> Activated:
         "size": 1_640_000,
         "ignored": (),
         "replaces": ("greeter-1.0.0-1",),
+        "changes": (),
+        "takes_over": {},
+        "keeps": (),
+        "refusals": (),
         "timings_ms": {"stage": 1.5, "total": 20.0},
     }
     return Activated(**{**fields, **overrides})
@@ -90,3 +94,41 @@ def test_warnings() -> None:
         ),
         "greeter-1.0.0-1 goes on: it takes new invocations of services that the new build does not have.",
     ]
+
+
+CHANGES = (
+    {
+        "kind": "handler_removed",
+        "service": "greeter",
+        "handler": "wave",
+        "breaking": True,
+        "detail": "greeter/wave is removed",
+    },
+    {
+        "kind": "service_added",
+        "service": "more",
+        "handler": None,
+        "breaking": False,
+        "detail": "more is added",
+    },
+)
+
+
+def test_what_changes_for_callers_is_told() -> None:
+    outcome = activated(
+        changes=CHANGES,
+        takes_over={"cart": "other-1-1"},
+        keeps=({"service": "old", "build_id": "greeter-1.0.0-1"},),
+    )
+    rows = dict(render_activated(outcome, None).rows)
+    assert rows["changes"] == "greeter/wave is removed (breaking)\nmore is added"
+    assert rows["takes over"] == "cart from other-1-1"
+    assert rows["replaces"] == "greeter-1.0.0-1, which stays active"
+    assert rows["besides it"] == "greeter-1.0.0-1 serves old"
+
+
+def test_a_dry_run_that_would_be_refused_says_why() -> None:
+    refused = {"code": "breaking_change", "detail": "Callers may rely on it."}
+    outcome = activated(outcome="dry_run", changes=CHANGES, refusals=(refused,))
+    assert render_headline(outcome) == "Dry run: greeter-1.1.0-2 would be refused. Nothing was changed."
+    assert plan_warnings(outcome, None) == ["Callers may rely on it.  [breaking_change]"]

@@ -27,6 +27,10 @@ ANSWER: dict[str, Any] = {
     "size": 832,
     "ignored": [],
     "replaces": ["greeter-1.0.0-1"],
+    "changes": [],
+    "takes_over": {},
+    "keeps": [],
+    "refusals": [],
     "timings_ms": {"stage": 1.5, "total": 20.0},
 }
 OLD = "GET /deployments/greeter-1.0.0-1"
@@ -91,6 +95,21 @@ def test_flags_win_over_what_the_bundle_says(run: Run, manager: Any, bundle: Pat
             },
         )
     ]
+
+
+def test_a_dry_run_that_would_be_refused_fails(run: Run, manager: Any, bundle: Path) -> None:
+    refusals = [{"code": "service_taken", "detail": "cart belongs to other-1-1."}]
+    manager.on("POST /activate", {**ANSWER, "outcome": "dry_run", "refusals": refusals})
+    result = run("deploy", str(bundle), "--dry-run")
+    assert result.exit_code == 1
+    assert "cart belongs to other-1-1.  [service_taken]" in result.stderr
+    assert result.stdout.startswith("Dry run: greeter-1.1.0-2 would be refused.")
+
+
+def test_what_is_allowed_goes_along(run: Run, manager: Any, bundle: Path) -> None:
+    manager.on("POST /activate", ANSWER, status=201)
+    assert run("deploy", str(bundle), "--breaking", "--takeover").exit_code == 0
+    assert manager.asked[0][1].items() >= {"breaking": True, "takeover": True}.items()
 
 
 def test_the_same_again_is_a_success(run: Run, manager: Any, bundle: Path) -> None:

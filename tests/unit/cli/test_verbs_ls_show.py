@@ -111,6 +111,46 @@ def test_show_says_what_is_unknown(run: Run, manager: Any, make_view: Make) -> N
     ]
 
 
+def holder(number: int, **more: Any) -> dict[str, Any]:
+    return {
+        "invocation_id": f"inv_{number}",
+        "target": "greeter/greet",
+        "status": "backing-off",
+        "pinned": True,
+        "created_at": "2026-11-01T11:00:00Z",
+        "attempts": 14,
+        "failure": "[500] no such table\nat line 1",
+        "ways_out": {"cancel": "curl cancel", "kill": "curl kill", "resume": "curl resume"},
+        **more,
+    }
+
+
+def test_show_says_what_holds_a_build_and_what_helps(run: Run, manager: Any, make_view: Make) -> None:
+    holders = [holder(1), holder(2, status="paused", attempts=0, failure=None)]
+    view = make_view(state="draining", held_by=[*holders, *(holder(n) for n in range(3, 8))])
+    manager.on("GET /deployments/greeter-1.0.0-1", view)
+    lines = run("show", "greeter-1.0.0-1").stdout.splitlines()
+    begin = next(number for number, line in enumerate(lines) if line.startswith("held by"))
+    assert [line[12:] for line in lines[begin : begin + 10]] == [
+        "inv_1  greeter/greet  backing-off for 1h, tried 14 times: [500] no such table",
+        "inv_2  greeter/greet  paused for 1h",
+        *(
+            f"inv_{n}  greeter/greet  backing-off for 1h, tried 14 times: [500] no such table"
+            for n in (3, 4, 5)
+        ),
+        "and 2 more: see --json",
+        "what helps one that does not end by itself, such as inv_1:",
+        "  clean up and end             curl cancel",
+        "  end at once                  curl kill",
+        "  go on with the newest build  curl resume",
+    ]
+
+
+def test_show_says_nothing_holds_a_build_that_is_to_stay(run: Run, manager: Any, make_view: Make) -> None:
+    manager.on("GET /deployments/greeter-1.0.0-1", make_view(held_by=[holder(1)]))
+    assert "held by" not in run("show", "greeter-1.0.0-1").stdout
+
+
 def test_show_of_a_build_that_no_cell_has_loaded(run: Run, manager: Any, make_view: Make) -> None:
     cells = [{"cell": f"cell-{n}", "loaded": False, "in_flight": 0} for n in (0, 1)]
     manager.on(

@@ -1,122 +1,271 @@
 from __future__ import annotations
 
-from datetime import timedelta
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 
-from gridiron.errors import ActivationInProgress, BuildInUse, DrainUnknown
-from gridiron.lifecycle.observation import Demand
+from gridiron.errors import ActivationInProgress, BuildInUse, BuildNotFound, DrainUnknown
+from gridiron.lifecycle.observation import Damaged, Demand, Inventory, Mark, Observation, Unknown
 from gridiron.lifecycle.plan import (
     MAX_RETIREMENTS,
+    Action,
     Policy,
-    Removal,
+    Register,
+    Remove,
+    Settle,
+    Unload,
+    plan,
     plan_prune,
     plan_prune_drained,
-    plan_sweep,
     track_drained,
 )
-from gridiron.lifecycle.states import IDLE, BuildStatus
-from gridiron.model import State
-from tests.values import NOW, make_build, make_registration
+from gridiron.lifecycle.states import BuildStatus, statuses_of
+from gridiron.model import Build, State
+from tests.values import NOW, make_build, make_observation, make_registration
 
 GRACE = timedelta(seconds=60)
-POLICY = Policy(grace=GRACE, retain=2)
-REGISTERED = {State.ACTIVE, State.DRAINING, State.DRAINED}
+POLICY = Policy(grace=GRACE, retain=5)
+LONG_AGO = NOW - timedelta(hours=1)
+V1, V2, V3 = (make_build(f"{n}.0.0", n) for n in (1, 2, 3))
+
+ONLY_V1 = (make_registration(V1.address, "dp_1", "s"),)
 
 
-def status(state: State, timestamp: int, name: str = "demo") -> BuildStatus:
-    build = make_build("1.0.0", timestamp, name)
-    registration = make_registration(build.address, f"dp_{timestamp}", "s")
-    demand = Demand(pinned=2, attempting=1) if state is State.DRAINING else IDLE
-    return BuildStatus(build, state, "because", registration if state in REGISTERED else None, (), demand)
+def id_of(build: Build) -> str:
+    return f"dp_{build.timestamp}"
 
 
-def removals(planned: tuple[Removal, ...]) -> list[tuple[int, str | None, bool]]:
-    return [(removal.build.timestamp, removal.deployment_id, removal.files) for removal in planned]
+def observe(*builds: Build, **parts: Any) -> Observation:
+    """All of the builds registered, the last one newest for their one service; `parts` change that."""
+    registrations = tuple(make_registration(build.address, id_of(build), "s") for build in builds)
+    seen = {"registrations": registrations, "newest": {"s": id_of(builds[-1])} if builds else {}}
+    return make_observation(builds, **{**seen, **parts})
+
+
+def actions(
+    seen: Observation, drained_at: Mapping[str, datetime] | None = None, policy: Policy = POLICY
+) -> tuple[Action, ...]:
+    """What is planned when everything has been drained for long."""
+    assert isinstance(seen.inventory, Inventory)
+    since = {status.build_id: LONG_AGO for status in statuses_of(seen.inventory, seen)}
+    return plan(seen, since if drained_at is None else drained_at, policy, NOW)
+
+
+def statuses(seen: Observation) -> tuple[BuildStatus, ...]:
+    assert isinstance(seen.inventory, Inventory)
+    return statuses_of(seen.inventory, seen)
+
+
+def removal(build: Build, *, registered: bool = True, files: bool = False, forced: bool = False) -> Remove:
+    deployment_id = id_of(build) if registered else None
+    return Remove(build.build_id, build.address.path, deployment_id, files=files, forced=forced)
+
+
+# -- retiring --------------------------------------------------------------------------------------------
 
 
 def test_only_what_is_drained_is_retired_and_only_after_its_grace() -> None:
-    statuses = tuple(status(state, n) for n, state in enumerate(State))
-    since = {s.build.build_id: NOW - GRACE for s in statuses}
-    drained = list(State).index(State.DRAINED)
-    policy = Policy(grace=GRACE, retain=100)
-    assert removals(plan_sweep(statuses, since, policy, NOW)) == [(drained, f"dp_{drained}", False)]
-    assert plan_sweep(statuses, since, policy, NOW - timedelta(seconds=1)) == ()
-    assert plan_sweep(statuses, {}, policy, NOW) == ()
+    seen = observe(V1, V2, V3, demand={id_of(V2): Demand(pinned=1, attempting=0)})
+    assert actions(seen) == (removal(V1),)
+    since = {V1.build_id: NOW - GRACE}
+    assert plan(seen, since, POLICY, NOW) == (removal(V1),)
+    assert plan(seen, since, POLICY, NOW - timedelta(seconds=1)) == ()
+    assert plan(seen, {}, POLICY, NOW) == ()
 
 
 def test_files_go_once_more_than_retain_newer_builds_of_the_name_exist() -> None:
-    statuses = (
-        status(State.RETIRED, 1),
-        status(State.RETIRED, 2),
-        status(State.RETIRED, 3),
-        status(State.ACTIVE, 4),
-        status(State.RETIRED, 5, name="other"),
+    other = make_build("1", 5, name="other")
+    v4 = make_build("4.0.0", 4)
+    marks = dict.fromkeys((b.build_id for b in (V1, V2, V3, other)), Mark.RETIRED)
+    registered = make_registration(v4.address, id_of(v4), "s")
+    seen = make_observation(
+        (V1, V2, V3, v4, other), marks=marks, registrations=(registered,), newest={"s": id_of(v4)}
     )
-    assert removals(plan_sweep(statuses, {}, POLICY, NOW)) == [(1, None, True)]
-    assert removals(plan_sweep(statuses, {}, Policy(GRACE, retain=0), NOW)) == [
-        (1, None, True),
-        (2, None, True),
-        (3, None, True),
-    ]
+    gone = [removal(build, registered=False, files=True) for build in (V1, V2, V3)]
+    assert actions(seen, policy=Policy(GRACE, retain=2)) == tuple(gone[:1])
+    assert actions(seen, policy=Policy(GRACE, retain=0)) == tuple(gone)
 
 
 def test_a_drained_build_with_enough_newer_ones_goes_with_its_files() -> None:
-    statuses = (
-        status(State.DRAINED, 1),
-        status(State.ACTIVE, 2),
-        status(State.ACTIVE, 3),
-        status(State.ACTIVE, 4),
-    )
-    assert removals(plan_prune_drained(statuses, POLICY)) == [(1, "dp_1", True)]
+    assert actions(observe(V1, V2), policy=Policy(GRACE, retain=0)) == (removal(V1, files=True),)
+
+
+def test_a_build_whose_activation_is_under_way_does_not_age_the_others() -> None:
+    marks = {V1.build_id: Mark.RETIRED, V2.build_id: Mark.ACTIVATING}
+    seen = make_observation((V1, V2), marks=marks, activating=frozenset({V2.build_id}))
+    assert actions(seen, policy=Policy(GRACE, retain=0)) == ()
 
 
 def test_a_sweep_retires_a_bounded_number() -> None:
-    statuses = tuple(status(State.DRAINED, n) for n in range(MAX_RETIREMENTS + 5))
-    policy, since = Policy(GRACE, retain=10_000), {s.build.build_id: NOW - GRACE for s in statuses}
-    assert len(plan_sweep(statuses, since, policy, NOW)) == MAX_RETIREMENTS
-    assert len(plan_prune_drained(statuses, policy)) == len(statuses)
+    builds = tuple(make_build("1", n) for n in range(1, MAX_RETIREMENTS + 10))
+    seen = observe(*builds)
+    assert len(actions(seen, policy=Policy(GRACE, retain=10_000))) == MAX_RETIREMENTS
+    assert len(plan_prune_drained(statuses(seen), POLICY)) == len(builds) - 1
 
 
-def test_a_build_that_is_only_staged_does_not_age_the_others() -> None:
-    statuses = (status(State.RETIRED, 1), status(State.STAGED, 2))
-    assert plan_sweep(statuses, {}, Policy(GRACE, retain=0), NOW) == ()
+# -- repairing -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("state", [State.ACTIVE, State.DRAINING])
-def test_a_build_in_use_is_not_pruned_unless_forced(state: State) -> None:
-    used = status(state, 1)
-    with pytest.raises(BuildInUse) as refusal:
-        plan_prune(used, force=False)
-    assert (refusal.value.state, refusal.value.invocations) == (state, 3 if state is State.DRAINING else 0)
-    assert plan_prune(used, force=True) == Removal(used.build, "dp_1", files=True)
+def test_what_restate_has_lost_is_registered_again_oldest_first() -> None:
+    assert actions(observe(V1, V2, V3, registrations=(), newest={})) == (
+        Register(V1),
+        Register(V2),
+        Register(V3),
+    )
+
+
+def test_what_is_not_to_be_registered_is_not() -> None:
+    marks = {V1.build_id: Mark.RETIRED, V2.build_id: Mark.ACTIVATING}
+    seen = make_observation((V1, V2), marks=marks, activating=frozenset({V2.build_id}))
+    assert actions(seen) == ()
+    damaged = observe(V1, registrations=(), newest={}, damage={V1.build_id: "index.js is missing"})
+    assert actions(damaged) == ()
+
+
+def test_what_failed_is_held_off() -> None:
+    lost = {"registrations": (), "newest": {}, "failures": {V1.build_id: "no"}}
+    assert actions(observe(V1, **lost)) == (Register(V1),)
+    assert actions(observe(V1, **lost, held_off=frozenset({V1.build_id}))) == ()
+
+
+def test_an_activation_that_a_crash_cut_short_is_taken_back_or_settled() -> None:
+    marks = {V2.build_id: Mark.ACTIVATING}
+    unfinished = observe(V1, V2, marks=marks, registrations=ONLY_V1, newest={"s": id_of(V1)})
+    assert actions(unfinished) == (removal(V2, registered=False, files=True),)
+    assert actions(observe(V1, V2, marks=marks, demand={id_of(V1): Demand(1, 0)})) == (Settle(V2.build_id),)
+
+
+def test_a_forced_removal_is_brought_to_its_end() -> None:
+    marks = {V2.build_id: Mark.LEAVING}
+    needed = {id_of(build): Demand(pinned=3, attempting=0) for build in (V1, V2)}
+    assert actions(observe(V1, V2, marks=marks, demand=needed)) == (removal(V2, files=True, forced=True),)
+    gone = observe(V1, V2, marks=marks, registrations=ONLY_V1, newest={"s": id_of(V1)})
+    assert actions(gone) == (removal(V2, registered=False, files=True, forced=True),)
+
+
+def test_a_registration_whose_files_are_gone_is_taken_away() -> None:
+    registrations = tuple(make_registration(build.address, id_of(build), "s") for build in (V1, V2))
+    seen = make_observation((V1,), registrations=registrations, newest={"s": id_of(V2)}, demand={})
+    assert removal(V2, files=True) in actions(seen)
+
+
+def test_a_registration_without_files_stays_while_an_invocation_could_go_on_with_them() -> None:
+    registrations = tuple(make_registration(build.address, id_of(build), "s") for build in (V1, V2))
+    parts = {"registrations": registrations, "newest": {"s": id_of(V2)}}
+    for demand, gone in ((Demand(1, 0), False), (Demand(0, 1), True)):
+        seen = make_observation((V1,), **parts, demand={id_of(V2): demand})
+        assert (removal(V2, files=True) in actions(seen)) is gone
+    assert removal(V2, files=True) not in actions(make_observation((V1,), **parts, demand=Unknown("down")))
+
+
+def test_a_registration_from_another_bundle_directory_is_left_alone() -> None:
+    elsewhere = replace(
+        make_registration(V1.address, "dp_1", "s"), metadata={"build_id": V1.build_id, "store": "there"}
+    )
+    for newest in ({"s": "dp_1"}, {}):
+        assert actions(make_observation((), registrations=(elsewhere,), newest=newest)) == ()
+
+
+def test_a_damaged_directory_is_left_alone() -> None:
+    damaged = Damaged(V1.build_id, "metadata.json is damaged")
+    assert actions(make_observation((), damaged=(damaged,))) == ()
+    registered = make_registration(V1.address, "dp_1", "s")
+    seen = make_observation((), damaged=(damaged,), registrations=(registered,), newest={"s": "dp_1"})
+    assert actions(seen) == ()
+
+
+def test_what_nothing_can_call_is_unloaded() -> None:
+    marks = {V1.build_id: Mark.RETIRED}
+    loaded = frozenset({V1.address.path, V2.address.path, "/gone/1-1"})
+    registered = (make_registration(V2.address, id_of(V2), "s"),)
+    seen = observe(V1, V2, marks=marks, registrations=registered, loaded=loaded)
+    assert actions(seen) == (Unload(V1.address.path), Unload("/gone/1-1"))
+    assert actions(observe(V1, V2, marks=marks, registrations=registered, loaded=Unknown("hangs"))) == ()
+
+
+# -- the unknown -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("unknown", ["inventory", "registrations", "newest", "demand"])
+@pytest.mark.parametrize("mark", [None, Mark.RETIRED, Mark.ACTIVATING])
+def test_nothing_is_removed_or_registered_on_an_unknown(unknown: str, mark: Mark | None) -> None:
+    """The old build is lost, retired or unfinished, or drained for long; and is loaded."""
+    marks = {} if mark is None else {V1.build_id: mark}
+    policy = Policy(GRACE, retain=0)
+    since = {V1.build_id: LONG_AGO}
+    for registrations in (
+        (make_registration(V2.address, id_of(V2), "s"),),
+        tuple(make_registration(build.address, id_of(build), "s") for build in (V1, V2)),
+    ):
+        known = {"registrations": registrations, "marks": marks, "loaded": frozenset({V1.address.path})}
+        seen = replace(observe(V1, V2, **known), **{unknown: Unknown("down")})  # type: ignore[arg-type]
+        planned = plan(seen, since, policy, NOW)
+        if unknown in {"newest", "demand"} and len(registrations) == 1:
+            continue  # what is not registered is decided without either
+        assert [action for action in planned if not isinstance(action, Settle)] == []
+
+
+# -- pruning ---------------------------------------------------------------------------------------------
+
+
+def test_a_build_in_use_is_not_pruned_unless_forced() -> None:
+    seen = statuses(observe(V1, V2, demand={id_of(V1): Demand(pinned=2, attempting=1)}))
+    for build, state, invocations in ((V1, "draining", 3), (V2, "active", 0)):
+        with pytest.raises(BuildInUse) as refusal:
+            plan_prune(seen, build.build_id, force=False)
+        assert (refusal.value.state, refusal.value.invocations) == (state, invocations)
+        assert plan_prune(seen, build.build_id, force=True) == removal(build, files=True, forced=True)
 
 
 def test_pruning_by_name_takes_the_files_along() -> None:
-    drained, retired = status(State.DRAINED, 1), status(State.RETIRED, 2)
-    assert plan_prune(drained, force=False) == Removal(drained.build, "dp_1", files=True)
-    assert plan_prune(retired, force=False) == Removal(retired.build, None, files=True)
+    seen = statuses(observe(V1, V2))
+    for force in (False, True):
+        assert plan_prune(seen, V1.build_id, force=force) == removal(V1, files=True)
+    retired = statuses(make_observation((V1,), marks={V1.build_id: Mark.RETIRED}))
+    assert plan_prune(retired, V1.build_id, force=False) == removal(V1, registered=False, files=True)
+
+
+def test_what_is_damaged_can_be_pruned_unless_somebody_needs_it() -> None:
+    damaged = (Damaged(V1.build_id, "metadata.json is damaged"),)
+    left = statuses(make_observation((), damaged=damaged))
+    assert plan_prune(left, V1.build_id, force=False) == Remove(V1.build_id, None, None, files=True)
+    registered = make_registration(V1.address, id_of(V1), "s")
+    needed = make_observation((), damaged=damaged, registrations=(registered,), newest={"s": id_of(V1)})
+    with pytest.raises(BuildInUse):
+        plan_prune(statuses(needed), V1.build_id, force=False)
+    assert plan_prune(statuses(needed), V1.build_id, force=True) == removal(V1, files=True, forced=True)
 
 
 @pytest.mark.parametrize("force", [False, True])
-def test_nothing_is_removed_on_an_unknown_even_by_force(force: bool) -> None:
-    with pytest.raises(DrainUnknown):
-        plan_prune(status(State.UNKNOWN, 1), force=force)
+def test_nothing_is_pruned_on_an_unknown_even_by_force(force: bool) -> None:
+    for part in ("registrations", "newest", "demand"):
+        with pytest.raises(DrainUnknown):
+            plan_prune(statuses(observe(V1, V2, **{part: Unknown("down")})), V1.build_id, force=force)
+    staged = make_observation(
+        (V1,), marks={V1.build_id: Mark.ACTIVATING}, activating=frozenset({V1.build_id})
+    )
     with pytest.raises(ActivationInProgress):
-        plan_prune(status(State.STAGED, 1), force=force)
+        plan_prune(statuses(staged), V1.build_id, force=force)
+    with pytest.raises(BuildNotFound):
+        plan_prune((), V1.build_id, force=force)
+
+
+# -- since when ------------------------------------------------------------------------------------------
 
 
 def test_since_when_a_build_is_drained_survives_an_unknown_and_ends_with_new_work() -> None:
-    long_ago = NOW - timedelta(hours=1)
-    drained, unknown, draining, fresh = (
-        status(State.DRAINED, 1),
-        status(State.UNKNOWN, 2),
-        status(State.DRAINING, 3),
-        status(State.DRAINED, 4),
-    )
-    before = {s.build.build_id: long_ago for s in (drained, unknown, draining)}
-    assert track_drained((drained, unknown, draining, fresh), before, NOW) == {
-        drained.build.build_id: long_ago,
-        unknown.build.build_id: long_ago,
-        fresh.build.build_id: NOW,
-    }
+    seen = statuses(observe(V1, V2, V3, demand={id_of(V2): Demand(pinned=1, attempting=0)}))
+    unknown = statuses(observe(V1, V2, V3, demand=Unknown("down")))
+    before = {V1.build_id: LONG_AGO, V2.build_id: LONG_AGO}
+    assert track_drained(seen, before, NOW) == {V1.build_id: LONG_AGO}
+    assert track_drained(seen, {}, NOW) == {V1.build_id: NOW}
+    assert track_drained(unknown, before, NOW) == before
+    assert {status.state for status in unknown[:2]} == {State.UNKNOWN}
+
+
+def test_a_clock_that_was_set_back_begins_the_grace_anew() -> None:
+    to_come = {V1.build_id: NOW + timedelta(days=3650)}
+    assert track_drained(statuses(observe(V1, V2)), to_come, NOW) == {V1.build_id: NOW}

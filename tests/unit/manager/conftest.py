@@ -5,19 +5,25 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from gridiron.bundles.store import BundleStore
+from gridiron.lifecycle.routing import Service
 from gridiron.manager.activate import Activator
 from gridiron.manager.api import Activated, ActivateRequest
 from gridiron.manager.context import Context
 from gridiron.manager.deployments import Deployments
-from gridiron.manager.prune import Pruner
+from gridiron.manager.execute import Executor
+from gridiron.manager.loop import Loop
+from gridiron.manager.observe import Observer
 from gridiron.manager.registry import Registry
+from gridiron.manager.turns import Turns
 from gridiron.model import Address
-from gridiron.settings import load_settings
-from gridiron.testing.restate import FakeRestate, fake_service
+from gridiron.restate.answers import address_of
+from gridiron.settings import Settings, load_settings
+from gridiron.testing.restate import FakeEndpoint, FakeRestate, fake_service
 from gridiron.testing.workers import FakeCells
 
 NOW = datetime(2026, 11, 1, 12, tzinfo=UTC)
@@ -32,20 +38,34 @@ class Clock:
         return self.now
 
 
+def parse_offer(word: str) -> Service:
+    """Read `name`, `name:handler,handler` or `name=Type:handler,handler`."""
+    head, _, handlers = word.partition(":")
+    name, _, type_ = head.partition("=")
+    return fake_service(name, *(handlers or "run").split(","), type_=type_ or "Service")
+
+
+def make_settings(directory: Path, **overrides: Any) -> Settings:
+    return load_settings(data_dir=directory / "data", drain_grace_seconds=GRACE.total_seconds(), **overrides)
+
+
 class Manager:
     """The parts of a manager, and shortcuts for what most tests do with them."""
 
-    def __init__(self, directory: Path, *, retain: int = 5, port_offset: int = 0) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        settings: Settings,
+        restate: FakeRestate | None = None,
+        cells: FakeCells | None = None,
+        clock: Clock | None = None,
+    ) -> None:
         self.directory = directory
-        self.clock = Clock()
-        self.restate = FakeRestate()
-        self.cells = FakeCells()
-        self.settings = load_settings(
-            data_dir=directory / "data",
-            drain_grace_seconds=GRACE.total_seconds(),
-            retain=retain,
-            port_offset=port_offset,
-        )
+        self.settings = settings
+        self.clock = clock or Clock()
+        self.restate = restate or FakeRestate()
+        self.restate.find_endpoint = self._find_endpoint
+        self.cells = cells or FakeCells()
         self.settings.manager_state_dir.mkdir(parents=True, exist_ok=True)
         self.context = Context(
             settings=self.settings,
@@ -55,16 +75,33 @@ class Manager:
             registry=Registry(self.settings.manager_state_dir / "state.json"),
             now=self.clock,
         )
-        self.context.store.clear_staging()
-        self.activator = Activator(self.context)
-        self.pruner = Pruner(self.context, lambda: self.activator.activating)
-        self.deployments = Deployments(self.context, self.pruner)
+        self.context.registry.bind(self.context.store.prepare(self.context.registry.store))
+        self.observer, turns = Observer(self.context), Turns()
+        self.executor = Executor(self.context, self.observer, turns)
+        self.loop = Loop(self.context, self.observer, self.executor)
+        self.activator = Activator(self.context, self.observer, self.executor, turns, self.loop)
+        self.deployments = Deployments(self.context, self.observer)
+
+    def restart(self) -> Manager:
+        """What a manager finds that is started after this one died: the same disk, Restate and cells."""
+        return Manager(self.directory, self.settings, self.restate, self.cells, self.clock)
 
     def bundle(self, content: str = "export default {}") -> str:
         directory = self.directory / f"bundle-{abs(hash(content))}"
         directory.mkdir(exist_ok=True)
         (directory / "index.js").write_text(content)
         return directory.as_uri()
+
+    def _find_endpoint(self, uri: str) -> FakeEndpoint | None:
+        """Serve what is stored: a service for each word behind `// offers`, as `parse_offer` reads it."""
+        address = address_of(uri)
+        main = self.settings.bundles_dir / str(address) / "index.js"
+        if address is None or not main.is_file():
+            return None
+        _, said, offers = main.read_text().partition("// offers ")
+        if not said:
+            return None
+        return FakeEndpoint(tuple(parse_offer(word) for word in sorted(offers.split())))
 
     def uri_of_next(self, name: str, version: str) -> str:
         """The uri of the build that the next activation makes, if the clock stands still."""
@@ -78,8 +115,12 @@ class Manager:
     ) -> Activated:
         """Activate content of its own for each version; its endpoint offers `service`."""
         self.clock.now += timedelta(seconds=1)
-        self.restate.serve(self.uri_of_next(name, version), fake_service(service, "run"))
-        source = self.bundle(f"// {name} {version}\nexport default {{}}")
+        source = self.bundle(f"// {name} {version}\n// offers {service}")
+        return await self.activate_source(source, version, name, **more)
+
+    async def activate_source(
+        self, source: str, version: str, name: str = "demo", **more: object
+    ) -> Activated:
         request = ActivateRequest(source=source, name=name, version=version, **more)  # type: ignore[arg-type]
         activated = await self.activator.activate(request)
         if activated.outcome == "activated":
@@ -97,13 +138,13 @@ class Manager:
 
     @property
     def stored(self) -> list[str]:
-        """What stands in the bundle directory, staging included."""
+        """The builds in the bundle directory, and what is in staging."""
         root = self.settings.bundles_dir
         staging = root / ".staging"
-        found = [path.name for path in root.iterdir() if path != staging]
+        found = [path.name for path in root.iterdir() if path.name[0] != "."]
         return sorted(found) + sorted(str(path) for path in staging.iterdir())
 
 
 @pytest.fixture
 def manager(tmp_path: Path) -> Manager:
-    return Manager(tmp_path)
+    return Manager(tmp_path, make_settings(tmp_path))

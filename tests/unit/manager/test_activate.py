@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -10,7 +10,6 @@ import pytest
 
 from gridiron.errors import (
     ActivationFailed,
-    ActivationInProgress,
     DigestMismatch,
     NoRestateService,
     RegistrationUnknown,
@@ -20,14 +19,14 @@ from gridiron.errors import (
     SourceMissing,
     WorkersUnavailable,
 )
-from gridiron.manager.activate import Activator
+from gridiron.manager import activate as activate_module
 from gridiron.manager.api import ActivateRequest
 from gridiron.manager.registry import Registry
 from gridiron.testing.restate import Refusal, fake_service
 from gridiron.workers.cells import Problem
-from tests.unit.manager.conftest import Manager
+from tests.unit.manager.conftest import Manager, make_settings
 
-STEPS = ["stage", "check", "store", "discover", "register", "total"]
+STEPS = ["stage", "check", "store", "discover", "compare", "register", "total"]
 
 
 async def test_a_bundle_becomes_the_active_build(manager: Manager) -> None:
@@ -37,7 +36,11 @@ async def test_a_bundle_becomes_the_active_build(manager: Manager) -> None:
     assert await manager.states() == {"1": "active"}
     assert manager.stored == [activated.build_id]
     (registration,) = await manager.restate.fetch_registrations()
-    assert registration.metadata == {"build_id": activated.build_id, "sha256": activated.sha256}
+    assert registration.metadata == {
+        "build_id": activated.build_id,
+        "sha256": activated.sha256,
+        "store": manager.context.store.fetch_identity(),
+    }
 
 
 async def test_the_next_version_replaces_it(manager: Manager) -> None:
@@ -152,14 +155,46 @@ async def test_a_worker_that_serves_an_empty_list_of_services(manager: Manager) 
     assert manager.stored == []
 
 
-async def test_a_restate_that_is_down_changes_nothing(manager: Manager) -> None:
+async def test_a_restate_that_is_down_changes_nothing(
+    manager: Manager, monkeypatch: pytest.MonkeyPatch
+) -> None:
     await manager.activate("1")
+    monkeypatch.setattr(activate_module, "START_LIMIT", timedelta(0))
     manager.restate.down = "connection refused"
-    request = ActivateRequest(source=manager.bundle("// next"), name="demo", version="2")
-    with pytest.raises(ActivationFailed) as failure:
-        await manager.activator.activate(request)
-    assert isinstance(failure.value.cause, RestateUnavailable)
+    with pytest.raises(RestateUnavailable):
+        await manager.activate("2")
     assert len(manager.stored) == 1
+
+
+async def test_a_restate_that_goes_down_changes_nothing(
+    manager: Manager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await manager.activate("1")
+    discover = manager.restate.discover
+
+    async def goes_down(uri: str) -> object:
+        manager.restate.down = "connection refused"
+        return await discover(uri)
+
+    monkeypatch.setattr(manager.restate, "discover", goes_down)
+    with pytest.raises(ActivationFailed) as failure:
+        await manager.activate("2")
+    assert (failure.value.step, type(failure.value.cause)) == ("discover", RestateUnavailable)
+    assert len(manager.stored) == 1
+
+
+async def test_a_restate_that_lost_its_data_gets_them_back_before_anything_new(manager: Manager) -> None:
+    old = await manager.activate("1", service="one two")
+    await manager.activate("2", service="one", breaking=True)
+    for deployment_id in list(manager.restate._deployments):
+        del manager.restate._deployments[deployment_id]
+    manager.restate.incarnation = "N1:2"
+    new = await manager.activate("3", service="one")
+    found = {str(each.address): each.services for each in await manager.restate.fetch_registrations()}
+    assert found[old.build_id] == ("one", "two")
+    newest = await manager.restate.fetch_newest()
+    assert newest["one"] == new.deployment_id
+    assert len(found) == 3
 
 
 async def test_a_build_stays_when_restate_does_not_say_whether_it_registered_it(
@@ -167,7 +202,7 @@ async def test_a_build_stays_when_restate_does_not_say_whether_it_registered_it(
 ) -> None:
     register = manager.restate.register
 
-    async def registers_and_loses_the_answer(uri: str, metadata: dict[str, str]) -> None:
+    async def registers_and_loses_the_answer(uri: str, metadata: dict[str, str], **_: object) -> None:
         await register(uri, metadata)
         raise RestateUnavailable("http://restate", "timed out")
 
@@ -178,18 +213,50 @@ async def test_a_build_stays_when_restate_does_not_say_whether_it_registered_it(
     assert await manager.states() == {"1": "active"}
 
 
-async def test_one_name_is_activated_one_at_a_time_and_two_names_side_by_side(manager: Manager) -> None:
-    manager.restate.slow.clear()
+async def test_one_name_is_activated_one_at_a_time_and_two_names_side_by_side(
+    manager: Manager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    discover, begun, go_on = manager.restate.discover, asyncio.Semaphore(0), asyncio.Event()
+
+    async def waits(uri: str) -> object:
+        begun.release()
+        await go_on.wait()
+        return await discover(uri)
+
+    monkeypatch.setattr(manager.restate, "discover", waits)
     first = asyncio.create_task(manager.activate("1"))
-    while "discover" not in manager.restate.requests:  # noqa: ASYNC110 - the fake has no event for it
-        await asyncio.sleep(0)
-    with pytest.raises(ActivationInProgress):
-        await manager.activate("2")
+    second = asyncio.create_task(manager.activate("2"))
     other = asyncio.create_task(manager.activate("1", name="other", service="other"))
-    await asyncio.sleep(0)
-    manager.restate.slow.set()
-    assert ((await first).outcome, (await other).outcome) == ("activated", "activated")
-    assert (await manager.activate("2")).outcome == "activated"
+    for _ in range(2):
+        await begun.acquire()
+    assert sorted(build_id.rpartition("-")[0] for build_id in manager.stored) == ["demo-1", "other-1"]
+    go_on.set()
+    assert {(await each).outcome for each in (first, second, other)} == {"activated"}
+    assert (await second).replaces == ((await first).build_id,)
+    assert (await manager.restate.fetch_newest())["demo"] == (await second).deployment_id
+
+
+async def test_a_hundred_at_once_are_neither_lost_nor_doubled(manager: Manager) -> None:
+    names = [f"n{number % 10}" for number in range(100)]
+    activations = [
+        asyncio.create_task(manager.activate(str(version), name=name, service=name))
+        for version, name in enumerate(names)
+    ]
+    answers = [await activation for activation in activations]
+    assert {answer.outcome for answer in answers} == {"activated"}
+    ids = {answer.build_id for answer in answers}
+    assert len(ids) == 100
+    assert set(manager.stored) == ids
+    newest = await manager.restate.fetch_newest()
+    assert newest == {name: answer.deployment_id for name, answer in zip(names, answers, strict=True)}
+
+
+async def test_the_same_content_a_hundred_times_at_once_is_one_build(manager: Manager) -> None:
+    activations = [asyncio.create_task(manager.activate("1")) for _ in range(100)]
+    answers = [await activation for activation in activations]
+    assert [answer.outcome for answer in answers].count("activated") == 1
+    assert {answer.build_id for answer in answers} == set(manager.stored)
+    assert len(manager.stored) == 1
 
 
 async def test_the_registry_can_be_lost_at_any_time(manager: Manager) -> None:
@@ -197,8 +264,7 @@ async def test_the_registry_can_be_lost_at_any_time(manager: Manager) -> None:
     path = manager.settings.manager_state_dir / "state.json"
     path.unlink()
     registry = Registry(path)
-    observation, _ = await manager.pruner.observe()
-    registry.reconcile(observation)
+    registry.reconcile(await manager.observer.observe())
     assert {build_id: record.deployment_id for build_id, record in registry.records.items()} == {
         activated.build_id: activated.deployment_id
     }
@@ -211,7 +277,7 @@ async def test_a_build_that_is_newest_for_some_of_its_services_only_is_activated
     request = ActivateRequest(source=manager.bundle("// both"), name="demo", version="1")
     manager.restate.serve(manager.uri_of_next("demo", "1"), *both)
     await manager.activator.activate(request)
-    await manager.activate("2", service="one")
+    await manager.activate("2", service="one", breaking=True)
     manager.restate.serve(manager.uri_of_next("demo", "1"), *both)
     again = await manager.activator.activate(request)
     assert again.outcome == "activated"
@@ -219,15 +285,10 @@ async def test_a_build_that_is_newest_for_some_of_its_services_only_is_activated
 
 
 async def test_a_build_that_restate_calls_at_another_address_is_activated_anew(tmp_path: Path) -> None:
-    before = Manager(tmp_path)
+    before = Manager(tmp_path, make_settings(tmp_path))
     await before.activate("1")
-    after = Manager(tmp_path, port_offset=100)
-    after.restate = before.restate
-    moved = replace(after.context, restate=before.restate)
-    activator = Activator(moved)
-    before.restate.serve(after.uri_of_next("demo", "1"), fake_service("demo", "run"))
-    request = ActivateRequest(source=before.bundle("// demo 1\nexport default {}"), name="demo", version="1")
-    assert (await activator.activate(request)).outcome == "activated"
+    after = Manager(tmp_path, make_settings(tmp_path, port_offset=100), before.restate)
+    assert (await after.activate("1")).outcome == "activated"
 
 
 @pytest.mark.parametrize(("version", "content"), [("1", "// new"), ("2", "// same")])

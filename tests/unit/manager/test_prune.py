@@ -19,21 +19,21 @@ from gridiron.lifecycle.observation import Demand
 from gridiron.manager.api import ActivateRequest, Kept, Pruned, PruneRequest
 from gridiron.model import State
 from gridiron.testing.restate import fake_service
-from tests.unit.manager.conftest import GRACE, Manager
+from tests.unit.manager.conftest import GRACE, Manager, make_settings
 
 
 async def test_a_drained_build_is_retired_after_its_grace_and_its_files_stay(manager: Manager) -> None:
     old, new = await manager.activate("1"), await manager.activate("2")
-    assert (await manager.pruner.sweep()).pruned == ()  # drained from now on
+    assert (await manager.loop.sweep()).pruned == ()  # drained from now on
     manager.clock.now += GRACE - timedelta(seconds=1)
-    assert (await manager.pruner.sweep()).pruned == ()
+    assert (await manager.loop.sweep()).pruned == ()
     manager.clock.now += timedelta(seconds=1)
-    outcome = await manager.pruner.sweep()
+    outcome = await manager.loop.sweep()
     assert outcome.pruned == (Pruned(build_id=old.build_id, unregistered=True, files_removed=False),)
     assert await manager.states() == {"1": "retired", "2": "active"}
     assert await manager.loaded() == [new.path]
     assert manager.stored == [old.build_id, new.build_id]
-    assert (await manager.pruner.sweep()).pruned == ()
+    assert (await manager.loop.sweep()).pruned == ()
 
 
 async def test_what_is_pinned_or_attempted_keeps_a_build_until_it_is_done(manager: Manager) -> None:
@@ -44,9 +44,9 @@ async def test_what_is_pinned_or_attempted_keeps_a_build_until_it_is_done(manage
     await manager.activate("2")
     for invocation in (attempted, pinned):
         assert (await manager.states())["1"] == "draining"
-        await manager.pruner.sweep()
+        await manager.loop.sweep()
         manager.clock.now += 2 * GRACE
-        assert (await manager.pruner.sweep()).pruned == ()
+        assert (await manager.loop.sweep()).pruned == ()
         manager.restate.complete(invocation)
     assert (await manager.states())["1"] == "drained"
 
@@ -68,7 +68,7 @@ async def test_new_work_in_the_last_moment_keeps_a_build(
         return demand
 
     monkeypatch.setattr(manager.restate, "fetch_demand", finds_more_the_second_time)
-    outcome = await manager.pruner.prune(PruneRequest())
+    outcome = await manager.loop.prune(PruneRequest())
     assert outcome.pruned == ()
     assert outcome.kept == (
         Kept(build_id=old.build_id, state=State.DRAINING, reason="1 invocation is pinned to it"),
@@ -79,23 +79,23 @@ async def test_new_work_in_the_last_moment_keeps_a_build(
 async def test_nothing_is_removed_while_restate_cannot_be_asked(manager: Manager) -> None:
     old = await manager.activate("1")
     await manager.activate("2")
-    await manager.pruner.sweep()
+    await manager.loop.sweep()
     manager.clock.now += 2 * GRACE
     manager.restate.down = "timed out"
-    assert (await manager.pruner.sweep()).pruned == ()
-    assert (await manager.pruner.prune(PruneRequest())).pruned == ()
+    assert (await manager.loop.sweep()).pruned == ()
+    assert (await manager.loop.prune(PruneRequest())).pruned == ()
     for force in (False, True):
         with pytest.raises(DrainUnknown):
-            await manager.pruner.prune(PruneRequest(build_id=old.build_id, force=force))
+            await manager.loop.prune(PruneRequest(build_id=old.build_id, force=force))
     assert set((await manager.states()).values()) == {"unknown"}
     manager.restate.down = None
-    assert [pruned.build_id for pruned in (await manager.pruner.sweep()).pruned] == [old.build_id]
+    assert [pruned.build_id for pruned in (await manager.loop.sweep()).pruned] == [old.build_id]
 
 
 async def test_old_files_go_when_enough_newer_builds_exist(tmp_path: Path) -> None:
-    manager = Manager(tmp_path, retain=1)
+    manager = Manager(tmp_path, make_settings(tmp_path, retain=1))
     builds = [(await manager.activate(str(number))).build_id for number in range(4)]
-    outcome = await manager.pruner.prune(PruneRequest())
+    outcome = await manager.loop.prune(PruneRequest())
     assert {p.build_id: p.files_removed for p in outcome.pruned} == {
         builds[0]: True,
         builds[1]: True,
@@ -106,23 +106,23 @@ async def test_old_files_go_when_enough_newer_builds_exist(tmp_path: Path) -> No
 
 async def test_a_build_that_is_named_goes_with_its_files(manager: Manager) -> None:
     old, new = await manager.activate("1"), await manager.activate("2")
-    dry = await manager.pruner.prune(PruneRequest(build_id=old.build_id, dry_run=True))
+    dry = await manager.loop.prune(PruneRequest(build_id=old.build_id, dry_run=True))
     assert (dry.dry_run, len(manager.stored)) == (True, 2)
-    done = await manager.pruner.prune(PruneRequest(build_id=old.build_id))
+    done = await manager.loop.prune(PruneRequest(build_id=old.build_id))
     assert (
         dry.pruned == done.pruned == (Pruned(build_id=old.build_id, unregistered=True, files_removed=True),)
     )
     assert manager.stored == [new.build_id]
     with pytest.raises(BuildNotFound):
-        await manager.pruner.prune(PruneRequest(build_id=old.build_id))
+        await manager.loop.prune(PruneRequest(build_id=old.build_id))
 
 
 async def test_a_build_in_use_is_refused_unless_forced(manager: Manager) -> None:
     active = await manager.activate("1")
     with pytest.raises(BuildInUse) as refusal:
-        await manager.pruner.prune(PruneRequest(build_id=active.build_id))
+        await manager.loop.prune(PruneRequest(build_id=active.build_id))
     assert (refusal.value.state, refusal.value.invocations) == ("active", 0)
-    await manager.pruner.prune(PruneRequest(build_id=active.build_id, force=True))
+    await manager.loop.prune(PruneRequest(build_id=active.build_id, force=True))
     assert (manager.stored, await manager.states()) == ([], {})
 
 
@@ -131,22 +131,22 @@ async def test_the_order_is_unregister_unload_delete(manager: Manager) -> None:
     await manager.activate("2")
     manager.cells.silence()
     with pytest.raises(WorkersUnavailable):
-        await manager.pruner.prune(PruneRequest(build_id=old.build_id))
+        await manager.loop.prune(PruneRequest(build_id=old.build_id))
     assert old.build_id in manager.stored  # not unloaded, so not deleted
     assert (await manager.states())["1"] == "retired"  # and unregistered first
     manager.cells.wake()
-    await manager.pruner.prune(PruneRequest(build_id=old.build_id))
+    await manager.loop.prune(PruneRequest(build_id=old.build_id))
     assert old.build_id not in manager.stored
 
 
 async def test_what_a_silent_cell_kept_loaded_is_unloaded_by_a_later_sweep(manager: Manager) -> None:
     old, new = await manager.activate("1"), await manager.activate("2")
     manager.cells.silence()
-    outcome = await manager.pruner.prune(PruneRequest())
+    outcome = await manager.loop.prune(PruneRequest())
     assert (outcome.pruned, [kept.build_id for kept in outcome.kept]) == ((), [old.build_id])
     manager.cells.wake()
     assert await manager.loaded() == [old.path, new.path]
-    await manager.pruner.sweep()
+    await manager.loop.sweep()
     assert await manager.loaded() == [new.path]
 
 
@@ -175,7 +175,7 @@ async def test_a_build_that_becomes_active_during_the_look_is_not_taken_for_reti
     manager.restate.serve(manager.uri_of_next("demo", "2"), fake_service("demo", "run"))
     register, stored, go_on = manager.restate.register, asyncio.Event(), asyncio.Event()
 
-    async def waits(uri: str, metadata: dict[str, str]) -> object:
+    async def waits(uri: str, metadata: dict[str, str], **_: object) -> object:
         stored.set()
         await go_on.wait()
         return await register(uri, metadata)
@@ -195,7 +195,7 @@ async def test_a_build_that_becomes_active_during_the_look_is_not_taken_for_reti
     monkeypatch.setattr(manager.restate, "fetch_registrations", ends_the_activation_when_asked)
     build_id = next(build.build_id for build in manager.context.store.list_builds() if build.version == "2")
     with pytest.raises(ActivationInProgress):
-        await manager.pruner.prune(PruneRequest(build_id=build_id))
+        await manager.loop.prune(PruneRequest(build_id=build_id))
     assert build_id in manager.stored
     monkeypatch.undo()
     assert (await manager.states())["2"] == "active"
@@ -205,7 +205,7 @@ async def test_a_sweep_and_a_forced_prune_do_not_take_the_last_version_away(
     manager: Manager, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     old, new = await manager.activate("1"), await manager.activate("2")
-    unregister, observe = manager.restate.unregister, manager.pruner.observe
+    unregister, look = manager.restate.unregister, manager.observer.look
     forced, planned = asyncio.Event(), asyncio.Event()
 
     async def slowly(deployment_id: str) -> None:
@@ -213,17 +213,17 @@ async def test_a_sweep_and_a_forced_prune_do_not_take_the_last_version_away(
         await planned.wait()
         await unregister(deployment_id)
 
-    async def observe_and_tell() -> object:
-        observed = await observe()
+    async def look_and_tell() -> object:
+        looked = await look()
         if forced.is_set():
             planned.set()
-        return observed
+        return looked
 
     monkeypatch.setattr(manager.restate, "unregister", slowly)
-    monkeypatch.setattr(manager.pruner, "observe", observe_and_tell)
-    first = asyncio.create_task(manager.pruner.prune(PruneRequest(build_id=new.build_id, force=True)))
+    monkeypatch.setattr(manager.observer, "look", look_and_tell)
+    first = asyncio.create_task(manager.loop.prune(PruneRequest(build_id=new.build_id, force=True)))
     await forced.wait()
-    second = await manager.pruner.prune(PruneRequest())
+    second = await manager.loop.prune(PruneRequest())
     await first
     assert (second.pruned, [kept.state for kept in second.kept]) == ((), [State.ACTIVE])
     assert (await manager.restate.fetch_newest())["demo"] == old.deployment_id
@@ -241,7 +241,7 @@ async def test_one_removal_that_fails_does_not_hold_up_the_others(
         await unregister(deployment_id)
 
     monkeypatch.setattr(manager.restate, "unregister", refuses_the_first)
-    outcome = await manager.pruner.prune(PruneRequest())
+    outcome = await manager.loop.prune(PruneRequest())
     assert [pruned.build_id for pruned in outcome.pruned] == [builds[1].build_id]
     assert [kept.build_id for kept in outcome.kept] == [builds[0].build_id]
 
@@ -249,9 +249,10 @@ async def test_one_removal_that_fails_does_not_hold_up_the_others(
 async def test_the_demand_is_read_after_the_newest(manager: Manager) -> None:
     await manager.activate("1")
     manager.restate.requests.clear()
-    await manager.pruner.observe()
-    assert manager.restate.requests[-1] == "fetch_demand"
-    assert set(manager.restate.requests[:-1]) == {"fetch_registrations", "fetch_newest"}
+    await manager.observer.look()
+    first, *routing, demand, last = manager.restate.requests
+    assert first == last == "fetch_incarnation"
+    assert (set(routing), demand) == ({"fetch_registrations", "fetch_newest"}, "fetch_demand")
 
 
 def test_force_needs_a_build() -> None:

@@ -1,17 +1,17 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from gridiron.errors import StorageFailed
-from gridiron.lifecycle.observation import Observation, Unknown
+from gridiron.lifecycle.observation import Inventory, Observation, Unknown
 from gridiron.manager.registry import Record, Registry
 from gridiron.model import Address
-from tests.values import NOW, make_build, make_registration
+from tests.values import NOW, STORE, make_build, make_observation, make_registration
 
-LOOK = NOW + timedelta(seconds=1)
 MILLIS = int(NOW.timestamp() * 1000)
 RECORD = Record(
     deployment_id="dp_1",
@@ -24,15 +24,14 @@ RECORD = Record(
 )
 
 
-def observation(builds: object, registrations: object) -> Observation:
-    return Observation(
-        builds=builds,
+def observation(builds: object, registrations: object, remembered: str = "demo-1-1") -> Observation:
+    inventory = builds if isinstance(builds, Unknown) else Inventory(STORE, builds)  # type: ignore[arg-type]
+    return replace(
+        make_observation(),
+        inventory=inventory,
         registrations=registrations,
-        newest={},
-        demand={},
-        activating=frozenset(),
-        observed_at=LOOK,
-    )  # type: ignore[arg-type]
+        remembered=frozenset({remembered}),
+    )
 
 
 def test_timestamps_increase_strictly_whatever_the_clock_does_and_over_restarts(tmp_path: Path) -> None:
@@ -105,13 +104,13 @@ def test_nothing_is_forgotten_on_an_unknown(tmp_path: Path) -> None:
 
 def test_what_was_registered_after_the_look_began_is_not_forgotten_by_it(tmp_path: Path) -> None:
     registry = Registry(tmp_path / "state.json")
-    later = RECORD.model_copy(update={"activated_at": LOOK})
-    registry.remember("demo-1-2", later)
-    registry.reconcile(observation((), ()))
-    assert registry.records == {"demo-1-2": later}
+    for build_id in ("demo-1-1", "demo-1-2"):
+        registry.remember(build_id, RECORD)
+    registry.reconcile(observation((), (), remembered="demo-1-1"))
+    assert registry.records == {"demo-1-2": RECORD}
 
 
-def test_a_write_that_fails_leaves_the_old_content_on_disk_and_in_memory(tmp_path: Path) -> None:
+def test_a_write_that_fails_leaves_the_old_content_on_disk_and_is_made_up_for(tmp_path: Path) -> None:
     path = tmp_path / "state.json"
     registry = Registry(path)
     registry.remember("demo-1-1", RECORD)
@@ -121,4 +120,14 @@ def test_a_write_that_fails_leaves_the_old_content_on_disk_and_in_memory(tmp_pat
         registry.forget("demo-1-1")
     assert (failure.value.code, failure.value.path) == ("storage_failed", str(path))
     assert path.read_bytes() == before
-    assert registry.records == {"demo-1-1": RECORD}
+    assert registry.records == {}
+    (tmp_path / ".state.json.partial").rmdir()
+    registry.track({})
+    assert Registry(path).records == {}
+
+
+def test_the_bundle_directory_is_known_after_a_restart(tmp_path: Path) -> None:
+    path = tmp_path / "state.json"
+    assert Registry(path).store is None
+    Registry(path).bind(STORE)
+    assert Registry(path).store == STORE

@@ -6,7 +6,7 @@ import pytest
 
 from gridiron.errors import RestateUnavailable
 from gridiron.lifecycle.observation import Demand
-from gridiron.restate.port import DiscoveredHandler, DiscoveredService
+from gridiron.lifecycle.routing import Handler, Service
 from gridiron.testing.restate import FakeRestate, Phase, fake_service
 
 URI = "http://w/demo/1.0.0-1"
@@ -16,8 +16,8 @@ GREETER = fake_service("greeter", "wave", "greet")
 
 
 def test_a_service_is_made_with_its_handlers_in_order() -> None:
-    handlers = (DiscoveredHandler("greet", None), DiscoveredHandler("wave", None))
-    assert DiscoveredService("greeter", "Service", handlers) == GREETER
+    handlers = (Handler("greet", None), Handler("wave", None))
+    assert Service("greeter", "Service", handlers) == GREETER
 
 
 async def test_it_remembers_what_was_asked_in_order() -> None:

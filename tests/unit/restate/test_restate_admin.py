@@ -68,7 +68,7 @@ async def test_a_discovery_registers_nothing_and_forces_nothing() -> None:
     restate, server = admin(answering(201, EMPTY))
     assert await restate.discover("http://w/a/1-2") == Discovered(())
     assert server.asked == [
-        ("POST", "/deployments", {"uri": "http://w/a/1-2", "force": False, "dry_run": True})
+        ("POST", "/deployments", {"uri": "http://w/a/1-2", "force": False, "dry_run": True, "breaking": True})
     ]
 
 
@@ -88,7 +88,13 @@ async def test_a_registration_says_whether_it_is_new_and_asks_for_the_protocol(
         (
             "POST",
             "/deployments",
-            {"uri": "http://w/a/1-2", "force": False, "dry_run": False, "metadata": {"build_id": "a-1-2"}},
+            {
+                "uri": "http://w/a/1-2",
+                "force": False,
+                "dry_run": False,
+                "breaking": False,
+                "metadata": {"build_id": "a-1-2"},
+            },
         ),
         ("GET", "/deployments/dp_1", None),
     ]

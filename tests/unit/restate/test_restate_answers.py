@@ -8,6 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from gridiron.lifecycle.observation import Demand, Registration
+from gridiron.lifecycle.routing import Handler, Service
 from gridiron.model import Address
 from gridiron.restate.answers import (
     address_of,
@@ -20,7 +21,7 @@ from gridiron.restate.answers import (
     parse_registrations,
     parse_version,
 )
-from gridiron.restate.port import Discovered, DiscoveredHandler, DiscoveredService, Registered
+from gridiron.restate.port import Discovered, Registered
 
 # as Restate 1.7.12 answers, with some of the fields that are not needed
 COUNTER = {
@@ -36,11 +37,11 @@ COUNTER = {
 }
 ADDER = {"name": "adder", "ty": "Service", "handlers": [{"name": "add", "public": True}], "revision": 3}
 SERVICES = (
-    DiscoveredService("adder", "Service", (DiscoveredHandler("add", None),)),
-    DiscoveredService(
+    Service("adder", "Service", (Handler("add", None),)),
+    Service(
         "counter",
         "VirtualObject",
-        (DiscoveredHandler("add", "Exclusive"), DiscoveredHandler("get", "Shared")),
+        (Handler("add", "Exclusive"), Handler("get", "Shared")),
     ),
 )
 REGISTERED = {"id": "dp_1", "services": [COUNTER, ADDER], "min_protocol_version": 5, "sdk_version": "x/1"}

@@ -20,12 +20,13 @@ from gridiron.manager.api import (
     PruneRequest,
     Released,
     Restarted,
+    RollbackRequest,
 )
 from gridiron.manager.deployments import Deployments
 from gridiron.manager.health import HealthChecker
 from gridiron.manager.http.problems import add_problem_handlers
+from gridiron.manager.loop import Loop
 from gridiron.manager.metrics import CONTENT_TYPE, render_metrics
-from gridiron.manager.prune import Pruner
 from gridiron.model import State
 from gridiron.workers.cells import CellsPort
 from gridiron.workers.status import PoolStatus
@@ -45,7 +46,7 @@ def _problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 def make_app(
     activator: Activator,
-    pruner: Pruner,
+    loop: Loop,
     deployments: Deployments,
     health: HealthChecker,
     cells: CellsPort,
@@ -60,7 +61,7 @@ def make_app(
         redirect_slashes=False,  # a path that there is not is an error, and errors are problems
     )
     add_problem_handlers(app)
-    _add_commands(app, activator, pruner)
+    _add_commands(app, activator, loop)
     _add_reads(app, deployments)
     _add_workers(app, deployments, cells)
     _add_metrics(app, cells)
@@ -68,7 +69,7 @@ def make_app(
     return app
 
 
-def _add_commands(app: FastAPI, activator: Activator, pruner: Pruner) -> None:
+def _add_commands(app: FastAPI, activator: Activator, loop: Loop) -> None:
     @app.post(
         "/activate",
         status_code=201,
@@ -85,12 +86,27 @@ def _add_commands(app: FastAPI, activator: Activator, pruner: Pruner) -> None:
         return activated
 
     @app.post(
+        "/rollback",
+        status_code=201,
+        summary="Make an earlier build's code active again",
+        responses={
+            200: {"model": Activated, "description": "That content is active already."},
+            **_problems(404, 409, 422, 500, 502, 503),
+        },
+    )
+    async def rollback(request: RollbackRequest, response: Response) -> Activated:
+        activated = await activator.rollback(request)
+        if activated.outcome != "activated":
+            response.status_code = 200
+        return activated
+
+    @app.post(
         "/prune",
         summary="Remove one build, or all that are drained",
         responses=_problems(404, 409, 422, 500, 502, 503),
     )
     async def prune(request: PruneRequest) -> PruneOutcome:
-        return await pruner.prune(request)
+        return await loop.prune(request)
 
 
 def _add_reads(app: FastAPI, deployments: Deployments) -> None:

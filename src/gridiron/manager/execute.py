@@ -1,0 +1,238 @@
+"""Execute: carry out what was planned, one action at a time.
+
+Each is safe to repeat, and is decided once more on a fresh look right before it is done: what was drained a
+moment ago may be needed. A removal unregisters first, unloads second and deletes last, whatever happens: an
+address that is registered and not served would pause the invocations that Restate sends there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import structlog
+
+from gridiron.errors import (
+    ActivationInProgress,
+    GridironError,
+    RegistrationLost,
+    RestateRejected,
+    ScriptFailed,
+    Unavailable,
+    WorkersUnavailable,
+)
+from gridiron.lifecycle.observation import STORE_KEY, Mark
+from gridiron.lifecycle.plan import Action, Register, Remove, Settle, Unload
+from gridiron.lifecycle.routing import describe_owners, find_outranking
+from gridiron.lifecycle.states import BuildStatus
+from gridiron.manager.context import Context
+from gridiron.manager.observe import Look, Observer
+from gridiron.manager.registry import Record
+from gridiron.manager.tolerate import tolerating
+from gridiron.manager.turns import Turns
+from gridiron.model import Build
+from gridiron.restate.port import Discovered, Registered
+
+log = structlog.get_logger()
+
+MAX_REGISTRATIONS = 4
+"""Registrations at once. Each is a change of one record in Restate, which gives up under a hundred at once
+("retries for operation on key 'schema_registry' exhausted", seen with 1.7.12); twenty work."""
+
+Decide = Callable[[Look], tuple[Action, ...]]
+"""Says what is to be done on what was seen. Raises GridironError where that cannot be."""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What became of an action."""
+
+    action: Action
+    done: bool = True
+    error: GridironError | None = None  # what it failed with
+    stays: BuildStatus | None = None  # where it was not called for any more: how the build is by now
+
+    @property
+    def failed_for_now(self) -> bool:
+        """Whether it failed for what may be over the next time."""
+        return isinstance(self.error, Unavailable | ActivationInProgress)
+
+
+def name_turn(name: str) -> str:
+    """The key of the turns of one name: its activations, and what is done for a build of it."""
+    return f"name {name}"
+
+
+def service_turns(services: tuple[str, ...]) -> tuple[str, ...]:
+    """The keys of the turns of Restate services: what changes their routing."""
+    return tuple(f"service {service}" for service in services)
+
+
+class Executor:
+    """The only one that changes what is stored, registered or loaded."""
+
+    def __init__(self, context: Context, observer: Observer, turns: Turns) -> None:
+        self._context = context
+        self._observer = observer
+        self._turns = turns
+        # what one action saw must hold until it is done: removing the newest makes another one newest
+        self._acting = asyncio.Lock()
+        self._registering = asyncio.Semaphore(MAX_REGISTRATIONS)
+
+    async def carry_out(self, look: Look, decide: Decide) -> tuple[Result, ...]:
+        """Do what is decided on `look`, in order; what fails does not hold up the rest.
+
+        Only a registration that is to be made again does, if it failed for now: what is registered after it
+        would be newer than it for good. Raises what `decide` raises on `look`.
+        """
+        results: list[Result] = []
+        in_order = True
+        for action in decide(look):
+            if isinstance(action, Register) and not in_order:
+                continue
+            async with self._acting:
+                results.append(await self._carry_out(action, decide))
+            in_order = in_order and not results[-1].failed_for_now
+        return tuple(results)
+
+    async def _carry_out(self, action: Action, decide: Decide) -> Result:
+        try:
+            look = await self._observer.look()
+            if action not in decide(look):
+                stays = [status for status in look.statuses if status.build_id == action.subject]
+                return Result(action, done=False, stays=stays[0] if stays else None)
+            await self._execute(action)
+        except GridironError as error:
+            log.warning(
+                "action.failed",
+                action=type(action).__name__.lower(),
+                subject=action.subject,
+                code=error.code,
+                reason=str(error),
+            )
+            result = Result(action, done=False, error=error)
+            hold_off = not (isinstance(action, Register) and result.failed_for_now)
+            self._observer.failures.fail(action.subject, str(error), hold_off=hold_off)
+            return result
+        self._observer.failures.succeed(action.subject)
+        return Result(action)
+
+    async def _execute(self, action: Action) -> None:
+        match action:
+            case Register(build):
+                await self._register_again(build)
+            case Settle(build_id):
+                await self._settle(build_id)
+            case Remove():
+                await self._remove(action)
+            case Unload(path):
+                await self._context.cells.unload(path)
+                log.info("build.unloaded", path=path)
+
+    async def _remove(self, action: Remove) -> None:
+        build_id = action.build_id
+        if action.forced:  # so that a crash in the midst of it does not bring the build back
+            await asyncio.to_thread(self._context.store.mark, build_id, Mark.LEAVING)
+        if action.deployment_id is not None:
+            await self._context.restate.unregister(action.deployment_id)
+            log.info("build.unregistered", build_id=build_id, deployment_id=action.deployment_id)
+            if not action.forced:
+                await self._mark_retired(build_id, files_go=action.files)
+        if action.path is not None:
+            await self._context.cells.unload(action.path)
+        with tolerating("registry.not_written"):
+            self._context.registry.forget(build_id)
+        if action.files:
+            await asyncio.to_thread(self._context.store.remove, build_id)
+            log.info("build.removed", build_id=build_id)
+
+    async def _mark_retired(self, build_id: str, *, files_go: bool) -> None:
+        marking = asyncio.to_thread(self._context.store.mark, build_id, Mark.RETIRED)
+        if not files_go:
+            await marking
+            return
+        # a full disk must not keep anyone from removing; without the mark, the loop finds out after a crash
+        with tolerating("build.not_marked", build_id=build_id):
+            await marking
+
+    async def withdraw(self, build: Build) -> None:
+        """Take away a build that was stored, and that Restate was never asked to register or refused to.
+
+        Raises StorageFailed.
+        """
+        try:
+            await self._context.cells.unload(build.address.path)
+        except GridironError as error:
+            # its address is never used again, so what stays loaded costs memory until the loop unloads it
+            log.warning("build.not_unloaded", build_id=build.build_id, reason=str(error))
+        await asyncio.to_thread(self._context.store.remove, build.build_id)
+
+    async def register(
+        self, build: Build, timings_ms: Callable[[], Mapping[str, float]], *, breaking: bool
+    ) -> Registered:
+        """Have Restate make a build the newest for its services, and write down that it is.
+
+        Raises RestateRejected; RestateUnavailable, after which it may be registered or not.
+        """
+        uri = self._context.uri(build.address)
+        metadata = {
+            "build_id": build.build_id,
+            "sha256": build.sha256,
+            STORE_KEY: await asyncio.to_thread(self._context.store.fetch_identity),
+        }
+        async with self._registering:
+            registered = await self._context.restate.register(uri, metadata, breaking=breaking)
+        record = Record(
+            deployment_id=registered.deployment_id,
+            uri=uri,
+            services=tuple(service.name for service in registered.services),
+            protocol=registered.protocol,
+            activated_at=self._context.now(),
+            timings_ms=dict(timings_ms()),
+        )
+        # it is registered, and that counts: what cannot be written now, the loop writes later
+        with tolerating("registry.not_written"):
+            self._context.registry.remember(build.build_id, record)
+        with tolerating("build.not_settled", build_id=build.build_id):
+            await self._settle(build.build_id)
+        return registered
+
+    async def _settle(self, build_id: str) -> None:
+        await asyncio.to_thread(self._context.store.unmark, build_id)
+
+    async def _register_again(self, build: Build) -> None:
+        """Register a build that Restate has lost, unless that would take a service from a newer build."""
+        if self._turns.taken(name_turn(build.name)):
+            raise ActivationInProgress(build.name)
+        async with self._turns.hold(name_turn(build.name)):
+            discovered = await self._discover_again(build)
+            services = tuple(service.name for service in discovered.services)
+            async with self._turns.hold(*service_turns(services)):
+                newer = find_outranking(build, services, await self._observer.observe())
+                if newer and (left := sorted(set(services) - newer.keys())):
+                    raise RegistrationLost(build.build_id, ", ".join(left), describe_owners(newer))
+                if not newer:
+                    registered = await self.register(build, dict, breaking=True)
+                    log.warning(
+                        "build.registered_again",
+                        build_id=build.build_id,
+                        deployment_id=registered.deployment_id,
+                    )
+                    return
+        await asyncio.to_thread(self._context.store.mark, build.build_id, Mark.RETIRED)
+        log.warning("build.not_registered_again", build_id=build.build_id, newer=newer)
+
+    async def _discover_again(self, build: Build) -> Discovered:
+        """Have Restate read the services of a stored build.
+
+        Raises WorkersUnavailable where it is not the build's fault that this fails; RestateRejected.
+        """
+        uri = self._context.uri(build.address)
+        try:
+            return await self._context.restate.discover(uri)
+        except RestateRejected as refusal:
+            problem = await self._context.cells.fetch_problem(build.address.path)
+            if problem is None or problem.code == ScriptFailed.code:
+                raise
+            raise WorkersUnavailable(uri, problem.detail) from refusal
