@@ -13,13 +13,13 @@ import httpx2
 
 from bench.harness import BenchFailed
 from bench.session import Session
-from bench.subjects.processes import fetch_cpu_seconds, fetch_memory, fetch_program
+from bench.subjects.processes import fetch_cpu_seconds, fetch_memory
 from gridiron.bundles.store import BundleStore
 from gridiron.cli.demo.subject import Subject, choose_settings
 from gridiron.manager.activation import plan_build
 from gridiron.manager.api import ActivateRequest
 from gridiron.model import Address
-from gridiron.testing.processes import descendants
+from gridiron.testing.processes import descendants, fetch_program
 
 REQUEST_SECONDS = 120
 PROGRAMS = {"restate-server": "restate", "haproxy": "haproxy", "workerd": "cells", "gridiron workers": "pool"}

@@ -61,17 +61,6 @@ def fetch_memory(pids: Iterable[int]) -> int:
     return sum(_proportional_set_size(pid) for pid in pids)
 
 
-def fetch_program(pid: int) -> str:
-    """Name the program of a process, with its verb where it is `gridiron`; empty when it has ended."""
-    try:
-        arguments = Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")
-    except (FileNotFoundError, ProcessLookupError):
-        return ""
-    if "gridiron" in arguments:
-        return " ".join(arguments[arguments.index("gridiron") :]).strip()
-    return Path(arguments[0]).name
-
-
 def _cpu_ticks(pid: int) -> int:
     # the name in parentheses may hold anything; user time is the 14th field of all, kernel time the 15th
     fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()

@@ -17,3 +17,14 @@ def descendants(pid: int) -> list[int]:
         except (FileNotFoundError, ProcessLookupError):  # it has just ended, before or during the read
             continue
     return found
+
+
+def fetch_program(pid: int) -> str:
+    """Name the program of a process, with its verb where it is `gridiron`; empty when it has ended."""
+    try:
+        arguments = Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+    if "gridiron" in arguments:
+        return " ".join(arguments[arguments.index("gridiron") :]).strip()
+    return Path(arguments[0]).name
