@@ -45,6 +45,11 @@ test *ARGS:
 bench *ARGS:
     python -m bench "$@"
 
+# Strain a node while its processes are killed at random, and see that nothing is lost
+[no-exit-message]
+soak *ARGS:
+    python -m soak "$@"
+
 # Format the code, and mend what the linter can mend
 fmt:
     ruff check --quiet --fix-only . justw

@@ -1,0 +1,40 @@
+// What is deployed, in any version and under any service name: see gridiron.testing.probe for the placeholders.
+import * as restate from "@restatedev/restate-sdk-cloudflare-workers/fetch";
+
+const VERSION = "@VERSION@";
+
+// Answers the version that it began on and the one that it ended on.
+const between = async (ctx, work) => {
+  const begun = await ctx.run("begin", () => VERSION);
+  const value = await work();
+  const ended = await ctx.run("end", () => VERSION);
+  return { begun, ended, value };
+};
+
+const service = restate.service({
+  name: "@SERVICE@",
+  handlers: {
+    work: (ctx, { steps, millis }) =>
+      between(ctx, async () => {
+        for (let step = 0; step < steps; step++) await ctx.run(`step ${step}`, () => step);
+        if (millis > 0) await ctx.sleep(millis);
+        return steps;
+      }),
+  },
+});
+
+const counter = restate.object({
+  name: "@SERVICE@-counter",
+  handlers: {
+    add: (ctx) =>
+      between(ctx, async () => {
+        const value = ((await ctx.get("value")) ?? 0) + 1;
+        ctx.set("value", value);
+        return value;
+      }),
+    read: (ctx) => between(ctx, async () => (await ctx.get("value")) ?? 0),
+  },
+});
+
+const bidirectional = JSON.parse("@BIDIRECTIONAL@"); // a comparison would be folded away by esbuild
+export default { fetch: restate.createEndpointHandler({ services: [service, counter], bidirectional }) };
