@@ -39,7 +39,9 @@ def main() -> None:
     print(f"seed {plan.seed}; {plan.seconds / 60:.3g} minutes; everything is written into {work}")
     ledger = _soak(plan, work)
     findings = render_findings(ledger)
-    print(f"\n{render_table(ledger)}\n\n{findings or 'Nothing is lost, nothing is leaked.'}")
+    print(
+        f"\n{render_table(ledger, time.monotonic())}\n\n{findings or 'Nothing is lost, nothing is leaked.'}"
+    )
     if findings:
         sys.exit(f"\nIt did not hold (seed {plan.seed}). Node, its log and what was done to it are in {work}")
     shutil.rmtree(work)
@@ -79,10 +81,9 @@ def _soak(plan: Plan, work: Path) -> Ledger:
     began = time.monotonic()
 
     def report(ledger: Ledger) -> None:
-        minutes = (time.monotonic() - began) / 60
-        print(
-            f"\n{time.strftime('%H:%M:%S')} after {minutes:.1f} minutes\n{render_table(ledger)}", flush=True
-        )
+        now = time.monotonic()
+        print(f"\n{time.strftime('%H:%M:%S')} after {(now - began) / 60:.1f} minutes")
+        print(render_table(ledger, now), flush=True)
 
     async def run() -> Ledger:
         soak = Soak(plan, node, ProbeBundles(built, work / "made"), events)

@@ -16,7 +16,12 @@ from soak.calls import Answer
 from soak.manager import Manager
 from soak.verdict import Remains
 
-NOT_COMPLETED = "select count(*) as invocations from sys_invocation_status where status <> 'completed'"
+NOT_COMPLETED = """
+select coalesce(last_failure, status) as reason, count(*) as invocations
+from sys_invocation
+where status <> 'completed'
+group by coalesce(last_failure, status)
+"""
 
 
 class NotSeen(Exception):
@@ -58,11 +63,11 @@ class Inspector:
         body = await self._ask("POST", url, json={"steps": 0, "millis": 0})
         return Answer.model_validate(body).begun
 
-    async def _count_invocations(self) -> int:
+    async def _count_invocations(self) -> Mapping[str, int]:
         url = self._settings.restate_admin_url + "/query"
         headers = {"accept": "application/json"}
         body = await self._ask("POST", url, json={"query": NOT_COMPLETED}, headers=headers)
-        return int(body["rows"][0]["invocations"])
+        return {row["reason"]: row["invocations"] for row in body["rows"]}
 
     async def _fetch_loaded(self) -> Mapping[str, frozenset[str]]:
         cells = Cells(self._settings.run_dir, self._settings.workers_url, self._client)

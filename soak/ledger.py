@@ -85,10 +85,10 @@ class Ledger:
         del self.under_way[call.key]
         self.note(Fault.FAILED, f"{call.key}: {reason}")
 
-    def give_up(self) -> None:
+    def give_up(self, now: float) -> None:
         """Note that what is under way will not be answered any more."""
         for call in self.under_way.values():
-            self.note(Fault.LOST, f"{call.key} was never answered")
+            self.note(Fault.LOST, f"{call.key} was not answered for {now - call.sent_at:.0f} s")
 
     # -- requests to the manager -----------------------------------------------------------------------------
 

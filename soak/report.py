@@ -11,10 +11,10 @@ SHOWN = 20
 """Findings of one kind that are told in full."""
 
 
-def render_table(ledger: Ledger) -> str:
-    """Write what was counted so far, in Markdown."""
+def render_table(ledger: Ledger, now: float) -> str:
+    """Write what was counted by `now`, in Markdown."""
     lines = ["| what | count | of these |", "| --- | ---: | --- |"]
-    lines += [f"| {what} | {count} | {details} |" for what, count, details in _rows(ledger)]
+    lines += [f"| {what} | {count} | {details} |" for what, count, details in _rows(ledger, now)]
     return "\n".join(lines)
 
 
@@ -30,10 +30,11 @@ def render_findings(ledger: Ledger) -> str:
     return "\n".join(lines)
 
 
-def _rows(ledger: Ledger) -> Iterator[tuple[str, int, str]]:
+def _rows(ledger: Ledger, now: float) -> Iterator[tuple[str, int, str]]:
     yield "calls answered", ledger.answered.total(), _details(ledger.answered)
     yield "of them by a version replaced meanwhile", ledger.crossed, f"longest {ledger.longest_seconds:.1f} s"
-    yield "calls under way", len(ledger.under_way), ""
+    oldest = max((now - call.sent_at for call in ledger.under_way.values()), default=0)
+    yield "calls under way", len(ledger.under_way), f"for up to {oldest:.1f} s"
     yield "attempts repeated", ledger.repeated.total(), _details(ledger.repeated)
     for kind in sorted(_kinds(ledger)):
         yield kind, ledger.acknowledged[kind], _details(_of(ledger, kind))

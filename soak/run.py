@@ -121,7 +121,7 @@ class Soak:
             _, late = await asyncio.wait(tasks, timeout=ANSWER_SECONDS)
             for task in late:
                 task.cancel()
-        ledger.give_up()
+        ledger.give_up(time.monotonic())
 
     async def _inspect(self, clients: Clients) -> tuple[Finding, ...]:
         """Look at the node until nothing is wrong, or the time is over."""

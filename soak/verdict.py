@@ -20,7 +20,7 @@ class Remains:
     directories: frozenset[str]  # in the bundle directory
     staging: frozenset[str]  # what lies in its staging
     registrations: Mapping[str, str]  # Restate's: deployment id -> uri
-    invocations: int  # that Restate has not completed
+    invocations: Mapping[str, int]  # that Restate has not completed, by what keeps them from it
     loaded: Mapping[str, frozenset[str]]  # cell -> paths of builds
     answers: Mapping[str, str]  # name -> version that answers
 
@@ -72,8 +72,8 @@ def _find_leaks_of_restate(remains: Remains) -> Iterator[str]:
     for deployment_id, uri in sorted(remains.registrations.items()):
         if urlsplit(uri).path.rstrip("/") not in serving:
             yield f"{deployment_id} is registered at {uri}, where no build serves"
-    if remains.invocations:
-        yield f"{remains.invocations} invocations are not completed"
+    for reason, count in sorted(remains.invocations.items()):
+        yield f"{count} invocations are not completed: {reason}"
 
 
 def _find_leaks_of_cells(remains: Remains) -> Iterator[str]:

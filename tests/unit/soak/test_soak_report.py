@@ -11,7 +11,7 @@ TABLE = """| what | count | of these |
 | --- | ---: | --- |
 | calls answered | 1 | steps 1 |
 | of them by a version replaced meanwhile | 0 | longest 1.5 s |
-| calls under way | 0 |  |
+| calls under way | 1 | for up to 5.0 s |
 | attempts repeated | 2 | ReadError 2 |
 | deploy | 1 | answer lost, nothing 1, restate_unavailable 1 |
 | prune all | 0 | answer lost 1 |
@@ -39,12 +39,13 @@ def make_ledger() -> Ledger:
     ledger.send(call)
     ledger.repeated["ReadError"] += 2
     ledger.answer(call, Answer(begun="0", ended="0", value=0), now=4.5)
+    ledger.send(Call("another", "sleep", "alder", sent_at=5))
     ledger.kills["manager"] += 1
     return ledger
 
 
 def test_the_table_counts_everything() -> None:
-    assert render_table(make_ledger()) == TABLE
+    assert render_table(make_ledger(), now=10) == TABLE
 
 
 def test_findings_are_told_by_kind_and_many_of_one_kind_are_cut() -> None:

@@ -33,7 +33,7 @@ SOUND = Remains(
     directories=frozenset({"alder-1-10", "alder-2-20"}),
     staging=frozenset(),
     registrations={"dp_2": "http://localhost:9080/alder/2-20/"},
-    invocations=0,
+    invocations={},
     loaded={"cell-1": frozenset({"/alder/2-20"})},
     answers={"alder": "2"},
 )
@@ -47,7 +47,7 @@ def test_what_is_as_it_has_to_be_is_found_to_be_so() -> None:
     ledger = make_ledger()
     ledger.send(call(value=1))
     ledger.answer(call(value=1), Answer(begun="2", ended="2", value=1), now=31)
-    ledger.give_up()
+    ledger.give_up(now=90)
     assert ledger.findings == []
     assert judge(ledger, SOUND) == ()
 
@@ -58,8 +58,8 @@ def test_what_is_as_it_has_to_be_is_found_to_be_so() -> None:
 def test_a_call_that_is_never_answered_is_lost() -> None:
     ledger = make_ledger()
     ledger.send(call())
-    ledger.give_up()
-    assert ledger.findings == [Finding(Fault.LOST, "a call was never answered")]
+    ledger.give_up(now=90)
+    assert ledger.findings == [Finding(Fault.LOST, "a call was not answered for 60 s")]
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def test_a_call_that_is_answered_with_an_error_failed_and_is_not_lost() -> None:
     ledger = make_ledger()
     ledger.send(call())
     ledger.fail(call(), "HTTP 404: no such service")
-    ledger.give_up()
+    ledger.give_up(now=90)
     assert ledger.findings == [Finding(Fault.FAILED, "a call: HTTP 404: no such service")]
 
 
@@ -180,7 +180,7 @@ def with_old_registered(remains: Remains) -> Remains:
 
 
 def with_invocation(remains: Remains) -> Remains:
-    return replace(remains, invocations=1)
+    return replace(remains, invocations={"backing-off": 1})
 
 
 def with_old_loaded(remains: Remains) -> Remains:
@@ -222,7 +222,7 @@ def with_old_loaded(remains: Remains) -> Remains:
                 )
             ],
         ),
-        (with_invocation, [Finding(Fault.LEAK, "1 invocations are not completed")]),
+        (with_invocation, [Finding(Fault.LEAK, "1 invocations are not completed: backing-off")]),
         (with_old_loaded, [Finding(Fault.LEAK, "cell-1 has /alder/1-10 loaded, which is not active")]),
     ],
 )
