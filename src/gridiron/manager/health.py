@@ -29,7 +29,7 @@ class HealthChecker:
         """Ask every component now. Never raises: what goes wrong is the component's reason."""
         settings = self._context.settings
         components = await asyncio.gather(
-            _component("restate admin", self._context.restate.check()),
+            _component("restate admin", self._check_restate()),
             _component(
                 "restate ingress", self._fetch_ok(settings.ingress_url, "/restate/health", RestateUnavailable)
             ),
@@ -37,6 +37,10 @@ class HealthChecker:
             _component("bundle directory", asyncio.to_thread(self._check_bundles)),
         )
         return Health(ready=all(component.ready for component in components), components=components)
+
+    async def _check_restate(self) -> None:
+        await self._context.restate.check()
+        await self._context.restate.fetch_incarnation()  # a starting one says less than it knows
 
     def _check_bundles(self) -> None:
         directory = self._context.settings.bundles_dir
