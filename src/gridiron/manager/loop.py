@@ -21,6 +21,7 @@ from gridiron.manager.context import Context
 from gridiron.manager.execute import Executor, Result
 from gridiron.manager.observe import Look, Observer
 from gridiron.manager.tolerate import tolerating
+from gridiron.manager.verify import Verifier
 from gridiron.model import State
 
 
@@ -31,6 +32,7 @@ class Loop:
         self._context = context
         self._observer = observer
         self._executor = executor
+        self._verifier = Verifier(context, observer)
         self._tended: str | None = None  # the start of Restate that has all that it is to have
 
     async def sweep(self) -> PruneOutcome:
@@ -44,6 +46,7 @@ class Loop:
         results = await self._executor.carry_out(look, self._plan)
         self._note_tended(look, results)
         present = {status.build_id for status in look.statuses} | {status.path for status in look.statuses}
+        await self._verifier.verify_some(look)
         self._observer.failures.keep({each for each in present if each is not None})
         return _outcome(results)
 

@@ -240,22 +240,33 @@ async function fetchFile(directory, module, method = "GET") {
   return file;
 }
 
+/** Read a module. A replay must meet the very code that wrote the journal, so it has to be what was stored. */
 async function fetchModule(directory, module) {
   const file = await fetchFile(directory, module);
+  const content = await file.arrayBuffer();
+  if ((await digest(content)) !== module.sha256) {
+    throw unreadable(`${module.name} is not what was stored: its sha256 is another.`);
+  }
+  const text = () => new TextDecoder().decode(content);
   switch (module.kind) {
     case "js":
-      return { js: await file.text() };
+      return { js: text() };
     case "wasm":
-      return { wasm: await file.arrayBuffer() };
+      return { wasm: content };
     case "json":
-      return { json: parseJson(module.name, await file.text()) };
+      return { json: parseJson(module.name, text()) };
     case "text":
-      return { text: await file.text() };
+      return { text: text() };
     case "data":
-      return { data: await file.arrayBuffer() };
+      return { data: content };
     default:
       throw scriptFailed(`${module.name} is of a kind that this node does not know: ${module.kind}.`);
   }
+}
+
+async function digest(content) {
+  const bytes = new Uint8Array(await crypto.subtle.digest("SHA-256", content));
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
 function parseJson(name, text) {

@@ -171,7 +171,11 @@ async def test_a_flag_that_workerd_does_not_know_is_the_bundles_fault(shared_pla
 async def test_a_file_that_cannot_be_read_is_no_lasting_failure(shared_plane: Plane) -> None:
     build = shared_plane.write_build("unreadable", {"index.js": HELLO, "more.txt": "more"})
     file = shared_plane.directory(build) / "more.txt"
-    for content, detail in ((None, "more.txt is missing."), (b"mo", "more.txt has another size than")):
+    for content, detail in (
+        (None, "more.txt is missing."),
+        (b"mo", "more.txt has another size than"),
+        (b"mare", "more.txt is not what was stored"),
+    ):
         file.unlink(missing_ok=True)
         if content is not None:
             file.write_bytes(content)
@@ -350,10 +354,8 @@ async def test_a_shared_core_of_the_sdk_changes_no_answer(
     sharing = shared_plane.write_build("probe", probe)
     (core,) = [module for module in sharing.modules if module.name.endswith(".wasm")]
     assert core.sha256 in {known.sha256 for known in find_toolchain(shared_plane.settings).sdk_cores()}
-    # the router goes by the digest that is recorded
-    other = core.model_copy(update={"sha256": "0" * 64})
-    modules = tuple(other if module == core else module for module in sharing.modules)
-    alone = shared_plane.write_files(sharing.model_copy(update={"timestamp": 999, "modules": modules}), probe)
+    custom_section = bytes([0, 2, 1, ord("x")])  # another file that does the same
+    alone = shared_plane.write_build("alone", {**probe, core.name: probe[core.name] + custom_section})
     headers = {"accept": "application/vnd.restate.endpointmanifest.v3+json"}
     answers = [
         await shared_plane.get(f"{build.address.path}/discover", headers=headers)

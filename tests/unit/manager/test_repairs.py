@@ -260,6 +260,24 @@ async def test_a_damaged_build_is_left_alone_and_can_be_removed(manager: Manager
     assert (manager.stored, await newest(manager)) == ([old.build_id], {"demo": old.build_id})
 
 
+async def test_a_damaged_module_is_told_and_forgotten_when_it_is_mended(manager: Manager) -> None:
+    activated = await manager.activate("1")
+    await manager.activate("1", name="other", service="other")
+    file = manager.settings.bundles_dir / activated.build_id / "index.js"
+    content = file.read_bytes()
+    file.write_bytes(content + b" ")
+    await manager.loop.sweep()
+    view = await manager.deployments.fetch(activated.build_id)
+    assert view.state.value == "failed"
+    assert view.reason.startswith(f"{file} is not as it was stored: it has ")
+    assert view.reason.endswith("; newest for demo")
+    await manager.loop.sweep()
+    assert len(await manager.restate.fetch_registrations()) == 2  # nothing follows from it
+    file.write_bytes(content)
+    await manager.loop.sweep()
+    assert set((await manager.states()).values()) == {"active"}
+
+
 # -- what Restate answers does not fit together ----------------------------------------------------------
 
 

@@ -1,0 +1,57 @@
+"""Verify: compare the modules of the stored builds with what was stored, a bit in each round of the loop."""
+
+from __future__ import annotations
+
+import asyncio
+
+import structlog
+
+from gridiron.errors import StorageFailed
+from gridiron.manager.context import Context
+from gridiron.manager.observe import Look, Observer
+from gridiron.model import Build
+
+log = structlog.get_logger()
+
+MAX_BYTES = 64 * 1024 * 1024
+"""That are read in one round: 0.1 s of one core. A cell compares a module itself before it loads it."""
+
+
+class Verifier:
+    """Looks at each build once, and again for as long as something is wrong with it.
+
+    What it finds is in `observer.damage`. Nothing follows from that but that people are told: the files may
+    be put right again.
+    """
+
+    def __init__(self, context: Context, observer: Observer) -> None:
+        self._context = context
+        self._observer = observer
+        self._verified: set[str] = set()
+
+    async def verify_some(self, look: Look) -> None:
+        """Verify the builds that were not yet, newest first, until enough was read; at least one."""
+        builds = {status.build_id: status.build for status in look.statuses if status.build is not None}
+        self._verified &= builds.keys()
+        for build_id in self._observer.damage.keys() - builds.keys():
+            del self._observer.damage[build_id]
+        read = 0
+        for build in reversed(builds.values()):
+            if build.build_id in self._verified:
+                continue
+            if read and read + build.size > MAX_BYTES:
+                break
+            await self._verify(build)
+            read += build.size
+
+    async def _verify(self, build: Build) -> None:
+        try:
+            await asyncio.to_thread(self._context.store.verify, build)
+        except StorageFailed as error:
+            problem = f"{error.path} is not as it was stored: {error.reason}"
+            if self._observer.damage.get(build.build_id) != problem:
+                log.error("build.damaged", build_id=build.build_id, reason=problem)  # noqa: TRY400 - it says all
+            self._observer.damage[build.build_id] = problem
+        else:
+            self._observer.damage.pop(build.build_id, None)
+            self._verified.add(build.build_id)
