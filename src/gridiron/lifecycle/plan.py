@@ -15,8 +15,9 @@ from gridiron.lifecycle.observation import Mark, Observation, Unknown
 from gridiron.lifecycle.states import IDLE, BuildStatus, Files, statuses_of
 from gridiron.model import Build, State
 
-MAX_RETIREMENTS = 100
-"""Builds that one sweep retires: enough for any rate of deployment, few enough that a sweep ends soon."""
+MAX_REMOVALS = 100
+"""Builds that one sweep retires, and as many whose files it deletes: enough for any rate of deployment, few
+enough that a sweep ends soon."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +100,7 @@ def plan(
         *plan_repairs(statuses),
         *plan_endings(statuses),
         *plan_retirements(statuses, drained_at, policy, now),
-        *plan_outdated(statuses, policy),
+        *plan_outdated(statuses, policy)[:MAX_REMOVALS],
         *plan_unloads(statuses, seen),
     )
     return tuple(action for action in actions if action.subject not in seen.held_off)
@@ -152,7 +153,7 @@ def plan_retirements(
         and now - since >= policy.grace
     ]
     outdated = _find_outdated(statuses, policy)
-    return tuple(_remove(status, files=status.build_id in outdated) for status in due[:MAX_RETIREMENTS])
+    return tuple(_remove(status, files=status.build_id in outdated) for status in due[:MAX_REMOVALS])
 
 
 def plan_outdated(statuses: Collection[BuildStatus], policy: Policy) -> tuple[Remove, ...]:

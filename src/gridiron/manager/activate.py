@@ -324,6 +324,11 @@ class Activator:
             return await self._executor.register(build, lambda: steps.timings_ms, breaking=allowed.breaking)
         except RestateUnavailable as error:  # it may have arrived
             raise RegistrationUnknown(build.build_id, error.reason) from error
+        except RestateRejected:
+            await self._check_loads(
+                build
+            )  # Restate reads the build once more, and workers may be gone by now
+            raise
 
 
 @asynccontextmanager

@@ -10,7 +10,7 @@ import pytest
 from gridiron.errors import ActivationInProgress, BuildInUse, BuildNotFound, DrainUnknown
 from gridiron.lifecycle.observation import Damaged, Demand, Inventory, Mark, Observation, Unknown
 from gridiron.lifecycle.plan import (
-    MAX_RETIREMENTS,
+    MAX_REMOVALS,
     Action,
     Policy,
     Register,
@@ -100,10 +100,12 @@ def test_a_build_whose_activation_is_under_way_does_not_age_the_others() -> None
 
 
 def test_a_sweep_retires_a_bounded_number() -> None:
-    builds = tuple(make_build("1", n) for n in range(1, MAX_RETIREMENTS + 10))
+    builds = tuple(make_build("1", n) for n in range(1, MAX_REMOVALS + 10))
     seen = observe(*builds)
-    assert len(actions(seen, policy=Policy(GRACE, retain=10_000))) == MAX_RETIREMENTS
+    assert len(actions(seen, policy=Policy(GRACE, retain=10_000))) == MAX_REMOVALS
     assert len(plan_prune_drained(statuses(seen), POLICY)) == len(builds) - 1
+    marks = dict.fromkeys((build.build_id for build in builds), Mark.RETIRED)
+    assert len(actions(make_observation(builds, marks=marks))) == MAX_REMOVALS
 
 
 # -- repairing -------------------------------------------------------------------------------------------
