@@ -154,17 +154,14 @@ class Activator:
     async def _turn(self, name: str) -> AsyncIterator[str]:
         """Hold the turn of a name with a Restate that answers in full and has what it is to have.
 
-        Gives its incarnation. Raises RestateUnavailable and what `Loop.tend` raises.
+        Whoever came first is first. Gives Restate's incarnation. Raises RestateUnavailable and what `Loop.tend`
+        raises.
         """
-        key = name_turn(name)
-        while True:
+        async with self._turns.hold(f"arrival {name}"):  # the loop may need the name's turn until the second
             incarnation = await self._await_restate()
             await self._loop.tend(incarnation)
-            waits = self._turns.taken(key)
-            async with self._turns.hold(key):
-                if not waits or await self._await_restate() == incarnation:
-                    yield incarnation
-                    return
+            async with self._turns.hold(name_turn(name)):
+                yield incarnation
 
     @contextmanager
     def _claim(self, name: str, version: str) -> Iterator[Address]:
