@@ -24,6 +24,10 @@ group by coalesce(last_failure, status)
 """
 
 
+OF_THE_STORE = frozenset({".lock", ".staging", ".store"})
+"""What the bundle directory has besides builds."""
+
+
 class NotSeen(Exception):
     """A part of the node could not be looked at."""
 
@@ -49,7 +53,7 @@ class Inspector:
         staging = await asyncio.to_thread(_list, self._settings.bundles_dir / ".staging")
         return Remains(
             listed=listed,
-            directories=frozenset(entry for entry in entries if entry != ".staging"),
+            directories=frozenset(entry for entry in entries if entry not in OF_THE_STORE),
             staging=staging,
             registrations={each["id"]: each["uri"] for each in registrations["deployments"]},
             invocations=await self._count_invocations(),

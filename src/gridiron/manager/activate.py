@@ -154,8 +154,8 @@ class Activator:
     async def _turn(self, name: str) -> AsyncIterator[str]:
         """Hold the turn of a name with a Restate that answers in full and has what it is to have.
 
-        Whoever came first is first. Gives Restate's incarnation. Raises RestateUnavailable and what `Loop.tend`
-        raises.
+        Whoever came first is first. Gives the incarnation of Restate. Raises RestateUnavailable, and what
+        `Loop.tend` raises.
         """
         async with self._turns.hold(f"arrival {name}"):  # the loop may need the name's turn until the second
             incarnation = await self._await_restate()
