@@ -346,10 +346,10 @@ class RegistrationLost(Conflict):
 
 @dataclass(eq=False)
 class NothingToRollBackTo(Conflict):
-    """No earlier build of the name is kept whose content differs from the active one's."""
+    """No earlier build of the name is kept that differs from the active one."""
 
     code = "nothing_to_roll_back_to"
-    sentence = "{name} has no earlier build whose files are kept: deploy the version that you want."
+    sentence = "No earlier build of {name} is kept that differs from the active one. Deploy the version that you want."
     name: str
 
 

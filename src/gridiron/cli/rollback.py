@@ -26,7 +26,7 @@ def rollback(  # noqa: PLR0913, PLR0917 - one for each option
         typer.Argument(
             metavar="BUILD_ID",
             help="An earlier build, as `gridiron ls` shows it. "
-            "Default: the newest before the active one that has other content.",
+            "Default: the newest before the active one that differs from it.",
         ),
     ] = None,
     timeout: Annotated[

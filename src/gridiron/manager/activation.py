@@ -83,10 +83,7 @@ def plan_rollback(earlier: Build, address: Address, now: datetime) -> Build:
 
 def find_same(build: Build, active: Collection[Active]) -> Active | None:
     """Find the build with this version and content that is active with all that it has."""
-    for each in active:
-        if each.whole and each.build.version == build.version and _same_content(each.build, build):
-            return each
-    return None
+    return next((each for each in active if each.whole and _alike(each.build, build)), None)
 
 
 def find_earlier(
@@ -94,8 +91,8 @@ def find_earlier(
 ) -> Build:
     """Choose what to roll back to: the build that is named, or the newest one before the active one.
 
-    That is one of other content, as the same content again would change nothing. `builds` are those of the
-    name. Raises BuildNotFound, NothingToRollBackTo.
+    That is one of another version or content, as the same again would change nothing. `builds` are those of
+    the name. Raises BuildNotFound, NothingToRollBackTo.
     """
     if build_id is not None:
         for build in builds:
@@ -106,8 +103,7 @@ def find_earlier(
     candidates = [
         build
         for build in builds
-        if newest is None
-        or (build.timestamp < newest.build.timestamp and not _same_content(build, newest.build))
+        if newest is None or (build.timestamp < newest.build.timestamp and not _alike(build, newest.build))
     ]
     if not candidates:
         raise NothingToRollBackTo(name)
@@ -119,8 +115,8 @@ def find_newest(active: Collection[Active]) -> Active | None:
     return max(active, key=lambda each: each.build.timestamp, default=None)
 
 
-def _same_content(one: Build, other: Build) -> bool:
-    return (one.sha256, one.vars) == (other.sha256, other.vars)
+def _alike(one: Build, other: Build) -> bool:
+    return (one.version, one.sha256, one.vars) == (other.version, other.sha256, other.vars)
 
 
 def names_of(services: Collection[Service]) -> tuple[str, ...]:

@@ -44,7 +44,7 @@ class RollbackRequest(Value):
     name: Annotated[str, AfterValidator(check_name)]
     build_id: str | None = Field(
         default=None,
-        description="None: the newest build before the active one that has other content, and is kept.",
+        description="None: the newest build before the active one that differs from it, and is kept.",
     )
 
 

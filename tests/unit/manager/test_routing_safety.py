@@ -149,6 +149,15 @@ async def test_a_rollback_makes_the_build_before_active_again_as_a_new_one(manag
     assert again.sha256 == second.sha256
 
 
+async def test_the_same_content_under_another_version_can_be_rolled_back_to(manager: Manager) -> None:
+    source = manager.bundle("// the same\n// offers demo")
+    first = await manager.activate_source(source, "1")
+    await manager.activate_source(source, "2")
+    back = await manager.activator.rollback(RollbackRequest(name="demo"))
+    assert (back.outcome, back.sha256) == ("activated", first.sha256)
+    assert (await manager.deployments.fetch(back.build_id)).version == "1"
+
+
 async def test_a_rollback_to_a_build_that_is_named(manager: Manager) -> None:
     builds = [await manager.activate(version) for version in "123"]
     await manager.loop.prune(PruneRequest())  # the first two retire
