@@ -349,7 +349,9 @@ class NothingToRollBackTo(Conflict):
     """No earlier build of the name is kept that differs from the active one."""
 
     code = "nothing_to_roll_back_to"
-    sentence = "No earlier build of {name} is kept that differs from the active one. Deploy the version that you want."
+    sentence = (
+        "No earlier build of {name} is kept that differs from the active one. Deploy the version you want."
+    )
     name: str
 
 
