@@ -10,14 +10,17 @@ from typing import Any
 import httpx2
 
 from gridiron.cli.demo.subject import Subject
+from gridiron.testing.processes import descendants
 
 
 class Client:
-    """The manager's and the ingress's HTTP APIs of one node."""
+    """The HTTP APIs of one node: the manager's, the ingress's, Restate's admin API, the workers'."""
 
     def __init__(self, subject: Subject) -> None:
         self.manager = httpx2.Client(base_url=subject.settings.manager_url, timeout=60)
         self.ingress = httpx2.Client(base_url=subject.settings.ingress_url, timeout=60)
+        self.admin = httpx2.Client(base_url=subject.settings.restate_admin_url, timeout=60)
+        self.workers = httpx2.Client(base_url=subject.settings.workers_url, timeout=60)
 
     def activate(self, bundle: Path, version: str, name: str = "probe", **more: Any) -> dict[str, Any]:
         body = {"source": bundle.as_uri(), "name": name, "version": version, **more}
@@ -45,9 +48,15 @@ class Client:
         assert response.is_success, response.text
         return str(response.json()["invocationId"])
 
+    def is_ready(self) -> bool:
+        try:
+            return self.manager.get("/health/ready").status_code == 200
+        except httpx2.TransportError:
+            return False
+
     def close(self) -> None:
-        self.manager.close()
-        self.ingress.close()
+        for client in (self.manager, self.ingress, self.admin, self.workers):
+            client.close()
 
 
 def alive(pids: list[int]) -> list[str]:
@@ -61,6 +70,24 @@ def alive(pids: list[int]) -> list[str]:
         if status.rsplit(")", 1)[1].split()[0] != "Z":
             running.append(f"{pid} {status.split('(', 1)[1].rsplit(')', 1)[0]}")
     return running
+
+
+def pid_of(node: Subject, name: str) -> int:
+    """Find the process of a node that runs the program `name`."""
+    assert node.pid is not None
+    for pid in descendants(node.pid):
+        if Path(f"/proc/{pid}/comm").read_text().strip() == name:
+            return pid
+    raise AssertionError(f"no {name} in {node.log}")
+
+
+def manager_of(node: Subject) -> int:
+    """Find the process of a node that is its manager."""
+    assert node.pid is not None
+    for pid in descendants(node.pid):
+        if Path(f"/proc/{pid}/cmdline").read_bytes().rstrip(b"\0").endswith(b"gridiron\0manager"):
+            return pid
+    raise AssertionError(node.log)
 
 
 def wait_until(condition: Callable[[], Any], seconds: float = 20, what: str = "") -> Any:

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from gridiron.cli.demo.subject import Subject, choose_settings
+from gridiron.cli.demo.subject import Subject
 from gridiron.settings import load_settings
 from gridiron.testing.probe import ProbeBundles, build_probe
-from gridiron.testing.processes import descendants
 from gridiron.toolchain.programs import find_toolchain
-from tests.harness import Client, alive
-
-OFFSETS = iter(range(11_000, 40_000, 100))
+from tests.acceptance.nodes import Nodes
+from tests.harness import Client
 
 
 @pytest.fixture(scope="session")
@@ -30,38 +25,16 @@ def bundles(probe: Path, tmp_path: Path) -> ProbeBundles:
     return ProbeBundles(probe, tmp_path / "made")
 
 
-class Nodes:
-    """Starts nodes; stops them and looks for what they left behind."""
-
-    def __init__(self, directory: Path) -> None:
-        self._directory = directory
-        self._subjects: list[Subject] = []
-
-    def make(self, **overrides: Any) -> Subject:
-        fast = {"sweep_seconds": 0.5, "drain_grace_seconds": 0.5, "cells": 2}
-        directory = self._directory / f"node{len(self._subjects)}"
-        settings = choose_settings(directory, next(OFFSETS), **{**fast, **overrides})
-        subject = Subject(settings, self._directory)
-        self._subjects.append(subject)
-        subject.start()
-        return subject
-
-    def stop(self) -> None:
-        left = []
-        for subject in self._subjects:
-            processes = descendants(subject.pid) if subject.pid else []
-            subject.stop()
-            left += alive(processes)
-        for process in left:
-            os.kill(int(process.split()[0]), signal.SIGKILL)
-        assert not left
+@pytest.fixture
+def nodes(tmp_path: Path) -> Iterator[Nodes]:
+    nodes = Nodes(tmp_path)
+    yield nodes
+    nodes.stop()
 
 
 @pytest.fixture
-def make_node(tmp_path: Path) -> Iterator[Callable[..., Subject]]:
-    nodes = Nodes(tmp_path)
-    yield nodes.make
-    nodes.stop()
+def make_node(nodes: Nodes) -> Callable[..., Subject]:
+    return nodes.make
 
 
 @pytest.fixture(scope="module")

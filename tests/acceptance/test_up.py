@@ -17,7 +17,7 @@ import pytest
 from gridiron.cli.demo.subject import Subject
 from gridiron.testing.probe import ProbeBundles
 from gridiron.testing.processes import descendants
-from tests.harness import Client, alive, wait_until
+from tests.harness import Client, alive, pid_of, wait_until
 
 
 def names(pid: int) -> list[str]:
@@ -26,14 +26,6 @@ def names(pid: int) -> list[str]:
         command = Path(f"/proc/{each}/comm")
         found.append(command.read_text().strip() if command.exists() else "")
     return sorted(found)
-
-
-def pid_of(node: Subject, name: str) -> int:
-    assert node.pid is not None
-    for pid in descendants(node.pid):
-        if Path(f"/proc/{pid}/comm").read_text().strip() == name:
-            return pid
-    raise AssertionError(f"no {name} in {names(node.pid)}")
 
 
 def run_up(settings: object, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
-from pathlib import Path
 from typing import Any
-
-import httpx2
 
 from gridiron.cli.demo.subject import Subject
 from gridiron.testing.probe import ProbeBundles
-from gridiron.testing.processes import descendants
-from tests.harness import Client, wait_until
+from tests.harness import Client, manager_of, wait_until
 from tests.load import Load, constant_load
 
 UPGRADES = 20
@@ -20,14 +16,6 @@ UPGRADES = 20
 
 def crossed(load: Load) -> list[dict[str, Any]]:
     return [answer for answer in load.answers if answer["begun"] != answer["ended"]]
-
-
-def manager_of(node: Subject) -> int:
-    assert node.pid is not None
-    for pid in descendants(node.pid):
-        if Path(f"/proc/{pid}/cmdline").read_bytes().rstrip(b"\0").endswith(b"gridiron\0manager"):
-            return pid
-    raise AssertionError(node.log)
 
 
 def test_twenty_upgrades_under_a_constant_load(node: Subject, client: Client, bundles: ProbeBundles) -> None:
@@ -59,18 +47,11 @@ def test_invocations_do_not_notice_that_the_manager_is_killed(
         before = len(load.answers)
         wait_until(lambda: len(load.answers) > before + 10)
         wait_until(lambda: manager_of(node) != killed, what=node.log)
-        wait_until(lambda: is_ready(node), what=node.log)
+        wait_until(client.is_ready, what=node.log)
         known = {build["build_id"] for build in client.builds()}
     assert known == {first["build_id"], second["build_id"]}
     assert load.failures == []
     assert crossed(load) == []
-
-
-def is_ready(node: Subject) -> bool:
-    try:
-        return httpx2.get(f"{node.settings.manager_url}/health/ready").status_code == 200
-    except httpx2.TransportError:
-        return False
 
 
 def test_a_slow_call_ends_on_the_version_that_it_began_on_and_keeps_it_draining(
