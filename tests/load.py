@@ -1,9 +1,11 @@
-"""Calls to the probe without a pause, as a user's would come."""
+"""Calls to a probe without a pause, as a user's would come."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+import time
+import uuid
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,6 +13,11 @@ from typing import Any
 import httpx2
 
 CALLERS = 6
+WORK = {"steps": 2, "millis": 150}
+"""Steps and a short durable sleep, so that many calls are under way at each upgrade."""
+
+LASTING_SECONDS = 60
+"""How long a call is repeated. Restate is back within two seconds."""
 
 
 @dataclass
@@ -23,15 +30,43 @@ class Load:
 
 
 @contextmanager
-def constant_load(url: str) -> Iterator[Load]:
-    """Calls with steps and a short durable sleep, so that many are under way at each upgrade."""
+def constant_load(url: str, service: str = "probe", callers: int = CALLERS) -> Iterator[Load]:
+    """Calls of which each is made once: what does not come through is a failure."""
+    with _calling(url, callers, lambda http: http.post(f"/{service}/work", json=WORK)) as load:
+        yield load
+
+
+@contextmanager
+def lasting_load(url: str, service: str = "probe", callers: int = CALLERS) -> Iterator[Load]:
+    """Calls that are repeated, each under an idempotency key of its own, while Restate is away."""
+    with _calling(url, callers, lambda http: _call_until_answered(http, f"/{service}/work")) as load:
+        yield load
+
+
+def _call_until_answered(http: httpx2.Client, path: str) -> httpx2.Response:
+    headers = {"idempotency-key": str(uuid.uuid4())}
+    deadline = time.monotonic() + LASTING_SECONDS
+    while True:
+        try:
+            response = http.post(path, json=WORK, headers=headers)
+        except httpx2.TransportError:
+            if time.monotonic() > deadline:
+                raise
+        else:
+            if response.status_code != 503 or time.monotonic() > deadline:
+                return response
+        time.sleep(0.05)
+
+
+@contextmanager
+def _calling(url: str, callers: int, call: Callable[[httpx2.Client], httpx2.Response]) -> Iterator[Load]:
     load = Load()
 
     def loop() -> None:
         with httpx2.Client(base_url=url, timeout=60) as http:
             while not load.stop.is_set():
                 try:
-                    response = http.post("/probe/work", json={"steps": 2, "millis": 150})
+                    response = call(http)
                 except httpx2.TransportError as error:
                     load.failures.append(repr(error))
                     continue
@@ -40,7 +75,7 @@ def constant_load(url: str) -> Iterator[Load]:
                 else:
                     load.failures.append(response.text)
 
-    threads = [threading.Thread(target=loop) for _ in range(CALLERS)]
+    threads = [threading.Thread(target=loop) for _ in range(callers)]
     for thread in threads:
         thread.start()
     try:
