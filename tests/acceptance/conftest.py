@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,9 @@ from gridiron.cli.demo.subject import Subject
 from gridiron.settings import load_settings
 from gridiron.testing.probe import ProbeBundles, build_probe
 from gridiron.toolchain.programs import find_toolchain
+from tests.acceptance.killing.campaign import Campaign, Victim
+from tests.acceptance.killing.operations import Operation
+from tests.acceptance.killing.trap import Trap
 from tests.acceptance.nodes import Nodes
 from tests.harness import Client
 
@@ -55,3 +59,30 @@ def client(node: Subject) -> Iterator[Client]:
     client = Client(node)
     yield client
     client.close()
+
+
+@pytest.fixture
+def make_campaign(
+    nodes: Nodes, bundles: ProbeBundles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[[Operation, Victim], Campaign]]:
+    trap = Trap(tmp_path)
+    trap.inject(monkeypatch)
+    with ExitStack() as stack:
+
+        def make(operation: Operation, victim: Victim) -> Campaign:
+            campaign = Campaign(nodes, bundles, trap, operation, victim)
+            stack.callback(campaign.close)
+            return campaign
+
+        yield make
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what the tests of kill points have counted."""
+    reports = [each for several in terminalreporter.stats.values() for each in several]
+    calls = [each for each in reports if isinstance(each, pytest.TestReport) and each.when == "call"]
+    lines = [str(value) for call in calls for key, value in call.user_properties if key == "kill points"]
+    if lines:
+        terminalreporter.section("kill points")
+        for line in lines:
+            terminalreporter.write_line(line)

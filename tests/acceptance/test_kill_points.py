@@ -1,0 +1,36 @@
+"""Killed at any step of what it does, the manager leaves nothing half done.
+
+A step is whatever lasts: a change of the disk, a request to Restate or the workers that changes something, an
+answer to a client. Which steps there are is recorded first, so a new one is tried without a change here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from tests.acceptance.killing import operations
+from tests.acceptance.killing.campaign import Campaign, Victim
+from tests.acceptance.killing.operations import Operation
+from tests.harness import manager_of
+from tests.load import constant_load
+
+MANAGER = Victim(
+    name="manager",
+    find=manager_of,
+    load=constant_load,
+    excused=lambda response: response is None,
+)
+
+
+@pytest.mark.timeout(600)  # a new start of a process for each point
+@pytest.mark.parametrize("operation", operations.ALL, ids=lambda operation: operation.title)
+def test_killed_at_any_step_the_manager_does_all_of_it_or_nothing(
+    operation: Operation,
+    make_campaign: Callable[[Operation, Victim], Campaign],
+    record_property: Callable[[str, str], None],
+) -> None:
+    outcome = make_campaign(operation, MANAGER).run()
+    record_property("kill points", outcome.summary)
+    assert not outcome.faults, "\n".join(outcome.faults)
