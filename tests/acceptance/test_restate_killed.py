@@ -14,8 +14,8 @@ from tests.acceptance.killing.operations import Operation
 from tests.harness import pid_of
 from tests.load import lasting_load
 
-EXCUSES = {"restate_unavailable", "registration_unknown"}
-"""What the manager may say: that Restate is away, or that it does not know what Restate has done."""
+EXCUSES = {"restate_unavailable", "registration_unknown", "routing_unknown", "drain_unknown"}
+"""What the manager may say: Restate is away or starting, or it is not known what it has done."""
 
 
 def is_excuse(response: httpx2.Response | None) -> bool:

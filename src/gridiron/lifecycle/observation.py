@@ -29,7 +29,8 @@ class Mark(StrEnum):
     ACTIVATING = "activating"  # stored, and Restate was not asked to register it yet
     REGISTERING = "registering"  # Restate was asked, and it is not known to have done so
     RETIRED = "retired"  # unregistered on purpose; its files stay for a rollback
-    LEAVING = "leaving"  # somebody forced its removal, which is to be brought to its end
+    LEAVING = "leaving"  # its removal began, as nothing needed it
+    FORCED = "forced"  # somebody forced its removal, which is to be brought to its end whatever needs it
 
     @property
     def unfinished(self) -> bool:

@@ -42,7 +42,7 @@ class Register:
 
 @dataclass(frozen=True, slots=True)
 class Settle:
-    """Take the mark from a build whose activation did come to its end."""
+    """Take the mark from a build that is registered and to be so."""
 
     build_id: str
 
@@ -134,8 +134,12 @@ def plan_endings(statuses: Collection[BuildStatus]) -> tuple[Settle | Remove, ..
                 endings.append(Settle(status.build_id))
             case Mark.ACTIVATING | Mark.REGISTERING if status.state is State.FAILED:
                 endings.append(_remove(status, files=True))
-            case Mark.LEAVING:
+            case Mark.FORCED:
                 endings.append(_remove(status, files=True, forced=True))
+            case Mark.LEAVING if status.state in {State.DRAINED, State.RETIRED}:
+                endings.append(_remove(status, files=True))
+            case Mark.LEAVING if status.registration is not None:  # it is needed again
+                endings.append(Settle(status.build_id))
             case None if status.files is Files.GONE and status.demand and not status.demand.pinned:
                 endings.append(_remove(status, files=True))
     return tuple(endings)

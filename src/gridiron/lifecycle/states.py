@@ -188,7 +188,7 @@ def _status_of_unregistered(subject: _Subject, seen: Observation) -> BuildStatus
     match subject.mark:
         case Mark.ACTIVATING | Mark.REGISTERING:
             return _make(subject, State.FAILED, "its activation did not come to its end", demand=IDLE)
-        case Mark.RETIRED | Mark.LEAVING:
+        case Mark.RETIRED | Mark.LEAVING | Mark.FORCED:
             return _make(subject, State.RETIRED, "not registered with Restate", demand=IDLE)
     if (why := seen.failures.get(build_id)) is not None:
         reason = f"Restate has lost its registration, and to register it again failed: {why}"

@@ -132,13 +132,13 @@ class Executor:
 
     async def _remove(self, action: Remove) -> None:
         build_id = action.build_id
-        if action.forced:  # so that a crash in the midst of it does not bring the build back
-            await asyncio.to_thread(self._context.store.mark, build_id, Mark.LEAVING)
         if action.deployment_id is not None:
+            if action.files:
+                await self._mark_going(action)
             await self._context.restate.unregister(action.deployment_id)
             log.info("build.unregistered", build_id=build_id, deployment_id=action.deployment_id)
-            if not action.forced:
-                await self._mark_retired(build_id, files_go=action.files)
+            if not action.files:
+                await asyncio.to_thread(self._context.store.mark, build_id, Mark.RETIRED)
         if action.path is not None:
             await self._context.cells.unload(action.path)
         with tolerating("registry.not_written"):
@@ -147,14 +147,15 @@ class Executor:
             await asyncio.to_thread(self._context.store.remove, build_id)
             log.info("build.removed", build_id=build_id)
 
-    async def _mark_retired(self, build_id: str, *, files_go: bool) -> None:
-        marking = asyncio.to_thread(self._context.store.mark, build_id, Mark.RETIRED)
-        if not files_go:
-            await marking
+    async def _mark_going(self, action: Remove) -> None:
+        """Write down that a build goes with its files, so that it does so after a crash, too."""
+        store = self._context.store
+        if action.forced:
+            await asyncio.to_thread(store.mark, action.build_id, Mark.FORCED)
             return
-        # a full disk must not keep anyone from removing; without the mark, the loop finds out after a crash
-        with tolerating("build.not_marked", build_id=build_id):
-            await marking
+        # a full disk must not keep anyone from removing; without the mark, a crash may leave a retired build
+        with tolerating("build.not_marked", build_id=action.build_id):
+            await asyncio.to_thread(store.mark, action.build_id, Mark.LEAVING)
 
     async def withdraw(self, build: Build) -> None:
         """Take away a build that was stored, and that Restate was never asked to register or refused to.

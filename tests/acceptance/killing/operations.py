@@ -11,9 +11,6 @@ import httpx2
 from tests.acceptance.killing.scene import Scene
 from tests.acceptance.killing.world import Builds
 
-ROLLBACK = False
-"""Whether the manager has `POST /rollback`."""
-
 ACTIVE, DRAINED, RETIRED = frozenset({"active"}), frozenset({"drained"}), frozenset({"retired"})
 SUPERSEDED = frozenset({"draining", "drained"})
 
@@ -152,7 +149,7 @@ ALL = (
     PRUNE_DRAINED,
     PRUNE_FORCED,
     RETIRE,
-    *((ROLL_BACK,) if ROLLBACK else ()),
+    ROLL_BACK,
 )
-OF_RESTATE = (ACTIVATE_SECOND, PRUNE, PRUNE_FORCED, *((ROLL_BACK,) if ROLLBACK else ()))
+OF_RESTATE = (ACTIVATE_SECOND, PRUNE, PRUNE_FORCED, ROLL_BACK)
 """Those whose requests to Restate are all that there are."""

@@ -367,7 +367,7 @@ def test_a_build_is_marked_from_the_moment_that_it_is_there(store: BundleStore, 
     store.unmark(build_id)
     store.unmark(build_id)
     assert store.fetch_inventory().marks == {}
-    for mark in (Mark.RETIRED, Mark.LEAVING):
+    for mark in (Mark.RETIRED, Mark.LEAVING, Mark.FORCED):
         store.mark(build_id, mark)
         store.mark(build_id, mark)
         assert store.fetch_inventory().marks == {build_id: mark}
@@ -398,7 +398,7 @@ def test_an_empty_mark_was_being_written_when_restate_was_asked(
     assert store.fetch_inventory().marks == {build_id: Mark.REGISTERING}
 
 
-@pytest.mark.parametrize("mark", [Mark.ACTIVATING, Mark.REGISTERING, Mark.LEAVING])
+@pytest.mark.parametrize("mark", [Mark.ACTIVATING, Mark.REGISTERING, Mark.LEAVING, Mark.FORCED])
 def test_the_builds_of_a_name_are_not_those_that_come_or_go(
     mark: Mark, store: BundleStore, source: Path
 ) -> None:

@@ -140,8 +140,18 @@ def test_an_activation_that_a_crash_cut_short_is_taken_back_or_settled() -> None
     assert actions(observe(V1, V2, marks=marks, demand={id_of(V1): Demand(1, 0)})) == (Settle(V2.build_id),)
 
 
+def test_a_removal_that_a_crash_cut_short_is_brought_to_its_end_unless_the_build_is_needed_again() -> None:
+    marks = {V1.build_id: Mark.LEAVING}
+    assert actions(observe(V1, V2, marks=marks), drained_at={}) == (removal(V1, files=True),)
+    unregistered = observe(V1, V2, marks=marks, registrations=(make_registration(V2.address, "dp_2", "s"),))
+    assert actions(unregistered) == (removal(V1, registered=False, files=True),)
+    needed = observe(V1, V2, marks=marks, demand={id_of(V1): Demand(1, 0)})
+    assert actions(needed) == (Settle(V1.build_id),)
+    assert actions(observe(V1, marks=marks)) == (Settle(V1.build_id),)
+
+
 def test_a_forced_removal_is_brought_to_its_end() -> None:
-    marks = {V2.build_id: Mark.LEAVING}
+    marks = {V2.build_id: Mark.FORCED}
     needed = {id_of(build): Demand(pinned=3, attempting=0) for build in (V1, V2)}
     assert actions(observe(V1, V2, marks=marks, demand=needed)) == (removal(V2, files=True, forced=True),)
     gone = observe(V1, V2, marks=marks, registrations=ONLY_V1, newest={"s": id_of(V1)})

@@ -126,6 +126,7 @@ def test_a_registration_of_another_build_with_a_name_that_reads_alike_does_not_c
         (Mark.ACTIVATING, {}, State.FAILED, "its activation did not come to its end"),
         (Mark.RETIRED, {}, State.RETIRED, "not registered with Restate"),
         (Mark.LEAVING, {}, State.RETIRED, "not registered with Restate"),
+        (Mark.FORCED, {}, State.RETIRED, "not registered with Restate"),
         (None, {}, State.STAGED, "Restate has lost its registration, which is made again"),
         (
             None,

@@ -126,6 +126,19 @@ async def test_a_forced_removal_goes_on_after_a_crash(
     assert (after.stored, await newest(after)) == ([old.build_id], {"demo": old.build_id})
 
 
+async def test_a_removal_by_name_goes_on_after_a_crash(
+    manager: Manager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, new = await manager.activate("1"), await manager.activate("2")
+    monkeypatch.setattr(manager.cells, "unload", dies)
+    with pytest.raises(Died):
+        await manager.loop.prune(PruneRequest(build_id=old.build_id))
+    monkeypatch.undo()
+    after = manager.restart()
+    await after.loop.sweep()
+    assert (after.stored, await newest(after)) == ([new.build_id], {"demo": new.build_id})
+
+
 async def test_a_build_that_a_crash_left_unregistered_is_not_brought_back(
     manager: Manager, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -298,8 +298,8 @@ class Lifecycle(RuleBasedStateMachine):
         if outcome is not None and outcome.pruned:
             self.removed.add(build_id)
             assert not self.has_files(build_id)
-        leaving = self.marks().get(build_id) is Mark.LEAVING
-        if force and (not self.has_files(build_id) or leaving or trouble.dies_at is not None):
+        going = self.marks().get(build_id) is Mark.FORCED
+        if force and (not self.has_files(build_id) or going or trouble.dies_at is not None):
             self.removed.add(build_id)
         elif force:
             self.restate.forced.discard(build_id)
