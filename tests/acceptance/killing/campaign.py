@@ -94,15 +94,24 @@ class Campaign:
         return points
 
     def _record_once(self) -> list[str]:
-        scene = self._make_scene()
-        self._operation.arrange(scene)
+        scene = self._arrange()
         with self._trap.recording() as points:
             response = self._operation.act(scene)
         assert response is None or response.status_code in self._operation.accepted, describe(response)
         return points
 
-    def _make_scene(self) -> Scene:
-        return Scene(self._node.settings, self._client, self._bundles, next(self._numbers))
+    def _arrange(self) -> Scene:
+        """Set a scene of its own for one attempt; the manager does nothing else then."""
+        scene = Scene(self._node.settings, self._client, self._bundles, next(self._numbers))
+        self._operation.arrange(scene)
+        wait_until(self._is_at_rest, what=self._node.log)
+        return scene
+
+    def _is_at_rest(self) -> bool:
+        """Tell whether the manager did no step while it looked at everything, as a sweep does."""
+        with self._trap.recording() as points:
+            self._client.builds()
+        return not points
 
     def _attempt(self, point: str) -> Shot | None:
         for _ in range(ATTEMPTS):
@@ -116,8 +125,7 @@ class Campaign:
 
     def _shoot(self, point: str) -> Shot | None:
         """Kill at a point and wait until all serve again; None where the operation did not come to it."""
-        shot = Shot(point, self._make_scene())
-        self._operation.arrange(shot.scene)
+        shot = Shot(point, self._arrange())
         pid = self._victim.find(self._node)
         with self._calling(shot.scene.service, shot.faults) if self._operation.called else nullcontext():
             self._trap.arm(point, pid)

@@ -68,7 +68,7 @@ def _both_in_use(scene: Scene) -> None:
 
 def _about_to_retire(scene: Scene) -> None:
     scene.prepare("1")
-    scene.send("1", millis=600)  # until the trap is armed
+    scene.send("1", millis=1000)  # until the trap is armed
     scene.prepare("2")
     scene.send("2")
 
