@@ -73,14 +73,6 @@ def _about_to_retire(scene: Scene) -> None:
     scene.send("2")
 
 
-ACTIVATE_FIRST = Operation(
-    title="activate a first version",
-    arrange=lambda _: None,
-    act=lambda scene: scene.activate("1"),
-    undone=((),),
-    done=(("1", ACTIVE),),
-    called=False,
-)
 ACTIVATE_SECOND = Operation(
     title="activate a second version",
     arrange=_one_active,
@@ -142,7 +134,6 @@ ROLL_BACK = Operation(
 )
 
 ALL = (
-    ACTIVATE_FIRST,
     ACTIVATE_SECOND,
     ACTIVATE_BROKEN,
     PRUNE,
