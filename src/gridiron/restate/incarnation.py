@@ -4,13 +4,14 @@ After a start, and most of all after a crash, Restate's admin API answers before
 data: seen with 1.7.12 are a list of deployments that is empty for up to 0.24 s, and queries that find too
 few invocations for up to 1.5 s (a partition replays its log), each with status 200. Nothing on the admin port
 tells such an answer from a whole one. The node's own port does: `/health` has the age of the process, which
-falls with a restart, and `/metrics` has how many partitions there are and how many have a leader here; it has
-the second only when they have replayed, and then some tenths of a second later.
+tells when it was started, and `/metrics` has how many partitions there are and how many have a leader here; it
+has the second only when they have replayed, and then some tenths of a second later.
 """
 
 from __future__ import annotations
 
 import re
+import time
 from datetime import timedelta
 
 import httpx2
@@ -47,7 +48,7 @@ class NodePort:
 
     def __init__(self, url: str, client: httpx2.AsyncClient | None = None) -> None:
         self._connection = Connection(url, client)
-        self._last = ("", 0.0)  # the node's id and age when it was looked at last
+        self._last = ("", 0.0)  # the id of the node that started last, and when at the latest (monotonic)
         self._starts = 0  # that were seen
         self._whole = 0  # the one of them that was found to answer in full
 
@@ -56,13 +57,16 @@ class NodePort:
 
         Two calls that give the same have no restart between them. Raises RestateUnavailable.
         """
+        asked = time.monotonic()
         health = self._understand(await self._get("/health"))
+        answered = time.monotonic()
         if health.node_id is None:
             raise self._connection.unavailable("it is starting")
         node_id, age = health.node_id, parse_age(health.age)
-        if node_id != self._last[0] or age < self._last[1]:
+        earliest, latest = asked - age, answered - age  # when it was started
+        if node_id != self._last[0] or earliest > self._last[1]:
             self._starts += 1
-        self._last = (node_id, age)
+            self._last = (node_id, latest)
         start = self._starts  # another call may see the next one meanwhile
         if start != self._whole:
             metrics = (await self._get("/metrics")).content

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import asyncio
+import time
+
 import httpx2
 import pytest
 
@@ -17,15 +20,15 @@ class Node:
     def __init__(self) -> None:
         self.node_id: str | None = "N1:2"
         self.metrics = f'restate_num_partitions{{node_name="n1"}} 2\n{LEADERS}2\n'
-        self.age = 1
+        self.started = time.monotonic() - 10
         self.asked: list[str] = []
 
     async def __call__(self, request: httpx2.Request) -> httpx2.Response:
         self.asked.append(request.url.path)
         if request.url.path == "/metrics":
             return httpx2.Response(200, text=self.metrics)
-        self.age += 1
-        return httpx2.Response(200, json={"node_id": self.node_id, "age": f"{self.age}s 5ms"})
+        age = time.monotonic() - self.started
+        return httpx2.Response(200, json={"node_id": self.node_id, "age": f"{int(age * 1e9)}ns"})
 
 
 @pytest.fixture
@@ -45,10 +48,16 @@ async def test_each_start_is_looked_at_once(node: Node, port: NodePort) -> None:
     node.node_id = "N1:3"
     second = await port.fetch_incarnation()
     assert node.asked[-2:] == ["/health", "/metrics"]
-    node.age = 1  # another start of the same number: with other data
+    node.started += (
+        1  # another start of the same number: with other data, and older than when it was seen last
+    )
     third = await port.fetch_incarnation()
     assert node.asked[-2:] == ["/health", "/metrics"]
     assert len({first, second, third}) == 3
+
+
+async def test_looks_at_once_see_one_start(port: NodePort) -> None:
+    assert len(set(await asyncio.gather(*(port.fetch_incarnation() for _ in range(20))))) == 1
 
 
 @pytest.mark.parametrize(
