@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,6 +17,7 @@ from tests.acceptance.killing.campaign import Campaign, Victim
 from tests.acceptance.killing.operations import Operation
 from tests.acceptance.killing.trap import Trap
 from tests.acceptance.nodes import Nodes
+from tests.acceptance.world import ONE_CELL, WORKER, World
 from tests.harness import Client
 
 
@@ -45,7 +47,8 @@ def make_node(nodes: Nodes) -> Callable[..., Subject]:
 def make_shared_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Subject]]:
     """The same for a node that the tests of a module share; nothing is removed from it in between."""
     nodes = Nodes(tmp_path_factory.mktemp("shared"))
-    yield lambda: nodes.make(sweep_seconds=3600, drain_grace_seconds=3600)
+    still = {"sweep_seconds": 3600, "drain_grace_seconds": 3600}
+    yield lambda **overrides: nodes.make(**{**still, **overrides})
     nodes.stop()
 
 
@@ -59,6 +62,33 @@ def client(node: Subject) -> Iterator[Client]:
     client = Client(node)
     yield client
     client.close()
+
+
+@pytest.fixture(scope="session")
+def world_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    toolchain = find_toolchain(load_settings())
+    return build_probe(toolchain, tmp_path_factory.mktemp("world"), WORKER.read_text())
+
+
+@pytest.fixture
+def make_world(make_node: Callable[..., Subject], world_bundle: Path) -> Iterator[Callable[..., World]]:
+    worlds: list[World] = []
+
+    def make(**overrides: Any) -> World:
+        worlds.append(World(make_node(**{**ONE_CELL, **overrides}), world_bundle))
+        return worlds[-1]
+
+    yield make
+    for world in worlds:
+        world.close()
+
+
+@pytest.fixture(scope="module")
+def shared_world(make_shared_node: Callable[..., Subject], world_bundle: Path) -> Iterator[World]:
+    """One for the tests of a module; nothing is removed in it unless a test does so."""
+    world = World(make_shared_node(**ONE_CELL), world_bundle)
+    yield world
+    world.close()
 
 
 @pytest.fixture

@@ -114,9 +114,11 @@ def render_holder(holding: Holding, admin_url: str) -> HolderView:
     url = f"{admin_url.rstrip('/')}/invocations/{holding.invocation_id}"
 
     def command(action: str) -> str:
-        return f"curl -X PATCH '{url}/{action}'"
+        return f"curl -fsS -X PATCH '{url}/{action}'"
 
     ways_out = {"cancel": command("cancel"), "kill": command("kill")}
+    if holding.status == "backing-off":  # or it would hear of it when its delay is over
+        ways_out["cancel"] += f" && {command('resume')}"
     if holding.pinned:  # what is not goes to the newest build by itself
         resume = command("resume?deployment=latest")
         waits = holding.status in {"paused", "suspended"}

@@ -4,8 +4,8 @@ After a start, and most of all after a crash, Restate's admin API answers before
 data: seen with 1.7.12 are a list of deployments that is empty for up to 0.24 s, and queries that find too
 few invocations for up to 1.5 s (a partition replays its log), each with status 200. Nothing on the admin port
 tells such an answer from a whole one. The node's own port does: `/health` has the age of the process, which
-tells when it was started, and `/metrics` has how many partitions there are and how many have a leader here; it
-has the second only when they have replayed, and then some tenths of a second later.
+tells when it was started, and `/metrics` has how many partitions there are and how many have a leader here;
+it has the second only when they have replayed, and then some tenths of a second later.
 """
 
 from __future__ import annotations
