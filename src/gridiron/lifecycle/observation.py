@@ -9,6 +9,9 @@ from enum import StrEnum
 
 from gridiron.model import Address, Build
 
+BUILD_KEY = "build_id"
+"""Of a registration's metadata: the build."""
+
 STORE_KEY = "store"
 """Of a registration's metadata: the identity of the bundle directory that the build lies in."""
 
@@ -67,6 +70,11 @@ class Registration:
     services: tuple[str, ...]  # names, sorted
     protocol: str  # "BidiStream" or "RequestResponse"; "" for what is not called over HTTP
     metadata: Mapping[str, str]  # what it was registered with
+
+    @property
+    def build_id(self) -> str | None:
+        """The build that a Gridiron registered; None where the uri only looks as if it named one."""
+        return str(self.address) if self.address and BUILD_KEY in self.metadata else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -141,7 +141,7 @@ def find_taken(
         service: describe_owner(owner)
         for service, holder in sorted(held.items())
         if (owner := owners.get(holder.deployment_id)) is not None
-        and (owner.address is None or owner.address.name != name)
+        and (owner.build_id is None or owner.address is None or owner.address.name != name)
     }
 
 
@@ -180,10 +180,10 @@ def describe_owners(owners: Mapping[str, str]) -> str:
 
 def describe_owner(registration: Registration) -> str:
     """Name what has a service: a build by its id, anything else by its uri."""
-    return str(registration.address) if registration.address else registration.uri
+    return registration.build_id or registration.uri
 
 
 def _is_newer(registration: Registration, build: Build) -> bool:
-    if registration.address is not None:
+    if registration.build_id is not None and registration.address is not None:
         return registration.address.timestamp > build.timestamp
     return registration.created_at > build.created_at

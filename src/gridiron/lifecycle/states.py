@@ -95,7 +95,7 @@ def _subjects_of(inventory: Inventory, seen: Observation) -> list[_Subject]:
         _subject_without_files(address, registrations, inventory, damaged.pop(str(address), None))
         for address, registrations in registered.items()
         # not where another build's directory has that name, or at somebody else's endpoint with such a path
-        if str(address) not in taken and any("build_id" in each.metadata for each in registrations)
+        if str(address) not in taken and any(each.build_id for each in registrations)
     ]
     damaged_only = [
         _Subject(each.build_id, None, None, None, [], Files.DAMAGED, each.reason) for each in damaged.values()

@@ -22,7 +22,7 @@ from gridiron.errors import (
     Unavailable,
     WorkersUnavailable,
 )
-from gridiron.lifecycle.observation import STORE_KEY, Mark
+from gridiron.lifecycle.observation import BUILD_KEY, STORE_KEY, Mark
 from gridiron.lifecycle.plan import Action, Register, Remove, Settle, Unload
 from gridiron.lifecycle.routing import describe_owners, find_outranking
 from gridiron.lifecycle.states import BuildStatus
@@ -178,7 +178,7 @@ class Executor:
         """
         uri = self._context.uri(build.address)
         metadata = {
-            "build_id": build.build_id,
+            BUILD_KEY: build.build_id,
             "sha256": build.sha256,
             STORE_KEY: await asyncio.to_thread(self._context.store.fetch_identity),
         }

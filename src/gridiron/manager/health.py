@@ -44,8 +44,9 @@ class HealthChecker:
 
     def _check_bundles(self) -> None:
         directory = self._context.settings.bundles_dir
+        self._context.store.fetch_identity()  # it is the bundle directory, and not where it would be mounted
         try:
-            with tempfile.NamedTemporaryFile(dir=directory, prefix=".health-") as probe:
+            with tempfile.TemporaryFile(dir=directory, buffering=0) as probe:  # it has no name to stay
                 probe.write(b"x")
                 os.fsync(probe.fileno())
         except OSError as error:

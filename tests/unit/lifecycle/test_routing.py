@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from gridiron.errors import BreakingChange, RoutingUnknown, ServiceTaken
@@ -61,13 +63,16 @@ def test_a_service_of_another_name_is_taken() -> None:
     own = make_registration(V1.address, "dp_own", "greeter")
     other = make_registration(make_build("1", 1, "other").address, "dp_other", "cart")
     by_hand = make_registration(None, "dp_hand", "clock")
+    alike = replace(make_registration(V2.address, "dp_alike", "bell"), metadata={})
     held = {
+        "bell": Holder(GREETER, "dp_alike"),
         "greeter": Holder(GREETER, "dp_own"),
         "cart": Holder(CART, "dp_other"),
         "clock": Holder(GREETER, "dp_hand"),
         "gone": Holder(GREETER, "dp_gone"),
     }
-    assert find_taken("demo", held, [own, other, by_hand]) == {
+    assert find_taken("demo", held, [own, other, by_hand, alike]) == {
+        "bell": f"http://localhost:9080{V2.address.path}",
         "cart": "other-1-1",
         "clock": "http://localhost:9080/by-hand",
     }
