@@ -43,9 +43,9 @@ def shape(type_: str = "Service", *handlers: str) -> Mapping[str, Any]:
     return {"type": type_, "handlers": list(handlers or HANDLERS)}
 
 
-def problem(response: httpx2.Response) -> tuple[int, str]:
-    """The status and the code of a failure."""
-    return response.status_code, response.json()["code"]
+def problem(response: httpx2.Response) -> tuple[int, str | None]:
+    """The status and the code of a failure; no code where it is none."""
+    return response.status_code, response.json().get("code")
 
 
 @dataclass(frozen=True)
