@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TypeVar
 
 import httpx2
@@ -77,11 +78,12 @@ class Aftermath:
 
         for shot, faults in wait_for_none(find):
             shot.faults += faults
-        world = self._look()
         for shot in shots:
-            shot.faults += self._find_misrouted(shot.scene, world.of(shot.scene.name))
+            shot.faults += wait_for_none(partial(self._find_misrouted, shot.scene))
 
-    def _find_misrouted(self, scene: Scene, world: World) -> list[str]:
+    def _find_misrouted(self, scene: Scene) -> list[str]:
+        """Look anew each time: what was not done yet may be done meanwhile."""
+        world = self._look().of(scene.name)
         faults = find_unserved(self._client, world)
         active = active_version(world)
         if active is not None and (answered := scene.call()) != active:
