@@ -64,6 +64,7 @@ def test_what_brings_cells_down_is_quarantined_and_its_neighbours_lose_no_call(
         assert client.call("hostile", "well") == "2"
         assert client.show(mended)["quarantine"] is None
         removed = client.manager.post("/prune", json={"build_id": build_id, "force": True})
+        assert removed.status_code == 200, removed.text
         assert removed.json()["pruned"][0]["unregistered"] is True
     assert load.failures == []
     neighbour = client.builds(name="probe")[0]

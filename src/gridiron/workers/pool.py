@@ -257,9 +257,11 @@ class Pool:
 
         None is sent a request before it is cleared up which builds must not come to it.
         """
-        async with group.filling:
-            while self._count_serving(group) < group.size and group in self._groups.values():
-                await asyncio.sleep(self._plan.backoff.delay(group.failures).total_seconds())
+        while self._lacks_cells(group):
+            await asyncio.sleep(self._plan.backoff.delay(group.failures).total_seconds())
+            async with group.filling:  # not for the delay: who releases the build waits for this
+                if not self._lacks_cells(group):
+                    return
                 try:
                     cell = await self._start_cell(group)
                 except (ComponentFailed, StorageFailed) as error:
@@ -273,8 +275,10 @@ class Pool:
                 else:  # what it was for has been released, or put into quarantine
                     await self._dismiss(cell)
 
-    def _count_serving(self, group: Group) -> int:
-        return sum(1 for cell in self._serving.values() if cell.purpose is group.purpose)
+    def _lacks_cells(self, group: Group) -> bool:
+        """Tell whether a group is still there and has too few cells."""
+        serving = sum(1 for cell in self._serving.values() if cell.purpose is group.purpose)
+        return serving < group.size and group in self._groups.values()
 
     async def _replace(self, old: Cell, reason: Reason) -> None:
         group = self._groups.get(old.purpose.own)

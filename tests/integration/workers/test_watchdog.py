@@ -218,6 +218,21 @@ async def test_a_build_that_is_unloaded_for_good_leaves_quarantine(make_plane: M
     assert (await fetch_pool(plane)).quarantined == ()
 
 
+async def test_a_build_is_unloaded_while_the_next_cell_of_its_own_is_put_off(make_plane: MakePlane) -> None:
+    plane = make_plane()
+    plane.start()
+    build = plane.write_build("echo", ECHO)
+    await quarantine(plane, build)
+    for _ in range(5):  # the next start comes after 8.1 s, and the pool is to answer within 5 s
+        await eventually(lambda: own_cell(plane, build))
+        (victim,) = [cell.pid for cell in (await fetch_pool(plane)).cells if cell.own == build.address.path]
+        os.kill(victim, signal.SIGKILL)
+        await eventually(lambda victim=victim: is_gone(plane, victim))
+    await plane.cells.unload(build.address.path)
+    assert (await fetch_pool(plane)).quarantined == ()
+    await eventually(lambda: has_cells(plane, 2))
+
+
 async def test_a_cell_that_hoards_is_ended_before_the_machine_has_no_memory(make_plane: MakePlane) -> None:
     plane = make_plane(cell_memory_mib=300)
     plane.start()
