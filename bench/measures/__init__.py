@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from bench.harness import Outcome
-from bench.measures import activation, continuity, density, first_call, hostile, latency, memory, throughput
+from bench.measures import (
+    activation,
+    continuity,
+    density,
+    first_call,
+    hostile,
+    latency,
+    memory,
+    scale,
+    throughput,
+)
 from bench.session import Session
 
 MEASURES: Mapping[str, Callable[[Session], Outcome]] = {
@@ -17,6 +27,7 @@ MEASURES: Mapping[str, Callable[[Session], Outcome]] = {
     "density": density.measure,
     "memory-activations": memory.measure_activations,
     "memory-invocations": memory.measure_invocations,
+    "scale": scale.measure,
     "hostile": hostile.measure,
     "kills": continuity.measure_kills,
 }

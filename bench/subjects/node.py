@@ -63,9 +63,14 @@ class Node:
         """Say what the manager says of a build."""
         return _json(self._manager.get(f"/deployments/{build_id}"), 200)
 
+    def fetch_page(self, limit: int, cursor: str | None = None) -> Any:  # noqa: ANN401 - decoded JSON
+        """Read a page of the list of builds."""
+        parameters = {"limit": limit} | ({} if cursor is None else {"cursor": cursor})
+        return _json(self._manager.get("/deployments", params=parameters), 200)
+
     def is_any_loaded(self) -> bool:
         """Tell whether any cell has a build loaded."""
-        page = _json(self._manager.get("/deployments", params={"limit": 1000}), 200)
+        page = self.fetch_page(1000)
         return any(place["loaded"] for build in page["deployments"] for place in build["nodes"] or ())
 
     def register(self, uri: str, **more: Any) -> str:  # noqa: ANN401 - Restate's own fields
@@ -116,14 +121,17 @@ class Node:
 
     def fetch_pids(self) -> dict[str, list[int]]:
         """Find the processes of each component that calls cost something."""
-        if self._subject.pid is None:
-            raise BenchFailed("the node does not run")
         pids: dict[str, list[int]] = {component: [] for component in PROGRAMS.values()}
-        for pid in descendants(self._subject.pid):
+        for pid in self._fetch_descendants():
             component = PROGRAMS.get(fetch_program(pid))
             if component is not None:
                 pids[component].append(pid)
         return pids
+
+    def _fetch_descendants(self) -> list[int]:
+        if self._subject.pid is None:
+            raise BenchFailed("the node does not run")
+        return descendants(self._subject.pid)
 
     def fetch_cpu_seconds(self) -> dict[str, float]:
         """Say how much processor time each component has used."""
@@ -132,6 +140,12 @@ class Node:
     def fetch_cells_memory(self) -> int:
         """Say how many bytes all cells have in memory (PSS)."""
         return fetch_memory(self.fetch_pids()["cells"])
+
+    def fetch_manager_memory(self) -> int:
+        """Say how many bytes the manager has in memory (PSS)."""
+        return fetch_memory(
+            pid for pid in self._fetch_descendants() if fetch_program(pid) == "gridiron manager"
+        )
 
     def close(self) -> None:
         """Close the connections."""

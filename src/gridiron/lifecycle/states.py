@@ -21,6 +21,9 @@ from gridiron.model import Address, Build, State
 
 IDLE = Demand(pinned=0, attempting=0)
 
+Active = Mapping[str, Sequence[str]]
+"""The services whose new invocations a deployment gets, by its id."""
+
 
 class Files(StrEnum):
     """How the files of a build are."""
@@ -63,7 +66,8 @@ def statuses_of(inventory: Inventory, seen: Observation) -> tuple[BuildStatus, .
     By timestamp. `inventory` is that of the observation, which is known then.
     """
     subjects = _subjects_of(inventory, seen)
-    statuses = (_status_of(subject, seen) for subject in subjects)
+    active = _active_services(seen.newest)
+    statuses = (_status_of(subject, seen, active) for subject in subjects)
     return tuple(sorted(statuses, key=lambda status: (status.timestamp, status.build_id)))
 
 
@@ -86,9 +90,7 @@ def _subjects_of(inventory: Inventory, seen: Observation) -> list[_Subject]:
         for registration in seen.registrations:
             if registration.address is not None:
                 registered[registration.address].append(registration)
-    stored = [
-        _subject_of(build, registered.pop(build.address, []), inventory, seen) for build in inventory.builds
-    ]
+    stored = [_subject_of(build, registered, inventory, seen) for build in inventory.builds]
     taken = {subject.build_id for subject in stored}
     damaged = {each.build_id: each for each in inventory.damaged}
     registered_only = [
@@ -104,13 +106,14 @@ def _subjects_of(inventory: Inventory, seen: Observation) -> list[_Subject]:
 
 
 def _subject_of(
-    build: Build, registrations: Sequence[Registration], inventory: Inventory, seen: Observation
+    build: Build, registered: dict[Address, list[Registration]], inventory: Inventory, seen: Observation
 ) -> _Subject:
-    build_id, problem = build.build_id, seen.damage.get(build.build_id, "")
+    """Take the registrations of a stored build out of all."""
+    address = build.address
+    build_id, registrations = str(address), registered.pop(address, [])
+    problem = seen.damage.get(build_id, "")
     files = Files.DAMAGED if problem else Files.WHOLE
-    return _Subject(
-        build_id, build.address, build, inventory.marks.get(build_id), registrations, files, problem
-    )
+    return _Subject(build_id, address, build, inventory.marks.get(build_id), registrations, files, problem)
 
 
 def _subject_without_files(
@@ -128,9 +131,9 @@ def _subject_without_files(
     return _Subject(str(address), address, None, None, registrations, files, problem)
 
 
-def _status_of(subject: _Subject, seen: Observation) -> BuildStatus:
+def _status_of(subject: _Subject, seen: Observation, active: Active | Unknown) -> BuildStatus:
     """Decide by what Restate says; where files lack, nobody can use the build, and that is its state."""
-    status = _status_in_restate(subject, seen)
+    status = _status_in_restate(subject, seen, active)
     match subject.files, status.state:
         case (Files.WHOLE, _) | (_, State.UNKNOWN):
             return status
@@ -141,7 +144,7 @@ def _status_of(subject: _Subject, seen: Observation) -> BuildStatus:
     return replace(status, state=State.FAILED, reason=f"{subject.problem}; {status.reason}")
 
 
-def _status_in_restate(subject: _Subject, seen: Observation) -> BuildStatus:
+def _status_in_restate(subject: _Subject, seen: Observation, active: Active | Unknown) -> BuildStatus:
     if isinstance(seen.registrations, Unknown):
         reason = f"Restate's registrations are unknown: {seen.registrations.reason}"
         return _make(subject, State.UNKNOWN, reason, demand=None)
@@ -149,7 +152,7 @@ def _status_in_restate(subject: _Subject, seen: Observation) -> BuildStatus:
         case []:
             return _status_of_unregistered(subject, seen)
         case [registration]:
-            return _status_of_registered(subject, registration, seen)
+            return _status_of_registered(subject, registration, seen, active)
         case several:
             ids = _listed([registration.deployment_id for registration in several])
             reason = f"registered more than once ({ids}); remove from Restate what is too much"
@@ -196,17 +199,19 @@ def _status_of_unregistered(subject: _Subject, seen: Observation) -> BuildStatus
     return _make(subject, State.STAGED, "Restate has lost its registration, which is made again", demand=IDLE)
 
 
-def _status_of_registered(subject: _Subject, registration: Registration, seen: Observation) -> BuildStatus:
+def _status_of_registered(
+    subject: _Subject, registration: Registration, seen: Observation, active: Active | Unknown
+) -> BuildStatus:
     demand = _demand_of(registration, seen.demand)
-    if isinstance(seen.newest, Unknown):
-        reason = f"Restate's routing is unknown: {seen.newest.reason}"
+    if isinstance(active, Unknown):
+        reason = f"Restate's routing is unknown: {active.reason}"
         return _make(subject, State.UNKNOWN, reason, demand=demand, registration=registration)
-    active = _active_services(registration, seen.newest)
-    if active:
-        reason = f"newest for {_listed(active)}{_superseded(registration, active)}"
+    services = tuple(sorted(active.get(registration.deployment_id, ())))
+    if services:
+        reason = f"newest for {_listed(services)}{_superseded(registration, services)}"
         if demand is not None and demand != IDLE:
             reason = f"{reason}; {describe_demand(demand)}"
-        return _make(subject, State.ACTIVE, reason, demand=demand, registration=registration, active=active)
+        return _make(subject, State.ACTIVE, reason, demand=demand, registration=registration, active=services)
     if demand is None:
         why = seen.demand.reason if isinstance(seen.demand, Unknown) else "not read"
         reason = f"Restate's invocations are unknown: {why}"
@@ -221,9 +226,13 @@ def _demand_of(registration: Registration, demand: Mapping[str, Demand] | Unknow
     return None if isinstance(demand, Unknown) else demand.get(registration.deployment_id, IDLE)
 
 
-def _active_services(registration: Registration, newest: Mapping[str, str]) -> tuple[str, ...]:
-    own = registration.deployment_id
-    return tuple(sorted(service for service, deployment_id in newest.items() if deployment_id == own))
+def _active_services(newest: Mapping[str, str] | Unknown) -> Active | Unknown:
+    if isinstance(newest, Unknown):
+        return newest
+    active: dict[str, list[str]] = defaultdict(list)
+    for service, deployment_id in newest.items():
+        active[deployment_id].append(service)
+    return active
 
 
 def _superseded(registration: Registration, active: Collection[str]) -> str:

@@ -33,8 +33,8 @@ T = TypeVar("T")
 MAX_HOLDERS = 20
 """Invocations that are told of one build: enough to see what they are."""
 
-Loaded = Mapping[str, tuple[LoadedBuild, ...]]
-"""What each cell has loaded, by the cell's name."""
+Loaded = Mapping[str, Mapping[str, int]]
+"""What each cell has loaded, by the cell's name: the requests in flight for each build, by its path."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +106,13 @@ class Deployments:
         cells = self._context.cells
         pool = await _or_none(cells.fetch_pool())
         quarantined = pool.quarantined if pool else ()
-        return Workers(await _or_none(cells.fetch_loaded()), {each.path: each for each in quarantined})
+        loaded = await _or_none(cells.fetch_loaded())
+        in_flight = None if loaded is None else _in_flight(loaded)
+        return Workers(in_flight, {each.path: each for each in quarantined})
+
+
+def _in_flight(loaded: Mapping[str, tuple[LoadedBuild, ...]]) -> Loaded:
+    return {cell: {build.path: build.in_flight for build in builds} for cell, builds in loaded.items()}
 
 
 def render_holder(holding: Holding, admin_url: str) -> HolderView:
@@ -160,14 +166,10 @@ def paginate(
 
 def render_node(node: str, status: BuildStatus, loaded: Loaded) -> NodeView:
     """Say which cells of a node have a build loaded."""
-    path = status.path
+    path = status.path or ""
     cells = tuple(
-        CellView(
-            cell=cell,
-            loaded=any(build.path == path for build in builds),
-            in_flight=sum(build.in_flight for build in builds if build.path == path),
-        )
-        for cell, builds in sorted(loaded.items())
+        CellView(cell=cell, loaded=path in in_flight, in_flight=in_flight.get(path, 0))
+        for cell, in_flight in sorted(loaded.items())
     )
     return NodeView(node=node, loaded=any(cell.loaded for cell in cells), cells=cells)
 

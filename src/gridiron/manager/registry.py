@@ -105,7 +105,9 @@ class Registry:
         """Replace since when each build is drained; writes only when something changed."""
         self._write_records(
             {
-                build_id: record.model_copy(update={"drained_at": drained_at.get(build_id)})
+                build_id: record
+                if record.drained_at == (since := drained_at.get(build_id))
+                else record.model_copy(update={"drained_at": since})
                 for build_id, record in self.records.items()
             }
         )
