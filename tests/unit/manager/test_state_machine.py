@@ -338,6 +338,8 @@ class Lifecycle(RuleBasedStateMachine):
             return
         if one.attempt is None and doing != "retry":
             return
+        if doing == "pin" and one.phase is not Phase.RUNNING:  # nothing else writes to the journal
+            return
         getattr(self.restate, doing)(invocation)
 
     @precondition(open_invocations)
@@ -356,6 +358,13 @@ class Lifecycle(RuleBasedStateMachine):
     @rule(trouble=TROUBLE)
     def sweep(self, trouble: Trouble) -> None:
         self.attempt(self.manager.loop.sweep(), trouble)
+
+    @rule(trouble=TROUBLE)
+    def outlast_the_grace(self, trouble: Trouble) -> None:
+        """What is drained now is to go with the second sweep, or what is taken for drained then."""
+        self.sweep(NONE)
+        self.manager.clock.now += 2 * GRACE
+        self.sweep(trouble)
 
     @rule()
     def start_again(self) -> None:
