@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,15 +13,18 @@ import httpx2
 from gridiron.cli.demo.subject import Subject
 from gridiron.testing.processes import descendants
 
+NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+"""For clients of what speaks HTTP only. It trusts nobody: reading whom to trust takes longer than a call."""
+
 
 class Client:
     """The HTTP APIs of one node: the manager's, the ingress's, Restate's admin API, the workers'."""
 
     def __init__(self, subject: Subject) -> None:
-        self.manager = httpx2.Client(base_url=subject.settings.manager_url, timeout=60)
-        self.ingress = httpx2.Client(base_url=subject.settings.ingress_url, timeout=60)
-        self.admin = httpx2.Client(base_url=subject.settings.restate_admin_url, timeout=60)
-        self.workers = httpx2.Client(base_url=subject.settings.workers_url, timeout=60)
+        self.manager = httpx2.Client(base_url=subject.settings.manager_url, timeout=60, verify=NO_TLS)
+        self.ingress = httpx2.Client(base_url=subject.settings.ingress_url, timeout=60, verify=NO_TLS)
+        self.admin = httpx2.Client(base_url=subject.settings.restate_admin_url, timeout=60, verify=NO_TLS)
+        self.workers = httpx2.Client(base_url=subject.settings.workers_url, timeout=60, verify=NO_TLS)
 
     def activate(self, bundle: Path, version: str, name: str = "probe", **more: Any) -> dict[str, Any]:
         body = {"source": bundle.as_uri(), "name": name, "version": version, **more}

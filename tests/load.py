@@ -12,6 +12,8 @@ from typing import Any
 
 import httpx2
 
+from tests.harness import NO_TLS
+
 CALLERS = 6
 WORK = {"steps": 2, "millis": 150}
 """Steps and a short durable sleep, so that many calls are under way at each upgrade."""
@@ -63,7 +65,7 @@ def _calling(url: str, callers: int, call: Callable[[httpx2.Client], httpx2.Resp
     load = Load()
 
     def loop() -> None:
-        with httpx2.Client(base_url=url, timeout=60) as http:
+        with httpx2.Client(base_url=url, timeout=60, verify=NO_TLS) as http:
             while not load.stop.is_set():
                 try:
                     response = call(http)

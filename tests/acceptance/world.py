@@ -15,7 +15,7 @@ import httpx2
 from gridiron.cli.demo.subject import Subject
 from gridiron.restate.answers import address_of
 from gridiron.testing.processes import descendants, fetch_program
-from tests.harness import Client, alive, wait_until
+from tests.harness import NO_TLS, Client, alive, wait_until
 
 WORKER = Path(__file__).with_name("world_worker.js")
 HANDLERS = (
@@ -65,7 +65,7 @@ class World:
         self.node = node
         self.client = Client(node)
         self._bundle = bundle
-        self._admin = httpx2.Client(base_url=node.settings.restate_admin_url, timeout=60)
+        self._admin = httpx2.Client(base_url=node.settings.restate_admin_url, timeout=60, verify=NO_TLS)
 
     def close(self) -> None:
         self.client.close()
@@ -163,7 +163,7 @@ class World:
     def open(self, build: Mapping[str, Any]) -> None:
         """Let go on what waits at the gate of a build."""
         url = f"{self.node.settings.workers_url}{build['path']}/-/open"
-        assert httpx2.post(url).status_code == 204
+        assert httpx2.post(url, verify=NO_TLS).status_code == 204
 
     # -- invocations
 
