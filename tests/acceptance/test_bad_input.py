@@ -14,8 +14,7 @@ import pytest
 from gridiron.cli.demo.subject import Subject
 from gridiron.model import MAX_MODULES_SIZE
 from gridiron.testing.probe import ProbeBundles
-from gridiron.testing.processes import descendants
-from tests.harness import Client, wait_until
+from tests.harness import Client, pid_of, wait_until
 
 MANIFEST = '{"name": "probe"}'
 
@@ -184,72 +183,74 @@ def test_an_unknown_build_on_every_endpoint(build_id: str, shared: Client) -> No
     assert codes <= {(404, "build_not_found"), (404, "path_not_found")}
 
 
-def test_a_build_that_was_pruned_is_unknown_on_every_endpoint(client: Client, bundles: ProbeBundles) -> None:
-    old = client.activate(bundles.make("1"), "1")["build_id"]
-    client.activate(bundles.make("2"), "2")
-    pruned = wait_until(lambda: (r := client.manager.post("/prune", json={"build_id": old})).is_success and r)
+def test_a_build_that_was_pruned_is_unknown_on_every_endpoint(shared: Client, bundles: ProbeBundles) -> None:
+    old = shared.activate(bundles.make("1", "pruned"), "1", name="pruned")["build_id"]
+    shared.activate(bundles.make("2", "pruned"), "2", name="pruned")
+    pruned = wait_until(lambda: (r := shared.manager.post("/prune", json={"build_id": old})).is_success and r)
     assert [(p["build_id"], p["files_removed"]) for p in pruned.json()["pruned"]] == [(old, True)]
-    assert client.manager.get(f"/deployments/{old}").json()["code"] == "build_not_found"
+    assert shared.manager.get(f"/deployments/{old}").json()["code"] == "build_not_found"
     for body in ({"build_id": old}, {"build_id": old, "force": True}):
-        again = client.manager.post("/prune", json=body)
+        again = shared.manager.post("/prune", json=body)
         assert (again.status_code, again.json()["code"]) == (404, "build_not_found")
-    assert client.call("probe", "version") == "2"
+    assert shared.call("pruned", "version") == "2"
 
 
-def test_an_active_build_is_not_pruned_unless_forced(client: Client, bundles: ProbeBundles) -> None:
-    active = client.activate(bundles.make("1"), "1")["build_id"]
-    refused = client.manager.post("/prune", json={"build_id": active})
+def test_an_active_build_is_not_pruned_unless_forced(shared: Client, bundles: ProbeBundles) -> None:
+    others = [build["build_id"] for build in shared.builds()]
+    active = shared.activate(bundles.make("1", "forced"), "1", name="forced")["build_id"]
+    refused = shared.manager.post("/prune", json={"build_id": active})
     assert (refused.status_code, refused.json()["code"], refused.json()["invocations"]) == (
         409,
         "build_in_use",
         0,
     )
-    assert client.call("probe", "version") == "1"
-    forced = client.manager.post("/prune", json={"build_id": active, "force": True})
+    assert shared.call("forced", "version") == "1"
+    forced = shared.manager.post("/prune", json={"build_id": active, "force": True})
     assert forced.status_code == 200
-    assert client.builds() == []
+    assert [build["build_id"] for build in shared.builds()] == others
 
 
-def test_a_restate_that_is_down_changes_nothing(node: Subject, client: Client, bundles: ProbeBundles) -> None:
-    active = client.activate(bundles.make("1"), "1")["build_id"]
-    assert node.pid is not None
-    (restate,) = [
-        pid
-        for pid in descendants(node.pid)
-        if Path(f"/proc/{pid}/comm").read_text().strip() == "restate-server"
-    ]
+def test_a_restate_that_is_down_changes_nothing(
+    shared: Client, shared_node: Subject, bundles: ProbeBundles
+) -> None:
+    active = shared.activate(bundles.make("1", "down"), "1", name="down")["build_id"]
+    restate = pid_of(shared_node, "restate-server")
     os.kill(restate, signal.SIGSTOP)  # it accepts connections and never answers, the worst way to be down
     try:
-        before = left(node)
-        body = {"source": bundles.make("2").as_uri(), "name": "probe", "version": "2"}
-        response = client.manager.post("/activate", json=body)
+        before = left(shared_node)
+        body = {"source": bundles.make("2", "down").as_uri(), "name": "down", "version": "2"}
+        with ThreadPoolExecutor() as pool:  # each waits for long
+            activating = pool.submit(lambda: shared.manager.post("/activate", json=body))
+            listing = pool.submit(lambda: shared.builds(name="down"))
+            pruning = pool.submit(
+                lambda: shared.manager.post("/prune", json={"build_id": active, "force": True})
+            )
+            response, (shown,), refused = activating.result(), listing.result(), pruning.result()
         assert (response.status_code, response.json()["code"]) == (503, "restate_unavailable")
-        assert left(node) == before
-        (shown,) = client.builds()
+        assert left(shared_node) == before
         assert (shown["build_id"], shown["state"]) == (active, "unknown")
-        refused = client.manager.post("/prune", json={"build_id": active, "force": True})
         assert (refused.status_code, refused.json()["code"]) == (503, "drain_unknown")
-        ready = client.manager.get("/health/ready")
+        ready = shared.manager.get("/health/ready")
         assert ready.status_code == 503
         assert {c["name"]: c["ready"] for c in ready.json()["components"]}["restate admin"] is False
-        assert client.manager.get("/health/live").status_code == 200
+        assert shared.manager.get("/health/live").status_code == 200
     finally:
         os.kill(restate, signal.SIGCONT)
-    wait_until(lambda: client.manager.get("/health/ready").status_code == 200)
-    assert client.call("probe", "version") == "1"
+    wait_until(lambda: shared.manager.get("/health/ready").status_code == 200)
+    assert shared.call("down", "version") == "1"
 
 
-def test_activations_of_one_name_at_once_wait_for_each_other(client: Client, bundles: ProbeBundles) -> None:
+def test_activations_of_one_name_at_once_wait_for_each_other(shared: Client, bundles: ProbeBundles) -> None:
     bodies = [
-        {"source": bundles.make(str(number)).as_uri(), "name": "probe", "version": str(number)}
+        {"source": bundles.make(str(number), "busy").as_uri(), "name": "busy", "version": str(number)}
         for number in range(8)
     ]
     with ThreadPoolExecutor(8) as pool:
-        answers = list(pool.map(lambda body: client.manager.post("/activate", json=body), bodies))
+        answers = list(pool.map(lambda body: shared.manager.post("/activate", json=body), bodies))
     assert {answer.status_code for answer in answers} == {201}, [answer.text for answer in answers]
     last = max((answer.json() for answer in answers), key=lambda answer: answer["build_id"].split("-")[-1])
-    assert [build["build_id"] for build in client.builds(state="active")] == [last["build_id"]]
-    assert client.call("probe", "version") == last["build_id"].split("-")[1]
+    assert [build["build_id"] for build in shared.builds(name="busy", state="active")] == [last["build_id"]]
+    assert shared.call("busy", "version") == last["build_id"].split("-")[1]
 
 
 def test_a_path_that_there_is_not_is_a_problem_too(shared: Client) -> None:
