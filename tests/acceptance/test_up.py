@@ -14,10 +14,24 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from gridiron.cli.demo.subject import Subject
+from gridiron.cli.demo.subject import Subject, choose_settings
+from gridiron.settings import Settings
 from gridiron.testing.probe import ProbeBundles
 from gridiron.testing.processes import descendants
+from tests.acceptance.nodes import OFFSETS
 from tests.harness import Client, alive, pid_of, wait_until
+
+
+@pytest.fixture(scope="module")
+def node(make_shared_node: Callable[..., Subject]) -> Subject:
+    """One node for the tests that leave it running."""
+    return make_shared_node()
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    """Those of a node that was not started."""
+    return choose_settings(tmp_path / "node", next(OFFSETS))
 
 
 def names(pid: int) -> list[str]:
@@ -28,10 +42,10 @@ def names(pid: int) -> list[str]:
     return sorted(found)
 
 
-def run_up(settings: object, **environment: str) -> subprocess.CompletedProcess[str]:
+def run_up(settings: Settings, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-P", "-m", "gridiron", "up"],
-        env={**os.environ, **settings.environment(), **environment},  # type: ignore[attr-defined]
+        env={**os.environ, **settings.environment(), **environment},
         capture_output=True,
         text=True,
         timeout=60,
@@ -66,6 +80,11 @@ def test_killed_by_force_it_leaves_no_orphan(make_node: Callable[..., Subject]) 
     node.start()  # and the directory can be used again
 
 
+def test_a_role_that_died_is_reported_with_the_delay(node: Subject) -> None:  # before others die on this node
+    os.kill(pid_of(node, "restate-server"), signal.SIGKILL)
+    wait_until(lambda: "restate ended (SIGKILL); starting it again in 0.1 s" in node.log)
+
+
 @pytest.mark.parametrize("name", ["restate-server", "haproxy", "workerd"])
 def test_whatever_is_killed_comes_back(
     name: str, node: Subject, client: Client, bundles: ProbeBundles
@@ -84,11 +103,6 @@ def answers(client: Client) -> bool:
         return False
 
 
-def test_a_role_that_died_is_reported_with_the_delay(node: Subject) -> None:
-    os.kill(pid_of(node, "restate-server"), signal.SIGKILL)
-    wait_until(lambda: "restate ended (SIGKILL); starting it again in 0.1 s" in node.log)
-
-
 def test_a_taken_port_is_named_with_what_to_do(node: Subject, tmp_path: Path) -> None:
     other = node.settings.model_copy(update={"data_dir": tmp_path / "other"})
     ended = run_up(other)
@@ -100,10 +114,7 @@ def test_a_taken_port_is_named_with_what_to_do(node: Subject, tmp_path: Path) ->
     )
 
 
-def test_each_port_is_looked_at(make_node: Callable[..., Subject]) -> None:
-    node = make_node()
-    settings = node.settings
-    node.stop()
+def test_each_port_is_looked_at(settings: Settings) -> None:
     for purpose in settings.ports._fields:
         with socket.create_server(("127.0.0.1", getattr(settings.ports, purpose))):
             ended = run_up(settings)
@@ -130,9 +141,7 @@ def test_two_nodes_run_side_by_side(make_node: Callable[..., Subject], bundles: 
         client.close()
 
 
-def test_what_does_not_start_is_named_with_its_last_words(tmp_path: Path, node: Subject) -> None:
-    settings = node.settings
-    node.stop()
+def test_what_does_not_start_is_named_with_its_last_words(tmp_path: Path, settings: Settings) -> None:
     broken = tmp_path / "restate.toml"
     broken.write_text("nonsense = [\n")
     ended = run_up(settings, GRIDIRON_RESTATE_TEMPLATE_PATH=str(broken))
