@@ -102,4 +102,4 @@ def wait_until(condition: Callable[[], Any], seconds: float = 20, what: str = ""
         if value:
             return value
         assert time.monotonic() < deadline, f"not so after {seconds} s: {what or condition}"
-        time.sleep(0.05)
+        time.sleep(0.02)

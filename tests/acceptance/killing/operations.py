@@ -18,7 +18,7 @@ NEVER = 3600
 """Seconds of a grace, or between sweeps, so that nothing else happens while an operation is under way."""
 
 QUIET = {"sweep_seconds": NEVER, "drain_grace_seconds": NEVER}
-SOON = 0.3
+SOON = 0.1
 
 
 @dataclass(frozen=True)

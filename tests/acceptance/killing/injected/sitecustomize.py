@@ -22,7 +22,9 @@ if CONTROL and sys.orig_argv[-1] == "manager":
     watch_http(switch)
 
 if CONTROL and sys.orig_argv[-1] == "up":
+    from datetime import timedelta
+
     from gridiron.process.backoff import Backoff
 
-    # who is killed a hundred times is started again each time as the first time; unit tests hold the delays
-    Backoff.delay = lambda self, _failures: self.initial  # type: ignore[assignment, method-assign]
+    # who is killed a hundred times is started again at once each time; unit tests hold the delays
+    Backoff.delay = lambda _self, _failures: timedelta(0)  # type: ignore[assignment, method-assign]
