@@ -94,13 +94,13 @@ def shared_world(make_shared_node: Callable[..., Subject], world_bundle: Path) -
 @pytest.fixture
 def make_campaign(
     nodes: Nodes, bundles: ProbeBundles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Callable[[Operation, Victim], Campaign]]:
+) -> Iterator[Callable[[tuple[Operation, ...], Victim], Campaign]]:
     trap = Trap(tmp_path)
     trap.inject(monkeypatch)
     with ExitStack() as stack:
 
-        def make(operation: Operation, victim: Victim) -> Campaign:
-            campaign = Campaign(nodes, bundles, trap, operation, victim)
+        def make(operations: tuple[Operation, ...], victim: Victim) -> Campaign:
+            campaign = Campaign(nodes, bundles, trap, operations, victim)
             stack.callback(campaign.close)
             return campaign
 

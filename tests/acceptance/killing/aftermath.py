@@ -41,19 +41,18 @@ class Shot:
 
 
 class Aftermath:
-    """What the attempts at one operation left on one node; what is wrong is added to their faults."""
+    """What the attempts at operations left on one node; what is wrong is added to their faults."""
 
-    def __init__(self, settings: Settings, client: Client, operation: Operation) -> None:
-        self._settings, self._client, self._operation = settings, client, operation
+    def __init__(self, settings: Settings, client: Client) -> None:
+        self._settings, self._client = settings, client
 
-    def conclude(self, shots: Collection[Shot]) -> None:
+    def conclude(self, operation: Operation, shots: Collection[Shot]) -> None:
         """See that all of it happened or nothing; where that is so, do the operation once more."""
-        operation = self._operation
         self._settle(shots, lambda shot: (operation.done, *(() if shot.done else operation.undone)))
         well = [shot for shot in shots if not shot.faults]
         for shot in well:
             if operation.repeated:
-                self._repeat(shot)
+                self._repeat(operation, shot)
         self._settle(well, lambda _: (operation.done, *operation.redone))
 
     def find_leaks(self) -> list[str]:
@@ -63,9 +62,9 @@ class Aftermath:
     def _look(self) -> World:
         return fetch_world(self._settings, self._client)
 
-    def _repeat(self, shot: Shot) -> None:
-        response = self._operation.act(shot.scene)
-        if response is None or response.status_code not in self._operation.repeated:
+    def _repeat(self, operation: Operation, shot: Shot) -> None:
+        response = operation.act(shot.scene)
+        if response is None or response.status_code not in operation.repeated:
             shot.faults.append(f"repeated, it was answered {describe(response)}")
 
     def _settle(self, shots: Collection[Shot], allowed: Callable[[Shot], tuple[Builds, ...]]) -> None:

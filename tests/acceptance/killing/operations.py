@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -134,13 +134,18 @@ ROLL_BACK = Operation(
 )
 
 ALL = (
-    ACTIVATE_SECOND,
-    ACTIVATE_BROKEN,
-    PRUNE,
-    PRUNE_DRAINED,
-    PRUNE_FORCED,
-    RETIRE,
-    ROLL_BACK,
+    (ACTIVATE_SECOND, ROLL_BACK),
+    (ACTIVATE_BROKEN, PRUNE, PRUNE_FORCED),
+    (PRUNE_DRAINED,),
+    (RETIRE,),
 )
-OF_RESTATE = (ACTIVATE_SECOND, PRUNE, PRUNE_FORCED, ROLL_BACK)
+"""By the nodes that they share. What a manager was registering when it died, the next leaves alone for 15 s,
+which is waited for once on each node."""
+
+OF_RESTATE = ((ACTIVATE_SECOND, ROLL_BACK, PRUNE, PRUNE_FORCED),)
 """Those whose requests to Restate are all that there are."""
+
+
+def titles_of(operations: Sequence[Operation]) -> str:
+    """Name several operations."""
+    return ", ".join(operation.title for operation in operations)
