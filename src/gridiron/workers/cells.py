@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -28,6 +29,12 @@ RESTART_LIMIT = timedelta(hours=1)
 CODES = {"build_not_found", "script_failed", "bundle_unreadable"}
 """Of the problems that the router answers with."""
 
+NO_ANSWER = "no_answer"
+"""The code of the problem that there was no whole answer in time: the build loads, and keeps it back."""
+
+MAX_ANSWER = 1024 * 1024
+"""Bytes that are read of an answer, which is a build's own if it has more. The router's have a kilobyte."""
+
 
 @dataclass(frozen=True, slots=True)
 class LoadedBuild:
@@ -39,10 +46,10 @@ class LoadedBuild:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Why the router gave no answer of a build."""
+    """Why there is no answer of a build."""
 
-    status: int  # of HTTP: 404, 502 or 503
-    code: str  # one of CODES
+    status: int  # of HTTP: 404, 502 or 503; 504 for NO_ANSWER
+    code: str  # one of CODES, or NO_ANSWER
     detail: str
 
 
@@ -111,12 +118,19 @@ class Cells:
         Raises WorkersUnavailable when the workers do not answer.
         """
         url, limit = f"{self._workers_url}{path}/discover", ANSWER_LIMIT.total_seconds()
+        headers = {"accept": DISCOVERY_TYPES, "accept-encoding": "identity"}
         try:
-            response = await self._client.get(url, timeout=limit, headers={"accept": DISCOVERY_TYPES})
+            async with (
+                asyncio.timeout(limit),
+                self._client.stream("GET", url, headers=headers, timeout=2 * limit) as response,
+            ):
+                content = await _read(response)
+        except TimeoutError:
+            return Problem(504, NO_ANSWER, f"it gave no whole answer within {limit:g} s")
         except httpx2.TransportError as error:
             reason = str(error) or type(error).__name__
             raise WorkersUnavailable(self._workers_url, reason) from error
-        return parse_problem(self._workers_url, response)
+        return parse_problem(self._workers_url, response, content)
 
     async def fetch_pool(self) -> PoolStatus:
         """Give what the pool says of its cells and of quarantined builds; nothing of either without a pool.
@@ -193,7 +207,17 @@ def parse_builds(cell: str, answer: Mapping[str, Any]) -> tuple[LoadedBuild, ...
         raise WorkersUnavailable(cell, f"it answered {answer!r:.200}") from error
 
 
-def parse_problem(url: str, response: httpx2.Response) -> Problem | None:
+async def _read(response: httpx2.Response) -> bytes:
+    """Read an answer as it came over the wire, or its beginning."""
+    content = b""
+    async for chunk in response.aiter_raw():
+        content += chunk
+        if len(content) > MAX_ANSWER:
+            break
+    return content
+
+
+def parse_problem(url: str, response: httpx2.Response, content: bytes) -> Problem | None:
     """Read why there is no answer of a build; None when the answer is the build's own.
 
     Raises WorkersUnavailable when no cell gave the answer: then it is HAProxy's, in HTML.
@@ -203,7 +227,10 @@ def parse_problem(url: str, response: httpx2.Response) -> Problem | None:
         raise WorkersUnavailable(url, f"HTTP {response.status_code}")
     if content_type != PROBLEM_TYPE or response.status_code not in {404, 502, 503}:
         return None
-    body = response.json()
+    try:
+        body = json.loads(content)
+    except ValueError:
+        return None
     if not isinstance(body, dict) or body.get("code") not in CODES:
         return None
     return Problem(response.status_code, body["code"], str(body.get("detail")))

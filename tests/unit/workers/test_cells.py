@@ -1,12 +1,23 @@
 from __future__ import annotations
 
+import asyncio
+from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
 
 from gridiron.errors import WorkersUnavailable
-from gridiron.workers.cells import LoadedBuild, Problem, parse_builds, parse_problem
+from gridiron.workers import cells as cells_module
+from gridiron.workers.cells import (
+    NO_ANSWER,
+    Cells,
+    LoadedBuild,
+    Problem,
+    parse_builds,
+    parse_problem,
+)
 
 PROBLEM = {"content-type": "application/problem+json"}
 URL = "http://localhost:9080"
@@ -28,7 +39,7 @@ def test_what_is_no_list_of_builds_is_not_an_empty_one(answer: dict[str, Any]) -
 def test_a_problem() -> None:
     body = {"type": "about:blank", "title": "t", "status": 502, "code": "script_failed", "detail": "why"}
     response = httpx2.Response(502, headers=PROBLEM, json=body)
-    assert parse_problem(URL, response) == Problem(502, "script_failed", "why")
+    assert parse_problem(URL, response, response.content) == Problem(502, "script_failed", "why")
 
 
 @pytest.mark.parametrize(
@@ -43,9 +54,44 @@ def test_a_problem() -> None:
     ],
 )
 def test_a_builds_own_answer_is_no_problem(response: httpx2.Response) -> None:
-    assert parse_problem(URL, response) is None
+    assert parse_problem(URL, response, response.content) is None
 
 
 def test_an_answer_of_haproxy_is_no_answer() -> None:
     with pytest.raises(WorkersUnavailable, match="HTTP 503"):
-        parse_problem(URL, httpx2.Response(503, html="<h1>503 Service Unavailable</h1>"))
+        parse_problem(URL, httpx2.Response(503, html="<h1>503 Service Unavailable</h1>"), b"")
+
+
+async def test_a_problem_that_is_no_json_is_a_builds_own(tmp_path: Path) -> None:
+    for answer in (
+        httpx2.Response(502, headers=PROBLEM, stream=httpx2.ByteStream(b"oops")),
+        httpx2.Response(200, headers={"content-encoding": "gzip"}, stream=httpx2.ByteStream(b"no gzip")),
+    ):
+        async with httpx2.AsyncClient(transport=httpx2.MockTransport(lambda _, a=answer: a)) as client:
+            assert await Cells(tmp_path, URL, client).fetch_problem("/demo/1-1") is None
+
+
+@pytest.mark.parametrize("pause", [0.1, 0.0])
+async def test_an_answer_without_an_end_is_given_up(
+    pause: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cells_module, "ANSWER_LIMIT", timedelta(seconds=0.5))
+    ended = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n")
+        try:
+            while True:
+                writer.write(b"data: tick\n\n" * 1000)
+                await writer.drain()
+                await asyncio.sleep(pause)
+        except ConnectionError:
+            ended.set()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        async with httpx2.AsyncClient(trust_env=False) as client, asyncio.timeout(5):
+            problem = await Cells(tmp_path, url, client).fetch_problem("/demo/1-1")
+            await ended.wait()  # nothing is read any more
+    assert problem == (Problem(504, NO_ANSWER, "it gave no whole answer within 0.5 s") if pause else None)
