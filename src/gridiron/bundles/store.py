@@ -105,6 +105,7 @@ class BundleStore:
                 (directory / MARK_FILE).write_text(mark, "ascii")
             elif directory.is_dir():
                 replace_file(directory / MARK_FILE, mark.encode(), 0o644)
+                sync(directory)
 
     def unmark(self, build_id: str) -> None:
         """Take the mark of a build away: it is registered, and to be so. Safe to repeat."""

@@ -373,6 +373,22 @@ def test_a_build_is_marked_from_the_moment_that_it_is_there(store: BundleStore, 
         assert store.fetch_inventory().marks == {build_id: mark}
 
 
+@pytest.mark.parametrize("mark", [Mark.RETIRED, Mark.LEAVING, Mark.FORCED])
+def test_a_mark_lasts_with_its_name(
+    mark: Mark, store: BundleStore, root: Path, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build = add(store, source)
+    synced, fsync = [], os.fsync
+
+    def spy(descriptor: int) -> None:
+        synced.append(Path(f"/proc/self/fd/{descriptor}").readlink())
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", spy)
+    store.mark(build.build_id, mark)
+    assert synced[-1] == root / build.build_id
+
+
 def test_what_is_gone_is_not_marked(store: BundleStore, root: Path) -> None:
     store.mark("gone-1-1", Mark.RETIRED)
     store.unmark("gone-1-1")
