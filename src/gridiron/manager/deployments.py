@@ -160,8 +160,11 @@ def paginate(
         (status for status in matching if status.timestamp > after),
         key=lambda status: status.timestamp,
     )
-    page = rest[:limit]
-    return page, str(page[-1].timestamp) if len(rest) > limit else None
+    size = min(limit, len(rest))
+    while 0 < size < len(rest) and rest[size].timestamp == rest[size - 1].timestamp:
+        size += 1  # what is damaged has no timestamp: all of it is on one page
+    page = rest[:size]
+    return page, str(page[-1].timestamp) if len(rest) > size else None
 
 
 def render_node(node: str, status: BuildStatus, loaded: Loaded) -> NodeView:
