@@ -31,7 +31,7 @@ class Mark(StrEnum):
 
     ACTIVATING = "activating"  # stored, and Restate was not asked to register it yet
     REGISTERING = "registering"  # Restate was asked, and it is not known to have done so
-    RETIRED = "retired"  # unregistered on purpose; its files stay for a rollback
+    RETIRED = "retired"  # unregistered on purpose, or about to be; its files stay for a rollback
     LEAVING = "leaving"  # its removal began, as nothing needed it
     FORCED = "forced"  # somebody forced its removal, which is to be brought to its end whatever needs it
 

@@ -138,7 +138,9 @@ def plan_endings(statuses: Collection[BuildStatus]) -> tuple[Settle | Remove, ..
                 endings.append(_remove(status, files=True, forced=True))
             case Mark.LEAVING if status.state in {State.DRAINED, State.RETIRED}:
                 endings.append(_remove(status, files=True))
-            case Mark.LEAVING if status.registration is not None:  # it is needed again
+            case Mark.RETIRED if status.state is State.DRAINED:
+                endings.append(_remove(status, files=False))
+            case Mark.LEAVING | Mark.RETIRED if status.registration is not None:  # it is needed again
                 endings.append(Settle(status.build_id))
             case None if status.files is Files.GONE and status.demand and not status.demand.pinned:
                 endings.append(_remove(status, files=True))
@@ -178,15 +180,26 @@ def plan_unloads(statuses: Collection[BuildStatus], seen: Observation) -> tuple[
     return tuple(Unload(path) for path in sorted(seen.loaded - called))
 
 
-def plan_prune_drained(statuses: Collection[BuildStatus], policy: Policy) -> tuple[Remove, ...]:
+def plan_settlements(statuses: Collection[BuildStatus]) -> tuple[Settle, ...]:
+    """Plan what goes before any removal: what takes the place of a build must not be in doubt itself.
+
+    A build whose activation was cut short and that Restate has registered would be taken back if Restate lost
+    its data, and what it replaced would be gone.
+    """
+    return tuple(action for action in plan_endings(statuses) if isinstance(action, Settle))
+
+
+def plan_prune_drained(statuses: Collection[BuildStatus], policy: Policy) -> tuple[Settle | Remove, ...]:
     """Plan the removal of every drained build, without waiting for its grace, and of outdated files."""
     outdated = _find_outdated(statuses, policy)
     due = (status for status in statuses if status.state is State.DRAINED)
     retirements = (_remove(status, files=status.build_id in outdated) for status in due)
-    return (*retirements, *plan_outdated(statuses, policy))
+    return (*plan_settlements(statuses), *retirements, *plan_outdated(statuses, policy))
 
 
-def plan_prune(statuses: Collection[BuildStatus], build_id: str, *, force: bool) -> Remove:
+def plan_prune(
+    statuses: Collection[BuildStatus], build_id: str, *, force: bool
+) -> tuple[Settle | Remove, ...]:
     """Plan the removal of one build, files included.
 
     Raises BuildNotFound; BuildInUse when Restate routes invocations to it or some need it, and not `force`;
@@ -197,10 +210,11 @@ def plan_prune(statuses: Collection[BuildStatus], build_id: str, *, force: bool)
         raise ActivationInProgress(status.address.name if status.address else build_id)
     if status.state is State.UNKNOWN or status.demand is None:
         raise DrainUnknown(build_id, status.reason)
-    used = bool(status.active_services) or status.demand != IDLE
+    lost = status.state is State.STAGED  # by Restate; who needs it is known when it is registered again
+    used = bool(status.active_services) or status.demand != IDLE or lost
     if used and not force:
         raise BuildInUse(build_id, status.state.value, status.reason, invocations_of(status))
-    return _remove(status, files=True, forced=used)
+    return (*plan_settlements(statuses), _remove(status, files=True, forced=used))
 
 
 def find_status(statuses: Collection[BuildStatus], build_id: str) -> BuildStatus:

@@ -145,6 +145,22 @@ def find_taken(
     }
 
 
+def find_newer(
+    build: Build,
+    services: Collection[str],
+    held: Mapping[str, Holder],
+    registrations: Collection[Registration],
+) -> str:
+    """Name the builds that have some of these services and began later than this one; empty where none did.
+
+    To register this one after them would be undone when Restate loses all: what comes back last is what began
+    last.
+    """
+    ids = {held[service].deployment_id for service in services}
+    newer = (each for each in registrations if each.deployment_id in ids and each.build_id is not None)
+    return ", ".join(sorted(describe_owner(each) for each in newer if _is_newer(each, build)))
+
+
 def find_refusals(routing: Routing, allowed: Allowed) -> tuple[GridironError, ...]:
     """Say why an activation is refused that would do this, with what its caller has allowed."""
     refusals: list[GridironError] = []

@@ -71,6 +71,19 @@ def statuses_of(inventory: Inventory, seen: Observation) -> tuple[BuildStatus, .
     return tuple(sorted(statuses, key=lambda status: (status.timestamp, status.build_id)))
 
 
+def lacks_builds(seen: Observation) -> bool:
+    """Tell whether builds are registered from this bundle directory that the inventory does not have.
+
+    They came to be while it was looked, or somebody deleted their files.
+    """
+    if isinstance(seen.inventory, Unknown) or isinstance(seen.registrations, Unknown):
+        return False
+    stored = {build.build_id for build in seen.inventory.builds}
+    known = stored | {damaged.build_id for damaged in seen.inventory.damaged}
+    ours = (each for each in seen.registrations if each.metadata.get(STORE_KEY) == seen.inventory.identity)
+    return any(each.build_id not in known for each in ours)
+
+
 @dataclass(frozen=True, slots=True)
 class _Subject:
     """A build and its traces."""

@@ -18,7 +18,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Collection, Coroutine, Iterator, Mapping
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from datetime import timedelta
 from typing import TypeVar
@@ -29,15 +29,22 @@ from gridiron.bundles.source import parse_source
 from gridiron.bundles.staging import Staged
 from gridiron.errors import (
     ActivationFailed,
-    NoRestateService,
     RegistrationUnknown,
     RestateRejected,
     RestateUnavailable,
-    ScriptFailed,
-    WorkersUnavailable,
+    RoutingUnknown,
+    StorageFailed,
 )
 from gridiron.lifecycle.observation import Mark
-from gridiron.lifecycle.routing import Allowed, Routing, Service, compare, find_refusals, find_taken
+from gridiron.lifecycle.routing import (
+    Allowed,
+    Routing,
+    Service,
+    compare,
+    find_newer,
+    find_refusals,
+    find_taken,
+)
 from gridiron.manager.activation import (
     Active,
     Before,
@@ -53,20 +60,19 @@ from gridiron.manager.activation import (
 )
 from gridiron.manager.api import Activated, ActivateRequest, RollbackRequest
 from gridiron.manager.context import Context
+from gridiron.manager.discover import alongside, check_loads, discover
 from gridiron.manager.execute import Executor, name_turn, service_turns
 from gridiron.manager.loop import Loop
 from gridiron.manager.observe import Observer
 from gridiron.manager.steps import Steps
+from gridiron.manager.tolerate import tolerating
 from gridiron.manager.turns import Turns
 from gridiron.model import Address, Build
-from gridiron.restate.port import Discovered, Registered
+from gridiron.restate.port import Registered
 
 log = structlog.get_logger()
 
 T = TypeVar("T")
-
-PATIENCE = timedelta(milliseconds=300)
-"""How long Restate may read a build before the router is asked about it; a build loads in a tenth of that."""
 
 SETTLE_LIMIT = timedelta(seconds=15)
 """How long after its client has gone a registration may still appear. Seen with Restate 1.7.12 are 11.4 s:
@@ -75,9 +81,6 @@ one that was being written then is in its metadata, which it reads every 10 s or
 START_LIMIT = timedelta(seconds=10)
 START_INTERVAL = timedelta(milliseconds=100)
 """How long, and how often, a Restate that is just starting is asked before an activation fails."""
-
-NOT_A_RESTATE_ENDPOINT = frozenset({"META0003", "META0013"})
-"""What Restate says of an endpoint that answers with a bad status, and of one that answers something else."""
 
 
 class Activator:
@@ -117,7 +120,7 @@ class Activator:
                 steps = Steps(str(address))
                 build = plan_rollback(earlier, address, self._context.now())
                 same = find_same(build, before.active)
-                if same is not None:
+                if same is not None and await self._is_whole(same.build):
                     return render_unchanged(same, (), steps.timings_ms)
                 with steps.step("stage"):
                     staged = await asyncio.to_thread(self._context.store.stage_again, earlier)
@@ -139,9 +142,8 @@ class Activator:
         loop = asyncio.get_running_loop()
         loop.call_later(delay.total_seconds(), self._observer.activating.discard, build_id)
 
-    async def _await_restate(self) -> str:
+    async def _await_restate(self, deadline: float) -> str:
         """Wait until Restate answers in full, if it is just starting; give its incarnation."""
-        deadline = time.monotonic() + START_LIMIT.total_seconds()
         while True:
             try:
                 return await self._context.restate.fetch_incarnation()
@@ -157,8 +159,9 @@ class Activator:
         Whoever came first is first. Gives the incarnation of Restate. Raises RestateUnavailable, and what
         `Loop.tend` raises.
         """
+        deadline = time.monotonic() + START_LIMIT.total_seconds()  # from its arrival, not from its turn
         async with self._turns.hold(f"arrival {name}"):  # the loop may need the name's turn until the second
-            incarnation = await self._await_restate()
+            incarnation = await self._await_restate(deadline)
             await self._loop.tend(incarnation)
             async with self._turns.hold(name_turn(name)):
                 yield incarnation
@@ -200,18 +203,28 @@ class Activator:
                 await asyncio.to_thread(self._context.store.discard, staged)
                 raise
         same = None if allowed.dry_run else find_same(build, before.active)
-        if same is not None:
+        if same is not None and await self._is_whole(same.build):
             await asyncio.to_thread(self._context.store.discard, staged)
             return render_unchanged(same, staged.ignored, steps.timings_ms)
         await self._store(staged, build, steps)
         return await self._go_live(build, staged, before, steps, allowed)
 
+    async def _is_whole(self, build: Build) -> bool:
+        """Tell whether the files of a build are what was stored: a damaged one is no reason to do nothing."""
+        try:
+            await asyncio.to_thread(self._context.store.verify, build)
+        except StorageFailed as error:
+            log.warning("build.damaged", build_id=build.build_id, reason=str(error))
+            return False
+        return True
+
     async def _store(self, staged: Staged, build: Build, steps: Steps) -> None:
         try:
             with steps.step("store"):
                 await asyncio.to_thread(self._context.store.publish, staged, build)
-        finally:
+        except ActivationFailed:  # not where this is cancelled: the thread goes on with what is staged
             await asyncio.to_thread(self._context.store.discard, staged)
+            raise
 
     async def _look_before(self, name: str, incarnation: str) -> Before:
         """Look at the builds of a name; raises what Restate and the disk raise.
@@ -244,11 +257,11 @@ class Activator:
     ) -> Activated:
         try:
             with steps.step("discover"):
-                discovered = await self._discover(build)
+                discovered = await discover(self._context, build)
             services = names_of(discovered.services)
             async with self._turns.hold(*service_turns(services)):
                 with steps.step("compare"):
-                    routing = await self._compare(build.name, discovered.services, before)
+                    routing = await self._compare(build, discovered.services, before, allowed)
                     refusals = find_refusals(routing, allowed)
                     if refusals and not allowed.dry_run:
                         raise refusals[0]
@@ -262,57 +275,35 @@ class Activator:
                     registered = await self._register(build, steps, allowed)
         except ActivationFailed as failure:
             if not isinstance(failure.cause, RegistrationUnknown):
-                await self._executor.withdraw(build)
+                with tolerating("build.not_withdrawn", build_id=build.build_id):  # the loop does it later
+                    await self._executor.withdraw(build)
             raise
         log.info("build.activated", build_id=build.build_id, deployment_id=registered.deployment_id)
         live = Live(services, routing, registered.deployment_id, registered.protocol)
         return render_activated("activated", build, live, staged.ignored, before.active, steps.timings_ms)
 
-    async def _compare(self, name: str, offered: Collection[Service], before: Before) -> Routing:
+    async def _compare(
+        self, build: Build, offered: Collection[Service], before: Before, allowed: Allowed
+    ) -> Routing:
         """Find what a registration would change, and whose services it would take.
 
-        Raises RestateUnavailable, also when Restate was started since `before`: it may have said too little.
+        Raises RestateUnavailable, also when Restate was started since `before`: it may have said too little;
+        RoutingUnknown where a build that began later was registered first and would be taken over.
         """
         restate = self._context.restate
         held = await asyncio.gather(*(restate.fetch_holder(service.name) for service in offered))
         holders = {holder.service.name: holder for holder in held if holder is not None}
         own = {each.record.deployment_id for each in before.active}
         others = {service: one for service, one in holders.items() if one.deployment_id not in own}
-        taken = find_taken(name, others, await restate.fetch_registrations()) if others else {}
+        registrations = await restate.fetch_registrations() if others else ()
+        taken = find_taken(build.name, others, registrations)
+        if allowed.takeover and (newer := find_newer(build, taken, others, registrations)):
+            raise RoutingUnknown(f"{newer} was activated meanwhile")
         if await restate.fetch_incarnation() != before.incarnation:
             raise RestateUnavailable(self._context.settings.restate_admin_url, "it was started anew")
         newest = find_newest(before.active)
         given_up = set(newest.services) - {service.name for service in offered} if newest else set()
         return Routing(compare(offered, holders, given_up), taken)
-
-    async def _discover(self, build: Build) -> Discovered:
-        """Have Restate read the services, which loads the build.
-
-        Raises ScriptFailed, NoRestateService, WorkersUnavailable, RestateRejected, RestateUnavailable.
-        """
-        async with alongside(self._context.restate.discover(self._context.uri(build.address))) as discovering:
-            await asyncio.wait({discovering}, timeout=PATIENCE.total_seconds())
-            if not discovering.done():  # Restate tries for seconds what the router knows to be hopeless
-                await self._check_loads(build)
-            try:
-                discovered = await discovering
-            except RestateRejected as refusal:
-                await self._check_loads(build)  # the script's own error says more than Restate's
-                if refusal.restate_code in NOT_A_RESTATE_ENDPOINT:
-                    raise NoRestateService(refusal.reason) from refusal
-                raise
-        if not discovered.services:
-            raise NoRestateService("its endpoint lists none")
-        return discovered
-
-    async def _check_loads(self, build: Build) -> None:
-        """Raise ScriptFailed with the script's error, or WorkersUnavailable; nothing when the build loads."""
-        problem = await self._context.cells.fetch_problem(build.address.path)
-        if problem is None:
-            return
-        if problem.code == ScriptFailed.code:
-            raise ScriptFailed(problem.detail)
-        raise WorkersUnavailable(self._context.uri(build.address), problem.detail)
 
     async def _register(self, build: Build, steps: Steps, allowed: Allowed) -> Registered:
         # from here on, Restate may register the build whatever becomes of this process
@@ -322,18 +313,5 @@ class Activator:
         except RestateUnavailable as error:  # it may have arrived
             raise RegistrationUnknown(build.build_id, error.reason) from error
         except RestateRejected:
-            await self._check_loads(
-                build
-            )  # Restate reads the build once more, and workers may be gone by now
+            await check_loads(self._context, build)  # it was read once more, and workers may be gone by now
             raise
-
-
-@asynccontextmanager
-async def alongside(work: Coroutine[None, None, T]) -> AsyncIterator[asyncio.Task[T]]:
-    """Run `work` beside what happens inside; it ends with that at the latest."""
-    task = asyncio.create_task(work, name="alongside")
-    try:
-        yield task
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)  # its failure is told where it is awaited

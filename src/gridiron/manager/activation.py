@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
@@ -116,7 +117,9 @@ def find_newest(active: Collection[Active]) -> Active | None:
 
 
 def _alike(one: Build, other: Build) -> bool:
-    return (one.version, one.sha256, one.vars) == (other.version, other.sha256, other.vars)
+    # by their JSON, as in Python 1 and True are equal
+    one_vars, other_vars = (json.dumps(each.vars, sort_keys=True) for each in (one, other))
+    return (one.version, one.sha256, one_vars) == (other.version, other.sha256, other_vars)
 
 
 def names_of(services: Collection[Service]) -> tuple[str, ...]:

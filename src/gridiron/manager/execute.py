@@ -17,22 +17,20 @@ from gridiron.errors import (
     ActivationInProgress,
     GridironError,
     RegistrationLost,
-    RestateRejected,
-    ScriptFailed,
     Unavailable,
-    WorkersUnavailable,
 )
 from gridiron.lifecycle.observation import BUILD_KEY, STORE_KEY, Mark
 from gridiron.lifecycle.plan import Action, Register, Remove, Settle, Unload
 from gridiron.lifecycle.routing import describe_owners, find_outranking
 from gridiron.lifecycle.states import BuildStatus
 from gridiron.manager.context import Context
+from gridiron.manager.discover import discover
 from gridiron.manager.observe import Look, Observer
 from gridiron.manager.registry import Record
 from gridiron.manager.tolerate import tolerating
 from gridiron.manager.turns import Turns
-from gridiron.model import Build
-from gridiron.restate.port import Discovered, Registered
+from gridiron.model import Build, State
+from gridiron.restate.port import Registered
 
 log = structlog.get_logger()
 
@@ -56,7 +54,15 @@ class Result:
     @property
     def failed_for_now(self) -> bool:
         """Whether it failed for what may be over the next time."""
-        return isinstance(self.error, Unavailable | ActivationInProgress)
+        unseen = self.stays is not None and self.stays.state is State.UNKNOWN
+        return unseen or isinstance(self.error, Unavailable | ActivationInProgress)
+
+    @property
+    def reason(self) -> str:
+        """Why it was not done; empty where it was, or where nothing is left that it could be done to."""
+        if self.error is not None:
+            return str(self.error)
+        return self.stays.reason if self.stays is not None else ""
 
 
 def name_turn(name: str) -> str:
@@ -99,10 +105,13 @@ class Executor:
     async def _carry_out(self, action: Action, decide: Decide) -> Result:
         try:
             look = await self._observer.look()
-            if action not in decide(look):
+            # by what is known now: whether it is forced, and whether files go, may be another matter
+            again = (each for each in decide(look) if type(each) is type(action))
+            anew = next((each for each in again if each.subject == action.subject), None)
+            if anew is None:
                 stays = [status for status in look.statuses if status.build_id == action.subject]
                 return Result(action, done=False, stays=stays[0] if stays else None)
-            await self._execute(action)
+            await self._execute(anew)
         except GridironError as error:
             log.warning(
                 "action.failed",
@@ -133,12 +142,9 @@ class Executor:
     async def _remove(self, action: Remove) -> None:
         build_id = action.build_id
         if action.deployment_id is not None:
-            if action.files:
-                await self._mark_going(action)
+            await self._mark_going(action)
             await self._context.restate.unregister(action.deployment_id)
             log.info("build.unregistered", build_id=build_id, deployment_id=action.deployment_id)
-            if not action.files:
-                await asyncio.to_thread(self._context.store.mark, build_id, Mark.RETIRED)
         if action.path is not None:
             await self._context.cells.unload(action.path)
         with tolerating("registry.not_written"):
@@ -148,10 +154,11 @@ class Executor:
             log.info("build.removed", build_id=build_id)
 
     async def _mark_going(self, action: Remove) -> None:
-        """Write down that a build goes with its files, so that it does so after a crash, too."""
+        """Write down that a build goes, so that it does so after a crash, too, and does not come back."""
         store = self._context.store
-        if action.forced:
-            await asyncio.to_thread(store.mark, action.build_id, Mark.FORCED)
+        if action.forced or not action.files:
+            mark = Mark.FORCED if action.forced else Mark.RETIRED
+            await asyncio.to_thread(store.mark, action.build_id, mark)
             return
         # a full disk must not keep anyone from removing; without the mark, a crash may leave a retired build
         with tolerating("build.not_marked", build_id=action.build_id):
@@ -207,7 +214,7 @@ class Executor:
         if self._turns.taken(name_turn(build.name)):
             raise ActivationInProgress(build.name)
         async with self._turns.hold(name_turn(build.name)):
-            discovered = await self._discover_again(build)
+            discovered = await discover(self._context, build)
             services = tuple(service.name for service in discovered.services)
             async with self._turns.hold(*service_turns(services)):
                 newer = find_outranking(build, services, await self._observer.observe())
@@ -223,17 +230,3 @@ class Executor:
                     return
         await asyncio.to_thread(self._context.store.mark, build.build_id, Mark.RETIRED)
         log.warning("build.not_registered_again", build_id=build.build_id, newer=newer)
-
-    async def _discover_again(self, build: Build) -> Discovered:
-        """Have Restate read the services of a stored build.
-
-        Raises WorkersUnavailable where it is not the build's fault that this fails; RestateRejected.
-        """
-        uri = self._context.uri(build.address)
-        try:
-            return await self._context.restate.discover(uri)
-        except RestateRejected as refusal:
-            problem = await self._context.cells.fetch_problem(build.address.path)
-            if problem is None or problem.code == ScriptFailed.code:
-                raise
-            raise WorkersUnavailable(uri, problem.detail) from refusal

@@ -43,10 +43,10 @@ class Loop:
         self._observer.failures.begin_round()
         look = await self._observer.look()
         self._record(look)
+        await self._verifier.verify_some(look)  # before any of it is removed
         results = await self._executor.carry_out(look, self._plan)
         self._note_tended(look, results)
         present = {status.build_id for status in look.statuses} | {status.path for status in look.statuses}
-        await self._verifier.verify_some(look)
         self._observer.failures.keep({each for each in present if each is not None})
         return _outcome(results)
 
@@ -65,10 +65,12 @@ class Loop:
         results = await self._executor.carry_out(look, lambda again: plan_repairs(again.statuses))
         self._note_tended(look, results)
         if self._tended != incarnation:
-            failures = [str(result.error) for result in results if result.error is not None]
+            failures = [result.reason for result in results if result.failed_for_now]
             raise RoutingUnknown("; ".join(failures) or "Restate was started anew")
 
     def _note_tended(self, look: Look, results: Sequence[Result]) -> None:
+        if isinstance(look.observation.registrations, Unknown):
+            return
         repairs = (result for result in results if isinstance(result.action, Register))
         if not any(result.failed_for_now for result in repairs):
             self._tended = look.observation.incarnation
@@ -83,7 +85,7 @@ class Loop:
         def decide(look: Look) -> tuple[Action, ...]:
             if request.build_id is None:
                 return plan_prune_drained(look.statuses, self._context.policy)
-            return (plan_prune(look.statuses, request.build_id, force=request.force),)
+            return plan_prune(look.statuses, request.build_id, force=request.force)
 
         look = await self._observer.look()
         if request.dry_run:
@@ -128,8 +130,7 @@ def _pruned(action: Remove) -> Pruned:
 
 def _kept(result: Result) -> Kept | None:
     """Say why a build stayed; None for one that went, by this or meanwhile."""
-    if result.error is not None:
-        return Kept(build_id=result.action.subject, state=State.UNKNOWN, reason=str(result.error))
-    if result.stays is not None:
-        return Kept(build_id=result.action.subject, state=result.stays.state, reason=result.stays.reason)
-    return None
+    if result.error is None and result.stays is None:
+        return None
+    state = State.UNKNOWN if result.stays is None else result.stays.state
+    return Kept(build_id=result.action.subject, state=state, reason=result.reason)

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from gridiron.errors import Rejected, StorageFailed, Unavailable
 from gridiron.lifecycle.observation import Demand, Observation, Registration, Unknown
-from gridiron.lifecycle.states import BuildStatus, statuses_of
+from gridiron.lifecycle.states import BuildStatus, lacks_builds, statuses_of
 from gridiron.manager.context import Context
 from gridiron.manager.holdoff import HoldOff
 from gridiron.restate.port import RestatePort
@@ -47,6 +47,11 @@ class Observer:
         return Look(observation, statuses_of(observation.inventory, observation))
 
     async def observe(self) -> Observation:
+        """Read all parts, and once more where a build came to be after the inventory was read."""
+        seen = await self._observe()
+        return await self._observe() if lacks_builds(seen) else seen
+
+    async def _observe(self) -> Observation:
         """Read all parts. A part that cannot be read is Unknown, with the reason; nothing raises.
 
         The order matters. A build that is stored and no longer activating was registered before its

@@ -229,26 +229,26 @@ def test_a_build_in_use_is_not_pruned_unless_forced() -> None:
         with pytest.raises(BuildInUse) as refusal:
             plan_prune(seen, build.build_id, force=False)
         assert (refusal.value.state, refusal.value.invocations) == (state, invocations)
-        assert plan_prune(seen, build.build_id, force=True) == removal(build, files=True, forced=True)
+        assert plan_prune(seen, build.build_id, force=True) == (removal(build, files=True, forced=True),)
 
 
 def test_pruning_by_name_takes_the_files_along() -> None:
     seen = statuses(observe(V1, V2))
     for force in (False, True):
-        assert plan_prune(seen, V1.build_id, force=force) == removal(V1, files=True)
+        assert plan_prune(seen, V1.build_id, force=force) == (removal(V1, files=True),)
     retired = statuses(make_observation((V1,), marks={V1.build_id: Mark.RETIRED}))
-    assert plan_prune(retired, V1.build_id, force=False) == removal(V1, registered=False, files=True)
+    assert plan_prune(retired, V1.build_id, force=False) == (removal(V1, registered=False, files=True),)
 
 
 def test_what_is_damaged_can_be_pruned_unless_somebody_needs_it() -> None:
     damaged = (Damaged(V1.build_id, "metadata.json is damaged"),)
     left = statuses(make_observation((), damaged=damaged))
-    assert plan_prune(left, V1.build_id, force=False) == Remove(V1.build_id, None, None, files=True)
+    assert plan_prune(left, V1.build_id, force=False) == (Remove(V1.build_id, None, None, files=True),)
     registered = make_registration(V1.address, id_of(V1), "s")
     needed = make_observation((), damaged=damaged, registrations=(registered,), newest={"s": id_of(V1)})
     with pytest.raises(BuildInUse):
         plan_prune(statuses(needed), V1.build_id, force=False)
-    assert plan_prune(statuses(needed), V1.build_id, force=True) == removal(V1, files=True, forced=True)
+    assert plan_prune(statuses(needed), V1.build_id, force=True) == (removal(V1, files=True, forced=True),)
 
 
 @pytest.mark.parametrize("force", [False, True])

@@ -1,13 +1,18 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
+import threading
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 
+from gridiron.bundles import store as store_module
+from gridiron.bundles.staging import Staged
 from gridiron.errors import (
     ActivationFailed,
     DigestMismatch,
@@ -17,13 +22,16 @@ from gridiron.errors import (
     RestateUnavailable,
     ScriptFailed,
     SourceMissing,
+    StorageFailed,
     WorkersUnavailable,
 )
 from gridiron.manager import activate as activate_module
-from gridiron.manager.api import ActivateRequest
+from gridiron.manager import discover as discover_module
+from gridiron.manager.api import ActivateRequest, RollbackRequest
 from gridiron.manager.registry import Registry
+from gridiron.model import Build
 from gridiron.testing.restate import Refusal, fake_service
-from gridiron.workers.cells import Problem
+from gridiron.workers.cells import NO_ANSWER, Problem
 from tests.unit.manager.conftest import Manager, make_settings
 
 STEPS = ["stage", "check", "store", "discover", "compare", "register", "total"]
@@ -299,3 +307,153 @@ async def test_another_version_or_another_content_is_another_build(
         manager.restate.serve(manager.uri_of_next("demo", wanted), fake_service("demo", "run"))
         request = ActivateRequest(source=manager.bundle(text), name="demo", version=wanted)
         assert (await manager.activator.activate(request)).outcome == "activated"
+
+
+async def test_a_damaged_build_can_be_deployed_again(manager: Manager) -> None:
+    damaged = await manager.activate("1")
+    file = manager.settings.bundles_dir / damaged.build_id / "index.js"
+    file.write_bytes(file.read_bytes() + b" ")
+    again = await manager.activate("1")
+    assert (again.outcome, again.replaces) == ("activated", (damaged.build_id,))
+    rolled_back = await manager.activator.rollback(RollbackRequest(name="demo", build_id=again.build_id))
+    assert (rolled_back.outcome, rolled_back.build_id) == ("unchanged", again.build_id)
+
+
+async def test_a_variable_that_becomes_true_instead_of_1_is_a_change(manager: Manager) -> None:
+    await manager.activate("1", vars={"DEBUG": 1})
+    assert (await manager.activate("1", vars={"DEBUG": True})).outcome == "activated"
+    assert (await manager.activate("1", vars={"DEBUG": True})).outcome == "unchanged"
+
+
+async def test_a_bundle_that_does_not_answer_is_blamed_itself(
+    manager: Manager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def waits_for_nothing(_: str) -> object:
+        raise RestateUnavailable("http://fake", "no answer to POST /deployments in time")
+
+    async def keeps_it_back(_: str) -> Problem:
+        return Problem(504, NO_ANSWER, "it gave no whole answer within 5 s")
+
+    monkeypatch.setattr(manager.restate, "discover", waits_for_nothing)
+    monkeypatch.setattr(manager.cells, "fetch_problem", keeps_it_back)
+    with pytest.raises(ActivationFailed) as failure:
+        await manager.activate("1")
+    assert isinstance(failure.value.cause, NoRestateService)
+    assert "no whole answer" in str(failure.value)
+    assert manager.stored == []
+
+
+async def test_a_bundle_that_answers_late_is_waited_for(
+    manager: Manager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(discover_module, "PATIENCE", timedelta(0))
+    discover = manager.restate.discover
+
+    async def late(uri: str) -> object:
+        await asyncio.sleep(0.05)
+        return await discover(uri)
+
+    async def not_yet(_: str) -> Problem:
+        return Problem(504, NO_ANSWER, "it gave no whole answer within 5 s")
+
+    monkeypatch.setattr(manager.restate, "discover", late)
+    monkeypatch.setattr(manager.cells, "fetch_problem", not_yet)
+    assert (await manager.activate("1")).outcome == "activated"
+
+
+async def test_what_an_activation_failed_by_is_told_although_its_build_cannot_be_taken_away(
+    manager: Manager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read_only(_: str) -> None:
+        raise StorageFailed("Removing", "/bundles", "Read-only file system")
+
+    monkeypatch.setattr(manager.context.store, "remove", read_only)
+    with pytest.raises(ActivationFailed) as failure:
+        await manager.activate_source(manager.bundle("no offers"), "1")
+    assert failure.value.step == "discover"
+    monkeypatch.undo()
+    await manager.loop.sweep()
+    assert manager.stored == []
+
+
+async def test_activations_of_one_name_wait_for_restate_side_by_side(
+    manager: Manager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sleep, now = asyncio.sleep, 0.0
+
+    async def pass_time(seconds: float) -> None:
+        nonlocal now
+        now += seconds
+        await sleep(0)
+
+    monkeypatch.setattr(activate_module.time, "monotonic", lambda: now)
+    monkeypatch.setattr(activate_module.asyncio, "sleep", pass_time)
+    manager.restate.down = "connection refused"
+    results = await asyncio.gather(*(manager.activate("1") for _ in range(8)), return_exceptions=True)
+    assert {type(each) for each in results} == {RestateUnavailable}
+    assert now == pytest.approx(activate_module.START_LIMIT.total_seconds(), abs=1)
+
+
+async def test_a_takeover_does_not_come_after_what_began_after_it(
+    manager: Manager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = await manager.activate("0", name="slow", service="slow")
+    discover, quick_done, began = manager.restate.discover, asyncio.Event(), asyncio.Event()
+
+    async def waits(uri: str) -> object:
+        if "/slow/" in uri:
+            began.set()
+            await quick_done.wait()
+        return await discover(uri)
+
+    monkeypatch.setattr(manager.restate, "discover", waits)
+    slow = asyncio.create_task(manager.activate("1", name="slow", service="shared slow", takeover=True))
+    await began.wait()
+    quick = await manager.activate("1", name="quick", service="shared")
+    quick_done.set()
+    with pytest.raises(ActivationFailed, match=f"{quick.build_id} was activated meanwhile"):
+        await slow
+    assert set(manager.stored) == {first.build_id, quick.build_id}
+    again = await manager.activate("1", name="slow", service="shared slow", takeover=True)
+    assert again.takes_over == {"shared": quick.build_id}
+
+
+async def test_a_cancelled_activation_leaves_what_the_next_start_takes_away(
+    manager: Manager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entered, go = threading.Event(), threading.Event()
+
+    def slow_sync(_: object) -> None:
+        entered.set()
+        go.wait(5)
+
+    rmtree = shutil.rmtree
+
+    def hollow(directory: Path, **more: Any) -> None:
+        for file in sorted(directory.iterdir()):
+            file.unlink()
+            go.set()
+        rmtree(directory, **more)
+
+    monkeypatch.setattr(store_module, "sync_tree", slow_sync)
+    monkeypatch.setattr(store_module.shutil, "rmtree", hollow)
+    publish, published = manager.context.store.publish, threading.Event()
+
+    def publishing(staged: Staged, build: Build) -> Path:
+        try:
+            return publish(staged, build)
+        finally:
+            published.set()
+
+    monkeypatch.setattr(manager.context.store, "publish", publishing)
+    activation = asyncio.create_task(manager.activate("1"))
+    await asyncio.to_thread(entered.wait, 5)
+    activation.cancel()
+    await asyncio.gather(activation, return_exceptions=True)
+    go.set()
+    assert await asyncio.to_thread(published.wait, 5)
+    monkeypatch.undo()
+    assert len(manager.stored) == 1
+    after = manager.restart()
+    await after.loop.sweep()
+    assert after.stored == []

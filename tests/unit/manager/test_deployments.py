@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import count
+
 import pytest
 
 from gridiron.errors import BuildNotFound
@@ -33,3 +35,32 @@ async def test_what_is_removed_leaves_quarantine(manager: Manager) -> None:
 async def test_a_release_of_what_there_is_not(manager: Manager) -> None:
     with pytest.raises(BuildNotFound):
         await manager.deployments.release("demo-1-1")
+
+
+async def test_no_damaged_directory_is_left_out_of_pages(manager: Manager) -> None:
+    for name in "abc":
+        (manager.settings.bundles_dir / name).mkdir()
+    activated = await manager.activate("1")
+    seen: list[str] = []
+    cursor: str | None = None
+    while cursor is not None or not seen:
+        page = await manager.deployments.fetch_page(None, None, cursor, 1)
+        seen += [view.build_id for view in page.deployments]
+        cursor = page.next
+    assert seen == ["a", "b", "c", activated.build_id]
+
+
+async def test_a_build_that_becomes_active_during_a_look_is_seen_whole(
+    manager: Manager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await manager.activate("1")
+    ask, numbers = manager.restate.fetch_incarnation, count(1)
+
+    async def is_slow() -> object:
+        if next(numbers) == 1:
+            await manager.activate("2")
+        return await ask()
+
+    monkeypatch.setattr(manager.restate, "fetch_incarnation", is_slow)
+    page = await manager.deployments.fetch_page(None, None, None, 10)
+    assert [(view.version, view.state) for view in page.deployments] == [("1", "drained"), ("2", "active")]

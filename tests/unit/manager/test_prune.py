@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -258,3 +259,22 @@ async def test_the_demand_is_read_after_the_newest(manager: Manager) -> None:
 def test_force_needs_a_build() -> None:
     with pytest.raises(ValidationError, match="force needs a build_id"):
         PruneRequest(force=True)
+
+
+async def test_a_forced_prune_is_done_although_the_last_invocation_ends_meanwhile(
+    manager: Manager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = await manager.activate("1")
+    invocation = manager.restate.start("demo")
+    manager.restate.pin(invocation)
+    await manager.activate("2")
+    look, numbers = manager.observer.look, count(1)
+
+    async def ends_between() -> object:
+        if next(numbers) == 2:
+            manager.restate.complete(invocation)
+        return await look()
+
+    monkeypatch.setattr(manager.observer, "look", ends_between)
+    outcome = await manager.loop.prune(PruneRequest(build_id=old.build_id, force=True))
+    assert [each.build_id for each in outcome.pruned] == [old.build_id]

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from gridiron.errors import ActivationFailed, BundlesElsewhere, RestateUnavailable, StorageFailed
-from gridiron.lifecycle.observation import Mark
+from gridiron.errors import ActivationFailed, BuildInUse, BundlesElsewhere, RestateUnavailable, StorageFailed
 from gridiron.manager.api import PruneRequest
 from gridiron.testing.restate import FakeRestate
+from gridiron.workers.cells import NO_ANSWER, Problem
 from tests.unit.manager.conftest import GRACE, Manager, make_settings
 
 
@@ -21,6 +21,10 @@ class Died(BaseException):
 
 
 async def dies(*_: object, **__: object) -> None:
+    raise Died
+
+
+def raises_died(*_: object) -> None:
     raise Died
 
 
@@ -139,27 +143,62 @@ async def test_a_removal_by_name_goes_on_after_a_crash(
     assert (after.stored, await newest(after)) == ([new.build_id], {"demo": new.build_id})
 
 
-async def test_a_build_that_a_crash_left_unregistered_is_not_brought_back(
+async def test_what_was_to_be_retired_is_so_after_a_crash(
     manager: Manager, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await manager.activate("1")
     new = await manager.activate("2")
-    mark = manager.context.store.mark
-
-    def dies_for_retired(build_id: str, as_what: Mark) -> None:
-        if as_what is Mark.RETIRED:
-            raise Died
-        mark(build_id, as_what)
-
-    monkeypatch.setattr(manager.context.store, "mark", dies_for_retired)
+    monkeypatch.setattr(manager.restate, "unregister", dies)
     with pytest.raises(Died):
         await manager.loop.prune(PruneRequest())
     monkeypatch.undo()
     after = manager.restart()
-    assert await after.states() == {"1": "staged", "2": "active"}
+    assert await after.states() == {"1": "drained", "2": "active"}
     await after.loop.sweep()
     assert await after.states() == {"1": "retired", "2": "active"}
     assert await newest(after) == {"demo": new.build_id}
+
+
+async def test_what_was_to_be_retired_stays_where_it_is_needed_again(
+    manager: Manager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await manager.activate("1")
+    new = await manager.activate("2")
+    monkeypatch.setattr(manager.restate, "unregister", dies)
+    with pytest.raises(Died):
+        await manager.loop.prune(PruneRequest())
+    monkeypatch.undo()
+    after = manager.restart()
+    await after.loop.prune(PruneRequest(build_id=new.build_id, force=True))
+    await after.loop.sweep()
+    assert await after.states() == {"1": "active"}
+    assert after.context.store.fetch_inventory().marks == {}
+
+
+async def test_what_newer_builds_have_come_after_is_not_brought_back(manager: Manager) -> None:
+    old = await manager.activate("1")
+    new = await manager.activate("2")
+    await manager.restate.unregister(old.deployment_id or "")
+    assert await manager.states() == {"1": "staged", "2": "active"}
+    await manager.loop.sweep()
+    assert await manager.states() == {"1": "retired", "2": "active"}
+    assert await newest(manager) == {"demo": new.build_id}
+
+
+async def test_nothing_is_removed_before_what_takes_its_place_is_settled(
+    manager: Manager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await manager.activate("1")
+    monkeypatch.setattr(manager.context.store, "unmark", raises_died)  # Restate has it by then
+    with pytest.raises(Died):
+        await manager.activate("2")
+    monkeypatch.undo()
+    after = manager.restart()
+    await after.loop.prune(PruneRequest())
+    assert await after.states() == {"1": "retired", "2": "active"}
+    wipe(after)
+    await after.loop.sweep()
+    assert await after.states() == {"1": "retired", "2": "active"}
 
 
 # -- Restate's data is gone ------------------------------------------------------------------------------
@@ -374,3 +413,132 @@ async def test_a_mark_that_cannot_be_written_does_not_keep_files_from_going(
     with pytest.raises(StorageFailed):  # what is in use is not removed without it
         await manager.loop.prune(PruneRequest(build_id=new.build_id, force=True))
     assert await manager.states() == {"2": "active"}
+
+
+# -- what could not be read, or one build, holds up nothing that it should not ---------------------------
+
+
+async def wipe_and_sweep_blindly(manager: Manager) -> None:
+    """Take all data from Restate, and sweep while it does not list what it has."""
+    wipe(manager)
+    manager.restate.incarnation = "N1:2"
+    manager.restate.failing = {"fetch_registrations"}
+    await manager.loop.sweep()
+    manager.restate.failing = set()
+
+
+async def test_what_is_lost_comes_back_before_anything_new_although_a_sweep_saw_nothing(
+    manager: Manager,
+) -> None:
+    old = await manager.activate("1", service="one two")
+    await wipe_and_sweep_blindly(manager)
+    with pytest.raises(ActivationFailed, match="two is removed"):
+        await manager.activate("2", service="one")
+    assert await newest(manager) == {"one": old.build_id, "two": old.build_id}
+
+
+async def test_no_other_name_takes_what_is_lost_although_a_sweep_saw_nothing(manager: Manager) -> None:
+    old = await manager.activate("1", service="one")
+    await wipe_and_sweep_blindly(manager)
+    with pytest.raises(ActivationFailed, match=old.build_id):
+        await manager.activate("1", name="thief", service="one")
+    assert await newest(manager) == {"one": old.build_id}
+
+
+async def test_repairs_stay_in_order_where_a_look_between_them_sees_nothing(
+    manager: Manager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = await manager.activate("1", service="one two")
+    new = await manager.activate("2", service="one", breaking=True)
+    before = await newest(manager)
+    assert before == {"one": new.build_id, "two": old.build_id}
+    wipe(manager)
+    manager.restate.incarnation = "N1:2"
+    ask, numbers = manager.restate.fetch_registrations, count(1)
+
+    async def fails_the_second_time() -> object:
+        if next(numbers) == 2:
+            raise RestateUnavailable("http://fake", "no answer in time")
+        return await ask()
+
+    monkeypatch.setattr(manager.restate, "fetch_registrations", fails_the_second_time)
+    await manager.loop.sweep()
+    assert await newest(manager) == {}
+    await manager.loop.sweep()
+    assert await newest(manager) == before
+
+
+async def test_a_lost_build_that_does_not_answer_holds_up_no_other(
+    manager: Manager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    silent = await manager.activate("1", name="silent", service="silent")
+    well = await manager.activate("1", name="well", service="well")
+    wipe(manager)
+    manager.restate.incarnation = "N1:2"
+    manager.cells.break_build(silent.path, Problem(504, NO_ANSWER, "it gave no whole answer within 5 s"))
+    discover = manager.restate.discover
+
+    async def waits_for_nothing(uri: str) -> object:
+        if silent.path in uri:
+            raise RestateUnavailable("http://fake", "no answer to POST /deployments in time")
+        return await discover(uri)
+
+    monkeypatch.setattr(manager.restate, "discover", waits_for_nothing)
+    await manager.loop.sweep()
+    assert await newest(manager) == {"well": well.build_id}
+    assert (await manager.activate("1", name="other", service="other")).outcome == "activated"
+    view = await manager.deployments.fetch(silent.build_id)
+    assert (view.state, "no whole answer" in view.reason) == ("failed", True)
+
+
+async def test_a_silent_restate_is_not_a_builds_fault(
+    manager: Manager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = await manager.activate("1", service="one two")
+    new = await manager.activate("2", service="one", breaking=True)
+    wipe(manager)
+    manager.restate.incarnation = "N1:2"
+    discover = manager.restate.discover
+
+    async def is_silent(_: str) -> object:
+        raise RestateUnavailable("http://fake", "no answer to POST /deployments in time")
+
+    monkeypatch.setattr(manager.restate, "discover", is_silent)
+    await manager.loop.sweep()
+    assert await newest(manager) == {}
+    monkeypatch.setattr(manager.restate, "discover", discover)
+    await manager.loop.sweep()
+    assert await newest(manager) == {"one": new.build_id, "two": old.build_id}
+
+
+async def test_a_lost_build_that_was_damaged_meanwhile_holds_up_no_other(manager: Manager) -> None:
+    lost = await manager.activate("1", name="lost", service="lost")
+    await manager.loop.sweep()  # its files are known to be whole
+    (manager.settings.bundles_dir / lost.build_id / "index.js").unlink()
+    wipe(manager)
+    manager.restate.incarnation = "N1:2"
+    manager.cells.break_build(lost.path, Problem(503, "bundle_unreadable", "index.js is missing."))
+    await manager.loop.sweep()
+    assert (await manager.activate("1", name="other", service="other")).outcome == "activated"
+    assert (await manager.deployments.fetch(lost.build_id)).state == "failed"
+
+
+async def test_what_restate_has_lost_is_not_pruned_without_force(manager: Manager) -> None:
+    lost = await manager.activate("1")
+    wipe(manager)
+    with pytest.raises(BuildInUse):
+        await manager.loop.prune(PruneRequest(build_id=lost.build_id))
+    await manager.loop.sweep()
+    assert await newest(manager) == {"demo": lost.build_id}
+
+
+async def test_what_a_sweep_removes_is_not_called_damaged(tmp_path: Path) -> None:
+    manager = Manager(tmp_path, make_settings(tmp_path, retain=0))
+    await manager.activate("1")
+    new = await manager.activate("2")
+    manager.clock.now += GRACE
+    await manager.loop.sweep()
+    after = manager.restart()  # which has verified nothing yet
+    after.clock.now += 2 * GRACE
+    await after.loop.sweep()
+    assert (after.stored, after.observer.damage) == ([new.build_id], {})

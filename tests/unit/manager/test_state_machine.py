@@ -299,8 +299,8 @@ class Lifecycle(RuleBasedStateMachine):
         if outcome is not None and outcome.pruned:
             self.removed.add(build_id)
             assert not self.has_files(build_id)
-        going = self.marks().get(build_id) is Mark.FORCED
-        if force and (not self.has_files(build_id) or going or trouble.dies_at is not None):
+        going = self.marks().get(build_id) in {Mark.FORCED, Mark.LEAVING}  # the loop brings it to its end
+        if going or not self.has_files(build_id) or (force and trouble.dies_at is not None):
             self.removed.add(build_id)
         elif force:
             self.restate.forced.discard(build_id)
@@ -339,6 +339,8 @@ class Lifecycle(RuleBasedStateMachine):
         if one.attempt is None and doing != "retry":
             return
         if doing == "pin" and one.phase is not Phase.RUNNING:  # nothing else writes to the journal
+            return
+        if doing == "pin" and one.attempt not in self.restate._deployments:  # somebody deleted its files
             return
         getattr(self.restate, doing)(invocation)
 
