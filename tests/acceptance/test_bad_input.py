@@ -253,6 +253,49 @@ def test_activations_of_one_name_at_once_wait_for_each_other(shared: Client, bun
     assert shared.call("busy", "version") == last["build_id"].split("-")[1]
 
 
+ENDLESS = """
+const pause = (millis) => new Promise((resolve) => setTimeout(resolve, millis));
+export default {
+  fetch() {
+    const { readable, writable } = new TransformStream();
+    (async () => {
+      const writer = writable.getWriter();
+      for (;;) {
+        await writer.write(new Uint8Array(%d));
+        await pause(%d);
+      }
+    })();
+    return new Response(readable, { headers: { "content-type": "text/event-stream" } });
+  },
+};
+"""
+SILENT = "export default { fetch: () => new Promise((resolve) => setTimeout(resolve, 3_600_000)) };"
+GIVE_NO_WHOLE_ANSWER = {"drips": ENDLESS % (10, 500), "floods": ENDLESS % (100_000, 10), "silent": SILENT}
+
+
+def test_a_bundle_that_gives_no_whole_answer_is_told_so_and_holds_up_nobody(
+    shared: Client, shared_node: Subject, bundles: ProbeBundles, tmp_path: Path
+) -> None:
+    before = left(shared_node)
+    bodies = [
+        {"source": bundle(tmp_path / name, index__js=source).as_uri(), "name": name, "version": "1"}
+        for name, source in GIVE_NO_WHOLE_ANSWER.items()
+    ]
+    with ThreadPoolExecutor() as pool:  # Restate waits for 30 s
+        activating = [pool.submit(shared.manager.post, "/activate", json=body) for body in bodies]
+        other = shared.activate(bundles.make("1", "other"), "1", name="other")
+        assert shared.call("other", "version") == "1"
+        assert not any(each.done() for each in activating)
+        answers = [each.result() for each in activating]
+    assert [(each.status_code, each.json()["code"]) for each in answers] == [
+        (422, "no_restate_service")
+    ] * len(answers), [each.text for each in answers]
+    shared.manager.post("/prune", json={"build_id": other["build_id"], "force": True})
+    assert left(shared_node) == before
+    for name in GIVE_NO_WHOLE_ANSWER:  # its turn is free again
+        assert shared.activate(bundles.make("2", name), "2", name=name)["outcome"] == "activated"
+
+
 def test_a_path_that_there_is_not_is_a_problem_too(shared: Client) -> None:
     response = shared.manager.get("/nothing")
     assert (response.status_code, response.json()["code"]) == (404, "path_not_found")

@@ -32,8 +32,8 @@ CODES = {"build_not_found", "script_failed", "bundle_unreadable"}
 NO_ANSWER = "no_answer"
 """The code of the problem that there was no whole answer in time: the build loads, and keeps it back."""
 
-MAX_ANSWER = 1024 * 1024
-"""Bytes that are read of an answer, which is a build's own if it has more. The router's have a kilobyte."""
+MAX_ANSWER = 16 * 1024 * 1024
+"""Bytes that are read of an answer. The router's have a kilobyte, a build's own 250 for each handler."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +130,8 @@ class Cells:
         except httpx2.TransportError as error:
             reason = str(error) or type(error).__name__
             raise WorkersUnavailable(self._workers_url, reason) from error
+        if len(content) > MAX_ANSWER:
+            return Problem(504, NO_ANSWER, f"it gave no whole answer within {MAX_ANSWER >> 20} MiB")
         return parse_problem(self._workers_url, response, content)
 
     async def fetch_pool(self) -> PoolStatus:
@@ -208,13 +210,13 @@ def parse_builds(cell: str, answer: Mapping[str, Any]) -> tuple[LoadedBuild, ...
 
 
 async def _read(response: httpx2.Response) -> bytes:
-    """Read an answer as it came over the wire, or its beginning."""
-    content = b""
+    """Read an answer as it came over the wire, or little more of it than `MAX_ANSWER`."""
+    content = bytearray()
     async for chunk in response.aiter_raw():
         content += chunk
         if len(content) > MAX_ANSWER:
             break
-    return content
+    return bytes(content)
 
 
 def parse_problem(url: str, response: httpx2.Response, content: bytes) -> Problem | None:
