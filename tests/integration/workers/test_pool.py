@@ -127,7 +127,8 @@ async def test_requests_wait_for_the_successor_of_the_only_cell(make_plane: Make
         return not await served(plane)
 
     await eventually(is_gone)
-    answers = await asyncio.gather(*(plane.get(build.address.path) for _ in range(20)))
+    async with httpx2.AsyncClient(base_url=plane.url, timeout=30) as client:  # all at once, so a single one
+        answers = await asyncio.gather(*(client.get(build.address.path) for _ in range(20)))
     assert {answer.text for answer in answers} == {"hello"}
 
 
