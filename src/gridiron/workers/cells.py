@@ -115,7 +115,7 @@ class Cells:
     async def fetch_problem(self, path: str) -> Problem | None:
         """Ask why a build does not answer its discovery; None when it does answer, whatever it says.
 
-        Raises WorkersUnavailable when the workers do not answer.
+        Takes up to twice `ANSWER_LIMIT`. Raises WorkersUnavailable when the workers do not answer.
         """
         url, limit = f"{self._workers_url}{path}/discover", ANSWER_LIMIT.total_seconds()
         headers = {"accept": DISCOVERY_TYPES, "accept-encoding": "identity"}
@@ -126,6 +126,7 @@ class Cells:
             ):
                 content = await _read(response)
         except TimeoutError:
+            await self.fetch_loaded()  # where a cell is silent, it is not the build's fault
             return Problem(504, NO_ANSWER, f"it gave no whole answer within {limit:g} s")
         except httpx2.TransportError as error:
             reason = str(error) or type(error).__name__
