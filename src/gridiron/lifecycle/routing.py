@@ -146,19 +146,18 @@ def find_taken(
 
 
 def find_newer(
-    build: Build,
-    services: Collection[str],
-    held: Mapping[str, Holder],
-    registrations: Collection[Registration],
-) -> str:
-    """Name the builds that have some of these services and began later than this one; empty where none did.
+    build: Build, held: Mapping[str, str], registrations: Collection[Registration]
+) -> dict[str, str]:
+    """Find the services that something newer than a build has, each with its owner (`describe_owner`).
 
-    To register this one after them would be undone when Restate loses all: what comes back last is what began
-    last.
+    `held` has the services and the ids of the deployments that have them.
     """
-    ids = {held[service].deployment_id for service in services}
-    newer = (each for each in registrations if each.deployment_id in ids and each.build_id is not None)
-    return ", ".join(sorted(describe_owner(each) for each in newer if _is_newer(each, build)))
+    owners = {each.deployment_id: each for each in registrations}
+    return {
+        service: describe_owner(owner)
+        for service, deployment_id in held.items()
+        if (owner := owners.get(deployment_id)) is not None and _is_newer(owner, build)
+    }
 
 
 def find_refusals(routing: Routing, allowed: Allowed) -> tuple[GridironError, ...]:
@@ -180,13 +179,8 @@ def find_outranking(build: Build, services: Collection[str], seen: Observation) 
         raise RoutingUnknown(seen.registrations.reason)
     if isinstance(seen.newest, Unknown):
         raise RoutingUnknown(seen.newest.reason)
-    registrations = {each.deployment_id: each for each in seen.registrations}
-    outranking = {}
-    for service in services:
-        owner = registrations.get(seen.newest.get(service, ""))
-        if owner is not None and _is_newer(owner, build):
-            outranking[service] = describe_owner(owner)
-    return outranking
+    held = {service: seen.newest[service] for service in services if service in seen.newest}
+    return find_newer(build, held, seen.registrations)
 
 
 def describe_owners(owners: Mapping[str, str]) -> str:

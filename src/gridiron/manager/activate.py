@@ -21,7 +21,6 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Collection, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from datetime import timedelta
-from typing import TypeVar
 
 import structlog
 
@@ -33,7 +32,6 @@ from gridiron.errors import (
     RestateRejected,
     RestateUnavailable,
     RoutingUnknown,
-    StorageFailed,
 )
 from gridiron.lifecycle.observation import Mark
 from gridiron.lifecycle.routing import (
@@ -67,12 +65,11 @@ from gridiron.manager.observe import Observer
 from gridiron.manager.steps import Steps
 from gridiron.manager.tolerate import tolerating
 from gridiron.manager.turns import Turns
+from gridiron.manager.verify import find_damage
 from gridiron.model import Address, Build
 from gridiron.restate.port import Registered
 
 log = structlog.get_logger()
-
-T = TypeVar("T")
 
 SETTLE_LIMIT = timedelta(seconds=15)
 """How long after its client has gone a registration may still appear. Seen with Restate 1.7.12 are 11.4 s:
@@ -211,12 +208,10 @@ class Activator:
 
     async def _is_whole(self, build: Build) -> bool:
         """Tell whether the files of a build are what was stored: a damaged one is no reason to do nothing."""
-        try:
-            await asyncio.to_thread(self._context.store.verify, build)
-        except StorageFailed as error:
-            log.warning("build.damaged", build_id=build.build_id, reason=str(error))
-            return False
-        return True
+        problem = await find_damage(self._context.store, build)
+        if problem:
+            log.warning("build.damaged", build_id=build.build_id, reason=problem)
+        return not problem
 
     async def _store(self, staged: Staged, build: Build, steps: Steps) -> None:
         try:
@@ -297,8 +292,11 @@ class Activator:
         others = {service: one for service, one in holders.items() if one.deployment_id not in own}
         registrations = await restate.fetch_registrations() if others else ()
         taken = find_taken(build.name, others, registrations)
-        if allowed.takeover and (newer := find_newer(build, taken, others, registrations)):
-            raise RoutingUnknown(f"{newer} was activated meanwhile")
+        # what Restate loses comes back in the order in which it began: a takeover must not come after these
+        builds = [each for each in registrations if each.build_id is not None]
+        newer = find_newer(build, {service: others[service].deployment_id for service in taken}, builds)
+        if newer and allowed.takeover:
+            raise RoutingUnknown(f"{', '.join(sorted(set(newer.values())))} was activated meanwhile")
         if await restate.fetch_incarnation() != before.incarnation:
             raise RestateUnavailable(self._context.settings.restate_admin_url, "it was started anew")
         newest = find_newest(before.active)

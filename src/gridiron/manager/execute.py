@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import structlog
@@ -106,8 +107,8 @@ class Executor:
         try:
             look = await self._observer.look()
             # by what is known now: whether it is forced, and whether files go, may be another matter
-            again = (each for each in decide(look) if type(each) is type(action))
-            anew = next((each for each in again if each.subject == action.subject), None)
+            what = type(action), action.subject
+            anew = next((each for each in decide(look) if (type(each), each.subject) == what), None)
             if anew is None:
                 stays = [status for status in look.statuses if status.build_id == action.subject]
                 return Result(action, done=False, stays=stays[0] if stays else None)
@@ -155,14 +156,11 @@ class Executor:
 
     async def _mark_going(self, action: Remove) -> None:
         """Write down that a build goes, so that it does so after a crash, too, and does not come back."""
-        store = self._context.store
-        if action.forced or not action.files:
-            mark = Mark.FORCED if action.forced else Mark.RETIRED
-            await asyncio.to_thread(store.mark, action.build_id, mark)
-            return
+        mark = Mark.FORCED if action.forced else Mark.LEAVING if action.files else Mark.RETIRED
         # a full disk must not keep anyone from removing; without the mark, a crash may leave a retired build
-        with tolerating("build.not_marked", build_id=action.build_id):
-            await asyncio.to_thread(store.mark, action.build_id, Mark.LEAVING)
+        leaving = mark is Mark.LEAVING
+        with tolerating("build.not_marked", build_id=action.build_id) if leaving else nullcontext():
+            await asyncio.to_thread(self._context.store.mark, action.build_id, mark)
 
     async def withdraw(self, build: Build) -> None:
         """Take away a build that was stored, and that Restate was never asked to register or refused to.

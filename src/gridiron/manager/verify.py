@@ -6,6 +6,7 @@ import asyncio
 
 import structlog
 
+from gridiron.bundles.store import BundleStore
 from gridiron.errors import StorageFailed
 from gridiron.manager.context import Context
 from gridiron.manager.observe import Look, Observer
@@ -45,13 +46,20 @@ class Verifier:
             read += build.size
 
     async def _verify(self, build: Build) -> None:
-        try:
-            await asyncio.to_thread(self._context.store.verify, build)
-        except StorageFailed as error:
-            problem = f"{error.path} is not as it was stored: {error.reason}"
+        problem = await find_damage(self._context.store, build)
+        if problem:
             if self._observer.damage.get(build.build_id) != problem:
-                log.error("build.damaged", build_id=build.build_id, reason=problem)  # noqa: TRY400 - it says all
+                log.error("build.damaged", build_id=build.build_id, reason=problem)
             self._observer.damage[build.build_id] = problem
         else:
             self._observer.damage.pop(build.build_id, None)
             self._verified.add(build.build_id)
+
+
+async def find_damage(store: BundleStore, build: Build) -> str:
+    """Say how the files of a build differ from what was stored; empty where they do not."""
+    try:
+        await asyncio.to_thread(store.verify, build)
+    except StorageFailed as error:
+        return f"{error.path} is not as it was stored: {error.reason}"
+    return ""

@@ -122,7 +122,7 @@ class Cells:
         try:
             async with (
                 asyncio.timeout(limit),
-                self._client.stream("GET", url, headers=headers, timeout=2 * limit) as response,
+                self._client.stream("GET", url, headers=headers, timeout=None) as response,
             ):
                 content = await _read(response)
         except TimeoutError:
