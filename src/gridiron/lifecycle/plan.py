@@ -120,7 +120,7 @@ def plan_repairs(statuses: Collection[BuildStatus]) -> tuple[Register, ...]:
 
 
 def plan_endings(statuses: Collection[BuildStatus]) -> tuple[Settle | Remove, ...]:
-    """Bring to its end what a crash, or somebody who deleted files, left half done.
+    """Bring to its end what a crash, or somebody who deleted files, left half done: settlements first.
 
     A registration without files is taken away, as nothing serves its address; not so while invocations are
     pinned to it, which could go on if the files came back.
@@ -144,7 +144,7 @@ def plan_endings(statuses: Collection[BuildStatus]) -> tuple[Settle | Remove, ..
                 endings.append(Settle(status.build_id))
             case None if status.files is Files.GONE and status.demand and not status.demand.pinned:
                 endings.append(_remove(status, files=True))
-    return tuple(endings)
+    return tuple(sorted(endings, key=lambda ending: isinstance(ending, Remove)))  # see plan_settlements
 
 
 def plan_retirements(
@@ -202,7 +202,8 @@ def plan_prune(
 ) -> tuple[Settle | Remove, ...]:
     """Plan the removal of one build, files included.
 
-    Raises BuildNotFound; BuildInUse when Restate routes invocations to it or some need it, and not `force`;
+    Raises BuildNotFound; BuildInUse when Restate routes invocations to it, some need it, or Restate has just
+    lost it, and not `force`;
     DrainUnknown when that is unknown, even with `force`; ActivationInProgress when it is being activated.
     """
     status = find_status(statuses, build_id)

@@ -150,6 +150,15 @@ def test_a_removal_that_a_crash_cut_short_is_brought_to_its_end_unless_the_build
     assert actions(observe(V1, marks=marks)) == (Settle(V1.build_id),)
 
 
+def test_nothing_is_brought_to_its_end_before_what_takes_its_place_is_settled() -> None:
+    marks = {V1.build_id: Mark.LEAVING, V2.build_id: Mark.RETIRED, V3.build_id: Mark.REGISTERING}
+    assert actions(observe(V1, V2, V3, marks=marks), drained_at={}) == (
+        Settle(V3.build_id),
+        removal(V1, files=True),
+        removal(V2),
+    )
+
+
 def test_a_forced_removal_is_brought_to_its_end() -> None:
     marks = {V2.build_id: Mark.FORCED}
     needed = {id_of(build): Demand(pinned=3, attempting=0) for build in (V1, V2)}
