@@ -1,6 +1,6 @@
 """What is made of the figures: medians and spreads, ratios, verdicts, the order of turns.
 
-All of it is pure, but for `take_turns`, which calls what it is given.
+All of it is pure, but for `timed` and `take_turns`, which call what they are given.
 
 A ratio is taken within each round, in which its two sides ran one after the other, so that noise which lasts
 longer than a round falls on both. What is judged is the median of these ratios.
@@ -9,6 +9,7 @@ longer than a round falls on both. What is judged is the median of these ratios.
 from __future__ import annotations
 
 import statistics
+import time
 from collections.abc import Callable, Mapping, Sequence
 from random import Random
 from typing import Literal, TypeVar
@@ -155,6 +156,13 @@ def find_plateau(samples: Sequence[tuple[float, float]]) -> Plateau:
     before = statistics.median(y for _, y in samples[-2 * quarter : -quarter])
     reached = next(x for x, y in samples if abs(y - level) <= level * PLATEAU_WIDTH)
     return Plateau(level=level, growth=level / before, reached_at=reached)
+
+
+def timed(act: Callable[[], T]) -> tuple[T, float]:
+    """Call, and give what was given with the milliseconds that it took."""
+    began = time.perf_counter()
+    given = act()
+    return given, (time.perf_counter() - began) * 1000
 
 
 def take_turns(

@@ -14,7 +14,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 
-from bench.harness import Lines, Outcome, Row, Spread, at_least, at_most, ratios_of, spread_of, take_turns
+from bench.harness import (
+    Lines,
+    Outcome,
+    Row,
+    Spread,
+    at_least,
+    at_most,
+    ratios_of,
+    spread_of,
+    take_turns,
+    timed,
+)
 from bench.session import Session
 from bench.subjects.node import Node, running_node
 from bench.subjects.restart import RestartedWorkers, running_restarted_workers
@@ -53,9 +64,7 @@ class Contestants:
         service = f"made{next(self.numbers)}"
         bundle = self.session.bundles.make(VERSION, service)
         time.sleep(SETTLE_SECONDS)
-        began = time.perf_counter()
-        activated = node.activate(bundle, service, VERSION)
-        millis = (time.perf_counter() - began) * 1000
+        activated, millis = timed(lambda: node.activate(bundle, service, VERSION))
         node.prune(activated["build_id"])
         return millis
 
@@ -64,9 +73,7 @@ class Contestants:
         service = f"bare{next(self.numbers)}"
         address = node.place(self.session.bundles.make(VERSION, service), service, VERSION)
         time.sleep(SETTLE_SECONDS)
-        began = time.perf_counter()
-        deployment = node.register(node.uri(address))
-        millis = (time.perf_counter() - began) * 1000
+        deployment, millis = timed(lambda: node.register(node.uri(address)))
         node.unregister(deployment)
         node.displace(address)
         return millis
@@ -76,10 +83,11 @@ class Contestants:
         service = f"made{next(self.numbers)}"
         bundle = self.session.bundles.make(VERSION, service)
         time.sleep(SETTLE_SECONDS)
-        began = time.perf_counter()
-        uri = self.restarted.deploy((f"{service}/{VERSION}", bundle))
-        deployment = self.many.register(uri)
-        millis = (time.perf_counter() - began) * 1000
+
+        def deploy() -> str:
+            return self.many.register(self.restarted.deploy((f"{service}/{VERSION}", bundle)))
+
+        deployment, millis = timed(deploy)
         self.many.unregister(deployment)
         self.restarted.forget_last()
         return millis
@@ -114,11 +122,11 @@ def _take_turns_with_restart(contestants: Contestants) -> Turns:
 
 
 def _take_turns(contestants: Contestants) -> Turns:
-    timed: dict[str, Callable[[], float]] = {}
+    turns_of: dict[str, Callable[[], float]] = {}
     for name, node in ((FEW, contestants.few), (MANY, contestants.many)):
-        timed[_bare(name)] = partial(contestants.register, node)
-        timed[name] = partial(contestants.activate, node)
-    return take_turns(timed, contestants.session.choose(full=30, quick=2), warm_up=3)
+        turns_of[_bare(name)] = partial(contestants.register, node)
+        turns_of[name] = partial(contestants.activate, node)
+    return take_turns(turns_of, contestants.session.choose(full=30, quick=2), warm_up=3)
 
 
 def _report(builds: int, restarts: Mapping[int, Turns], turns: Turns) -> Outcome:

@@ -8,9 +8,9 @@ from bench.harness import Lines, Outcome, Row, at_most, find_plateau, spread_of
 from bench.session import Session
 from bench.subjects.node import Node, running_node
 from bench.wrk import Calls, run_wrk
+from gridiron.workers.memory import MEBIBYTE
 
 SERVICE = "memory"
-MEBIBYTE = 2**20
 NEAR = 20  # activations before a count whose figures stand for it
 CALLERS = 32
 CALLS_PER_SAMPLE = 1000

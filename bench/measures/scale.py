@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -17,7 +16,18 @@ from itertools import pairwise
 
 import httpx2
 
-from bench.harness import BenchFailed, Lines, Outcome, Row, at_most, ratios_of, single, spread_of, take_turns
+from bench.harness import (
+    BenchFailed,
+    Lines,
+    Outcome,
+    Row,
+    at_most,
+    ratios_of,
+    single,
+    spread_of,
+    take_turns,
+    timed,
+)
 from bench.session import Session
 from bench.subjects.node import Node, running_node
 from gridiron.bundles.store import BundleStore
@@ -29,11 +39,11 @@ from gridiron.manager.registry import Registry
 from gridiron.manager.turns import Turns
 from gridiron.restate.admin import RestateAdmin
 from gridiron.workers.cells import Cells
+from gridiron.workers.memory import MEBIBYTE
 
 NAMES = 50
 PAGE = 100  # builds, what `GET /deployments` gives by default
 LONGEST_PAGE = 1000  # builds, what it gives at the most
-MEBIBYTE = 2**20
 SWEEP, ONE_PAGE, WHOLE_LIST, ACTIVATION = (
     "one sweep",
     "one page of the list",
@@ -47,21 +57,21 @@ def measure(session: Session) -> Outcome:
     """Let the nodes take turns."""
     counts = session.choose(full=(10, 100, 1000), quick=(2, 4, 8))
     names = session.choose(full=NAMES, quick=2)
-    timed: dict[str, Callable[[], float]] = {}
+    turns_of: dict[str, Callable[[], float]] = {}
     with ExitStack() as stack:
         nodes: dict[int, Node] = {}
         for count in counts:
             nodes[count] = stack.enter_context(running_node(session, f"with-{count}"))
             _fill(session, nodes[count], count, names)
             sweep = stack.enter_context(_sweeping(session, nodes[count], count))
-            timed |= {
+            turns_of |= {
                 _key(SWEEP, count): sweep,
-                _key(ONE_PAGE, count): partial(_timed, partial(nodes[count].fetch_page, PAGE)),
-                _key(WHOLE_LIST, count): partial(_timed, partial(_list_all, nodes[count], count)),
+                _key(ONE_PAGE, count): partial(_millis, partial(nodes[count].fetch_page, PAGE)),
+                _key(WHOLE_LIST, count): partial(_millis, partial(_list_all, nodes[count], count)),
                 _key(ACTIVATION, count): partial(_activate, session, nodes[count]),
             }
         session.say("rounds")
-        turns = take_turns(timed, session.choose(full=20, quick=2))
+        turns = take_turns(turns_of, session.choose(full=20, quick=2))
         memory = {count: node.fetch_manager_memory() / MEBIBYTE for count, node in nodes.items()}
     return _report(counts, turns, memory)
 
@@ -79,10 +89,8 @@ def _fill(session: Session, node: Node, builds: int, names: int) -> None:
 def _activate(session: Session, node: Node) -> float:
     """Time an activation of a name of its own; the build goes again."""
     bundle = session.bundles.make("1", "made")
-    began = time.perf_counter()
-    build_id = node.activate(bundle, "made", "1")["build_id"]
-    millis = (time.perf_counter() - began) * 1000
-    node.prune(build_id)
+    activated, millis = timed(lambda: node.activate(bundle, "made", "1"))
+    node.prune(activated["build_id"])
     shutil.rmtree(bundle)
     return millis
 
@@ -97,10 +105,8 @@ def _list_all(node: Node, builds: int) -> None:
         raise BenchFailed(f"{listed} builds are listed, and there are {builds}")
 
 
-def _timed(act: Callable[[], object]) -> float:
-    began = time.perf_counter()
-    act()
-    return (time.perf_counter() - began) * 1000
+def _millis(act: Callable[[], object]) -> float:
+    return timed(act)[1]
 
 
 @contextmanager
@@ -120,7 +126,7 @@ def _sweeping(session: Session, node: Node, builds: int) -> Iterator[Callable[[]
         loop = Loop(context, observer, Executor(context, observer, Turns()))
 
         def sweep() -> float:
-            millis = _timed(lambda: runner.run(loop.sweep()))
+            millis = _millis(lambda: runner.run(loop.sweep()))
             if len(context.registry.records) != builds:
                 raise BenchFailed(f"a sweep saw {len(context.registry.records)} of {builds} builds")
             return millis
