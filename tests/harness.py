@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ssl
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,9 +11,7 @@ import httpx2
 
 from gridiron.cli.demo.subject import Subject
 from gridiron.testing.processes import descendants
-
-NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-"""For clients of what speaks HTTP only. It trusts nobody: reading whom to trust takes longer than a call."""
+from gridiron.workers.control import NO_TLS
 
 
 class Client:

@@ -15,7 +15,8 @@ import httpx2
 from gridiron.cli.demo.subject import Subject
 from gridiron.restate.answers import address_of
 from gridiron.testing.processes import descendants, fetch_program
-from tests.harness import NO_TLS, Client, alive, wait_until
+from gridiron.workers.control import NO_TLS
+from tests.harness import Client, alive, wait_until
 
 WORKER = Path(__file__).with_name("world_worker.js")
 HANDLERS = (

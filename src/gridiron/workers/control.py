@@ -14,7 +14,7 @@ from gridiron.errors import WorkersUnavailable
 ANSWER_LIMIT = timedelta(seconds=5)
 """How long a cell may take to answer: a handler that computes holds up everything else in its cell."""
 
-_NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 """Never used on a unix socket; but without one, a client reads all certificates first, for 20 ms."""
 
 
@@ -23,7 +23,7 @@ class Control:
 
     def __init__(self, socket: Path) -> None:
         self._socket = socket
-        transport = httpx2.AsyncHTTPTransport(uds=str(socket), verify=_NO_TLS)
+        transport = httpx2.AsyncHTTPTransport(uds=str(socket), verify=NO_TLS)
         self._client = httpx2.AsyncClient(transport=transport, trust_env=False)
 
     async def ask(self, method: str, path: str, limit: timedelta = ANSWER_LIMIT) -> dict[str, Any] | None:

@@ -42,6 +42,12 @@ def wipe(manager: Manager) -> None:
     manager.restate.find_endpoint = manager._find_endpoint
 
 
+def start_empty(manager: Manager) -> None:
+    """Start Restate anew without its data."""
+    wipe(manager)
+    manager.restate.incarnation = "N1:2"
+
+
 # -- a crash in an activation ----------------------------------------------------------------------------
 
 
@@ -143,33 +149,32 @@ async def test_a_removal_by_name_goes_on_after_a_crash(
     assert (after.stored, await newest(after)) == ([new.build_id], {"demo": new.build_id})
 
 
-async def test_what_was_to_be_retired_is_so_after_a_crash(
-    manager: Manager, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def crash_while_retiring(manager: Manager, monkeypatch: pytest.MonkeyPatch) -> tuple[Manager, str]:
+    """Die where the first of two versions is to be retired; give the next manager, and the second version."""
     await manager.activate("1")
     new = await manager.activate("2")
     monkeypatch.setattr(manager.restate, "unregister", dies)
     with pytest.raises(Died):
         await manager.loop.prune(PruneRequest())
     monkeypatch.undo()
-    after = manager.restart()
+    return manager.restart(), new.build_id
+
+
+async def test_what_was_to_be_retired_is_so_after_a_crash(
+    manager: Manager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    after, new = await crash_while_retiring(manager, monkeypatch)
     assert await after.states() == {"1": "drained", "2": "active"}
     await after.loop.sweep()
     assert await after.states() == {"1": "retired", "2": "active"}
-    assert await newest(after) == {"demo": new.build_id}
+    assert await newest(after) == {"demo": new}
 
 
 async def test_what_was_to_be_retired_stays_where_it_is_needed_again(
     manager: Manager, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await manager.activate("1")
-    new = await manager.activate("2")
-    monkeypatch.setattr(manager.restate, "unregister", dies)
-    with pytest.raises(Died):
-        await manager.loop.prune(PruneRequest())
-    monkeypatch.undo()
-    after = manager.restart()
-    await after.loop.prune(PruneRequest(build_id=new.build_id, force=True))
+    after, new = await crash_while_retiring(manager, monkeypatch)
+    await after.loop.prune(PruneRequest(build_id=new, force=True))
     await after.loop.sweep()
     assert await after.states() == {"1": "active"}
     assert after.context.store.fetch_inventory().marks == {}
@@ -420,8 +425,7 @@ async def test_a_mark_that_cannot_be_written_does_not_keep_files_from_going(
 
 async def wipe_and_sweep_blindly(manager: Manager) -> None:
     """Take all data from Restate, and sweep while it does not list what it has."""
-    wipe(manager)
-    manager.restate.incarnation = "N1:2"
+    start_empty(manager)
     manager.restate.failing = {"fetch_registrations"}
     await manager.loop.sweep()
     manager.restate.failing = set()
@@ -452,8 +456,7 @@ async def test_repairs_stay_in_order_where_a_look_between_them_sees_nothing(
     new = await manager.activate("2", service="one", breaking=True)
     before = await newest(manager)
     assert before == {"one": new.build_id, "two": old.build_id}
-    wipe(manager)
-    manager.restate.incarnation = "N1:2"
+    start_empty(manager)
     ask, numbers = manager.restate.fetch_registrations, count(1)
 
     async def fails_the_second_time() -> object:
@@ -473,8 +476,7 @@ async def test_a_lost_build_that_does_not_answer_holds_up_no_other(
 ) -> None:
     silent = await manager.activate("1", name="silent", service="silent")
     well = await manager.activate("1", name="well", service="well")
-    wipe(manager)
-    manager.restate.incarnation = "N1:2"
+    start_empty(manager)
     manager.cells.break_build(silent.path, Problem(504, NO_ANSWER, "it gave no whole answer within 5 s"))
     discover = manager.restate.discover
 
@@ -496,8 +498,7 @@ async def test_a_silent_restate_is_not_a_builds_fault(
 ) -> None:
     old = await manager.activate("1", service="one two")
     new = await manager.activate("2", service="one", breaking=True)
-    wipe(manager)
-    manager.restate.incarnation = "N1:2"
+    start_empty(manager)
     discover = manager.restate.discover
 
     async def is_silent(_: str) -> object:
@@ -515,8 +516,7 @@ async def test_a_lost_build_that_was_damaged_meanwhile_holds_up_no_other(manager
     lost = await manager.activate("1", name="lost", service="lost")
     await manager.loop.sweep()  # its files are known to be whole
     (manager.settings.bundles_dir / lost.build_id / "index.js").unlink()
-    wipe(manager)
-    manager.restate.incarnation = "N1:2"
+    start_empty(manager)
     manager.cells.break_build(lost.path, Problem(503, "bundle_unreadable", "index.js is missing."))
     await manager.loop.sweep()
     assert (await manager.activate("1", name="other", service="other")).outcome == "activated"
