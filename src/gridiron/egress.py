@@ -74,11 +74,6 @@ def parse_ranges(value: object) -> tuple[Range, ...]:
     raise ValueError('write a list of ranges, as in ["10.1.0.0/16"]')
 
 
-def format_ranges(ranges: Iterable[Range]) -> str:
-    """Write ranges so that `parse_ranges` gives them back."""
-    return ",".join(str(each) for each in ranges)
-
-
 def plan_rules(opened: Iterable[Range]) -> Rules:
     """Give workerd's rules when these private ranges are opened; the same for the same addresses."""
     ranges = tuple(opened)

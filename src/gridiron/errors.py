@@ -3,7 +3,11 @@
     GridironError
     ├── BadInput         the caller has to change something
     │   ├── source         SourceMissing SourceNotADirectory SourceSchemeUnsupported SourceUnreadable
-    │   ├── bundle         BundleEmpty BundleTooLarge BundleHasLink BundlePathInvalid
+    │   │                  SourceOutsideRoots SourceInsecure SourceAddressRefused SourceRedirectsTooOften
+    │   │                  SourceRefused SourceTooLarge SourceHasTooManyFiles SourceTooSlow
+    │   │                  ArchiveInvalid UploadNotFound
+    │   ├── bundle         BundleEmpty BundleTooLarge BundleHasLink BundleHasDevice BundlePathInvalid
+    │   │                  BundlePathEscapes BundlePathTwice BundlePathCollides BundlePathNotUtf8
     │   │                  MainModuleMissing ManifestInvalid DigestMismatch
     │   ├── names          NameInvalid VersionInvalid
     │   ├── script         ScriptFailed NoRestateService
@@ -13,7 +17,7 @@
     ├── Conflict         ActivationInProgress BuildInUse ServiceTaken BreakingChange NothingToRollBackTo
     │                    RegistrationLost
     ├── Unavailable      RestateUnavailable RegistrationUnknown WorkersUnavailable ManagerUnavailable
-    │                    DrainUnknown RoutingUnknown
+    │                    DrainUnknown RoutingUnknown SourceUnreachable
     ├── Rejected         RestateRejected InvocationFailed ProxyRefused (Restate or HAProxy said no)
     ├── Environment      ToolMissing ToolVersionWrong ToolchainNotInstalled PortTaken DirectoryInUse
     │                    StorageFailed BundlesElsewhere ComponentFailed ConfigNotApplied
@@ -77,7 +81,7 @@ class SourceMissing(BadInput):
 
 @dataclass(eq=False)
 class SourceNotADirectory(BadInput):
-    """The source of a bundle is something else than a directory."""
+    """What should be a directory is something else."""
 
     code = "source_not_a_directory"
     sentence = "{path} is not a directory. Give the directory that holds index.js."
@@ -89,7 +93,10 @@ class SourceSchemeUnsupported(BadInput):
     """The source is no URL that this node can read."""
 
     code = "source_scheme_unsupported"
-    sentence = "{source!r} cannot be read as a source. Give file:///absolute/path/of/the/bundle."
+    sentence = (
+        "{source!r} is no source. Give file:///absolute/path, https://…, s3://bucket/key, "
+        "or bundle:{{sha256}} of an archive that was uploaded."
+    )
     source: str
 
 
@@ -101,6 +108,110 @@ class SourceUnreadable(BadInput):
     sentence = "{path} cannot be read ({reason}). Let the manager's user read it, then try again."
     path: str
     reason: str
+
+
+@dataclass(eq=False)
+class SourceOutsideRoots(BadInput):
+    """A `file://` source is not below a directory that the manager may read bundles from."""
+
+    code = "source_outside_roots"
+    sentence = (
+        "{path} is not below a directory that this node takes bundles from. Upload it, as `gridiron deploy` "
+        "does, or have the node's operator add its directory to GRIDIRON_SOURCE_ROOTS."
+    )
+    path: str
+
+
+@dataclass(eq=False)
+class SourceInsecure(BadInput):
+    """An `http://` source, or a redirect to one, on a node that takes https only."""
+
+    code = "source_insecure"
+    sentence = "{url} is not https. Use https, or set GRIDIRON_SOURCE_HTTP=true on a network that you trust."
+    url: str
+
+
+@dataclass(eq=False)
+class SourceAddressRefused(BadInput):
+    """The host of a source, or of a redirect, has an address that is not public and not allowed."""
+
+    code = "source_address_refused"
+    sentence = (
+        "{host} leads to {address}, which is not a public address. Upload the bundle instead, or have the "
+        "node's operator add a range to GRIDIRON_SOURCE_ALLOW."
+    )
+    host: str
+    address: str
+
+
+@dataclass(eq=False)
+class SourceRedirectsTooOften(BadInput):
+    """A source leads from one URL to the next for too long."""
+
+    code = "source_redirects_too_often"
+    sentence = "{url} redirects more than {limit} times. Give the URL at which the bundle is."
+    url: str
+    limit: int
+
+
+@dataclass(eq=False)
+class SourceRefused(BadInput):
+    """The server of a source answered, and has no such thing or does not give it."""
+
+    code = "source_refused"
+    sentence = "{source} cannot be fetched: {reason}. Check that it is there and that the node may read it."
+    source: str
+    reason: str
+
+
+@dataclass(eq=False)
+class SourceTooLarge(BadInput):
+    """A source has more bytes, as they come or unpacked, than a node takes."""
+
+    code = "source_too_large"
+    sentence = (
+        "The source has more than {limit} bytes, packed or unpacked. Leave out what is no part of the bundle."
+    )
+    limit: int
+
+
+@dataclass(eq=False)
+class SourceHasTooManyFiles(BadInput):
+    """A source has more entries than a node takes."""
+
+    code = "source_has_too_many_files"
+    sentence = "The source has more than {limit} files. Leave out what is no part of the bundle."
+    limit: int
+
+
+@dataclass(eq=False)
+class SourceTooSlow(BadInput):
+    """A source did not come in time."""
+
+    code = "source_too_slow"
+    sentence = (
+        "The source did not come within {seconds} s. Try again, upload it, or have the node's operator "
+        "raise GRIDIRON_SOURCE_SECONDS."
+    )
+    seconds: int
+
+
+@dataclass(eq=False)
+class ArchiveInvalid(BadInput):
+    """What should be an archive is none, or is damaged or of a kind that is not taken."""
+
+    code = "archive_invalid"
+    sentence = "The archive cannot be unpacked: {reason}. Make it anew, as .tar.gz or .zip."
+    reason: str
+
+
+@dataclass(eq=False)
+class UploadNotFound(BadInput):
+    """No archive of this digest was sent, or it was too long ago."""
+
+    code = "upload_not_found"
+    sentence = "No archive with the sha256 {sha256} is here (any more). Send it: PUT /bundles/{sha256}."
+    sha256: str
 
 
 @dataclass(eq=False)
@@ -124,17 +235,63 @@ class BundleTooLarge(BadInput):
 
 @dataclass(eq=False)
 class BundleHasLink(BadInput):
-    """The bundle holds a symbolic link or a special file."""
+    """The bundle holds a symbolic or hard link."""
 
     code = "bundle_has_link"
-    sentence = "{path} is {kind}. A bundle holds plain files only: put the file itself there."
+    sentence = "{path} is a link. A bundle holds plain files only: put the file itself there."
+    path: str
+
+
+@dataclass(eq=False)
+class BundleHasDevice(BadInput):
+    """The bundle holds something that is neither a file, a directory nor a link."""
+
+    code = "bundle_has_device"
+    sentence = "{path} is {kind}. A bundle holds plain files only: leave it out."
     path: str
     kind: str
 
 
 @dataclass(eq=False)
+class BundlePathEscapes(BadInput):
+    """A path leads out of the bundle."""
+
+    code = "bundle_path_escapes"
+    sentence = "The path {path!r} leads out of the bundle. Make the archive anew, with relative paths."
+    path: str
+
+
+@dataclass(eq=False)
+class BundlePathTwice(BadInput):
+    """An archive holds two entries of one path, or a file where it also has a directory."""
+
+    code = "bundle_path_twice"
+    sentence = "The path {path!r} is in the archive twice. Make the archive anew, with each file once."
+    path: str
+
+
+@dataclass(eq=False)
+class BundlePathCollides(BadInput):
+    """Two paths differ by upper and lower case only."""
+
+    code = "bundle_path_collides"
+    sentence = "The path {path!r} differs from {other!r} by upper and lower case only. Rename one of them."
+    path: str
+    other: str
+
+
+@dataclass(eq=False)
+class BundlePathNotUtf8(BadInput):
+    """A path is not UTF-8."""
+
+    code = "bundle_path_not_utf8"
+    sentence = "The path {path!r} is not UTF-8. Rename it."
+    path: str
+
+
+@dataclass(eq=False)
 class BundlePathInvalid(BadInput):
-    """A path leaves the bundle, or cannot be a module's name."""
+    """A path cannot be a module's name."""
 
     code = "bundle_path_invalid"
     sentence = "The path {path!r} cannot be in a bundle: {reason}. Rename or remove it."
@@ -371,6 +528,16 @@ class RoutingUnknown(Unavailable):
 
     code = "routing_unknown"
     sentence = "Which builds Restate routes to is unknown ({reason}). Nothing was changed; try again."
+    reason: str
+
+
+@dataclass(eq=False)
+class SourceUnreachable(Unavailable):
+    """The server of a source did not answer, or broke off each time."""
+
+    code = "source_unreachable"
+    sentence = "{source} cannot be reached ({reason}), or breaks off. Nothing was stored; try again."
+    source: str
     reason: str
 
 

@@ -13,6 +13,7 @@ import hashlib
 import os
 import tempfile
 from datetime import timedelta
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
@@ -26,7 +27,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from gridiron.egress import Range, format_ranges, parse_ranges
+from gridiron.egress import Range, parse_ranges
 from gridiron.errors import SettingsInvalid
 
 
@@ -37,10 +38,30 @@ def _read_ranges(value: object) -> tuple[Range, ...]:
         raise PydanticCustomError("ranges", "{problem}", {"problem": str(error)}) from error
 
 
+def _read_networks(value: object) -> tuple[Range, ...]:
+    parts = value.split(",") if isinstance(value, str) else value
+    if not isinstance(parts, (list, tuple)):
+        raise PydanticCustomError("networks", 'write a list of ranges, as in ["10.1.0.0/16"]')
+    try:
+        return tuple(ip_network(str(part).strip()) for part in parts if str(part).strip())
+    except ValueError as error:
+        raise PydanticCustomError("networks", "{problem}", {"problem": str(error)}) from error
+
+
+def _read_paths(value: object) -> object:
+    return [part for part in value.split(os.pathsep) if part] if isinstance(value, str) else value
+
+
 Port = Annotated[int, Field(ge=1, le=65_535)]
 AbsolutePath = Annotated[Path, AfterValidator(lambda path: path.expanduser().absolute())]
 Ranges = Annotated[tuple[Range, ...], NoDecode, BeforeValidator(_read_ranges)]
 """Of addresses: text with commas in the environment, a list in gridiron.toml."""
+
+Paths = Annotated[tuple[AbsolutePath, ...], NoDecode, BeforeValidator(_read_paths)]
+"""Text with colons in the environment, as PATH has them; a list in gridiron.toml."""
+
+Networks = Annotated[tuple[Range, ...], NoDecode, BeforeValidator(_read_networks)]
+"""As Ranges, and of any addresses."""
 
 CONFIG_FILE = "gridiron.toml"
 SHARE = Path(__file__).parent / "_share"
@@ -151,6 +172,16 @@ class Settings(BaseSettings):
     egress_allow: Ranges = ()  # private ranges that workers may connect to, beside the public internet
     workers_service: AbsolutePath | None = None  # of runit, where runit runs the workers
 
+    # sources: where bundles may come from, and how much of the node they may take meanwhile
+    source_roots: Paths = ()  # of file:// sources; `gridiron up` on loopback opens all
+    source_http: bool = False  # whether http:// will do
+    source_allow: Networks = ()  # beside public addresses, of http and https sources
+    source_mib: Annotated[int, Field(ge=1)] = 256  # of a source, packed and unpacked
+    source_files: Annotated[int, Field(ge=1)] = 10_000
+    source_seconds: Annotated[float, Field(gt=0)] = 300.0
+    source_redirects: Annotated[int, Field(ge=0)] = 5
+    s3_endpoint: str | None = None  # None: AWS, or what the AWS tools' own settings say
+
     # programs; None: looked for in the checkout, the toolchain directory, the PATH
     restate_server: AbsolutePath | None = None
     workerd: AbsolutePath | None = None
@@ -203,7 +234,7 @@ class Settings(BaseSettings):
     def environment(self) -> dict[str, str]:
         """Give the variables that make another process of this program load exactly these settings."""
         return {
-            variable_name(field): format_ranges(value) if isinstance(value, tuple) else str(value)
+            variable_name(field): _format(value)
             for field in type(self).model_fields
             if (value := getattr(self, field)) is not None
         }
@@ -215,6 +246,13 @@ class Settings(BaseSettings):
         started at once still render the same. Raises SettingsInvalid.
         """
         return self.model_copy(update={"egress_allow": load_settings().egress_allow})
+
+
+def _format(value: object) -> str:
+    if not isinstance(value, tuple):
+        return str(value)
+    separator = os.pathsep if any(isinstance(each, Path) for each in value) else ","
+    return separator.join(map(str, value))
 
 
 def _local_url(given: dict[str, Any], port: str) -> str:

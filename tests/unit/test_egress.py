@@ -5,7 +5,7 @@ from ipaddress import IPv6Address, ip_network
 
 import pytest
 
-from gridiron.egress import METADATA, PRIVATE, Rules, format_ranges, parse_ranges, plan_rules
+from gridiron.egress import METADATA, PRIVATE, Rules, parse_ranges, plan_rules
 
 CLOSED = plan_rules([])
 
@@ -51,12 +51,12 @@ def test_a_translator_to_ipv4_leads_to_nothing_private(private: str) -> None:
 @pytest.mark.parametrize("written", ["", "10.1.0.0/16", "10.1.0.0/16,fd12:3456::/32", "172.16.0.0/12"])
 def test_what_was_written_is_read(written: str) -> None:
     ranges = parse_ranges(written)
-    assert format_ranges(ranges) == written
+    assert ",".join(map(str, ranges)) == written
     assert parse_ranges(list(ranges)) == ranges == parse_ranges(written.split(",") if written else [])
 
 
 def test_spaces_and_capitals_are_no_matter() -> None:
-    assert format_ranges(parse_ranges(" 10.1.0.0/16 , FD12::/16,")) == "10.1.0.0/16,fd12::/16"
+    assert list(map(str, parse_ranges(" 10.1.0.0/16 , FD12::/16,"))) == ["10.1.0.0/16", "fd12::/16"]
 
 
 PARTS = "10.0.0.0/8, 100.64.0.0/10, 172.16.0.0/12, 192.168.0.0/16, fc00::/7"

@@ -17,7 +17,7 @@ def classes() -> dict[str, type[GridironError]]:
 def test_the_tree_that_is_drawn_is_the_tree_that_there_is() -> None:
     drawn = (gridiron.errors.__doc__ or "").split("GridironError", 1)[1].split("A class has", 1)[0]
     drawn = re.sub(r"(the caller|the step|\(Restate).*", "", drawn)
-    named = set(re.findall(r"\b[A-Z][A-Za-z]+\b", drawn))
+    named = set(re.findall(r"\b[A-Z][A-Za-z0-9]+\b", drawn))
     assert named == set(classes()) - {"GridironError"}
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from enum import StrEnum
 from pathlib import PurePosixPath
 
-from gridiron.errors import BundlePathInvalid
+from gridiron.errors import BundlePathCollides, BundlePathInvalid, BundlePathNotUtf8
 from gridiron.model import module_kind
 
 METADATA_FILE = "metadata.json"
@@ -25,8 +25,8 @@ LEFT_OUT_DIRECTORY = "node_modules"
 _REFUSED = (
     (re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]"), "it has a control character"),
     (re.compile(r"\\"), "it has a backslash"),
-    (re.compile(r"[\ud800-\udfff]"), "it is not UTF-8"),
 )
+_NOT_UTF8 = re.compile(r"[\ud800-\udfff]")
 
 
 class Part(StrEnum):
@@ -38,11 +38,13 @@ class Part(StrEnum):
 
 
 def check_path(path: str) -> str:
-    """Give the path of a file or directory back, or raise BundlePathInvalid where no module can be named so.
+    """Give the path of a file or directory back, or raise where no module can be named so.
 
     `path` is relative to the bundle, with forward slashes; bytes that are not UTF-8 are surrogates in it, as
-    `os.fsdecode` leaves them.
+    `os.fsdecode` leaves them. Raises BundlePathInvalid, BundlePathNotUtf8.
     """
+    if _NOT_UTF8.search(path):
+        raise BundlePathNotUtf8(path)
     for pattern, reason in _REFUSED:
         if pattern.search(path):
             raise BundlePathInvalid(path, reason)
@@ -64,7 +66,7 @@ def part_of(path: str) -> Part:
 
 
 def check_case(paths: Iterable[str]) -> None:
-    """Raise BundlePathInvalid where two files, or directories of them, differ by upper and lower case only.
+    """Raise BundlePathCollides where two files, or directories of them, differ by upper and lower case only.
 
     They would be one file on a disk that does not tell them apart. Every stored build has a `metadata.json`,
     so that name is always taken.
@@ -74,4 +76,4 @@ def check_case(paths: Iterable[str]) -> None:
         for name in (path, *(str(parent) for parent in PurePosixPath(path).parents)):
             other = seen.setdefault(name.casefold(), name)
             if other != name:
-                raise BundlePathInvalid(name, f"it differs from {other!r} by upper and lower case only")
+                raise BundlePathCollides(name, other)

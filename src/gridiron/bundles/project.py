@@ -12,7 +12,7 @@ from gridiron.bundles.documents import parse_document
 from gridiron.bundles.fields import Fields
 from gridiron.bundles.manifest import DEFAULT_MAIN, parse_manifest
 from gridiron.bundles.paths import MANIFEST_FILES, METADATA_FILE, WRANGLER_FILES
-from gridiron.bundles.source import check_directory, reading
+from gridiron.bundles.scan import check_directory, reading
 from gridiron.bundles.wrangler import Wrangler, parse_wrangler
 from gridiron.errors import (
     BuildStepFailed,

@@ -1,199 +1,113 @@
-"""Where a bundle comes from: the source as a URL, and what a directory has of a bundle."""
+"""Where a bundle comes from: the source of an activation, read from its text. Nothing here does I/O."""
 
 from __future__ import annotations
 
-import os
 import re
-import stat
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from errno import ELOOP
-from pathlib import Path, PurePosixPath
-from typing import BinaryIO
-from urllib.parse import unquote_to_bytes
+from pathlib import Path
+from urllib.parse import unquote_to_bytes, urlsplit
 
-from gridiron.bundles.paths import Part, check_case, check_path, is_left_out, part_of
-from gridiron.errors import (
-    BundleEmpty,
-    BundleHasLink,
-    BundleTooLarge,
-    SourceMissing,
-    SourceNotADirectory,
-    SourceSchemeUnsupported,
-    SourceUnreadable,
+from gridiron.errors import SourceSchemeUnsupported
+
+
+@dataclass(frozen=True, slots=True)
+class FileSource:
+    """A directory or an archive on the manager's machine."""
+
+    path: Path  # absolute
+
+
+@dataclass(frozen=True, slots=True)
+class HttpSource:
+    """An archive; with a slash at the end of its path, a directory whose metadata.json lists its modules."""
+
+    url: str
+    is_secure: bool  # https
+
+    @property
+    def is_directory(self) -> bool:
+        """Whether it names a directory."""
+        return urlsplit(self.url).path.endswith("/")
+
+
+@dataclass(frozen=True, slots=True)
+class S3Source:
+    """An archive, or, where no object has this very key, all objects below it."""
+
+    bucket: str
+    key: str  # with no slash at its beginning; one at its end says that it is a directory
+
+
+@dataclass(frozen=True, slots=True)
+class UploadSource:
+    """An archive that a client sent before."""
+
+    sha256: str  # of its bytes, lower-case hexadecimal
+
+
+Source = FileSource | HttpSource | S3Source | UploadSource
+
+_FILE = re.compile(r"file://(?P<path>/(?:[^%?#]|%[0-9a-f]{2})*)", re.IGNORECASE | re.DOTALL)
+_S3 = re.compile(
+    r"s3://(?P<bucket>[a-z0-9][a-z0-9.-]{1,61}[a-z0-9])/(?P<key>[^/?#\\][^?#\\]*)", re.IGNORECASE
 )
-from gridiron.model import MAX_MODULES_SIZE
-
-CHUNK_SIZE = 1024 * 1024
-"""Bytes that are read at once: large enough that hashing, and not the calls, takes the time."""
-
-_FILE_URL = re.compile(r"file://(?P<path>/(?:[^%?#]|%[0-9a-f]{2})*)", re.IGNORECASE | re.DOTALL)
-
-_KINDS = {
-    stat.S_IFLNK: "a symbolic link",
-    stat.S_IFIFO: "a named pipe",
-    stat.S_IFSOCK: "a socket",
-    stat.S_IFBLK: "a device",
-    stat.S_IFCHR: "a device",
-}
+_UPLOAD = re.compile(r"bundle:(?P<sha256>[0-9a-f]{64})")
 
 
-@dataclass(frozen=True, slots=True)
-class ScannedFile:
-    """A file as it was when the source was looked at."""
+def parse_source(source: str) -> Source:
+    """Read the source of an activation.
 
-    path: str  # relative to the source, with forward slashes
-    size: int  # bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Scan:
-    """What a directory has of a bundle. Each part is sorted by path."""
-
-    root: Path
-    modules: tuple[ScannedFile, ...]
-    manifest_files: tuple[ScannedFile, ...]
-    ignored: tuple[str, ...]  # what is no part of a bundle; a directory ends in a slash
-
-
-def parse_source(source: str) -> Path:
-    """Read the URL of a source; give the absolute path of its directory.
-
-    Only `file:///absolute/path`, percent-encoded UTF-8, with no host, query or fragment. Raises
-    SourceSchemeUnsupported for everything else.
+    `file:///absolute/path` (percent-encoded UTF-8, no host), `https://…`, `http://…` (no user, no fragment),
+    `s3://bucket/key` (the key as it is), `bundle:{sha256}`. Whether the node may read it is not decided here.
+    Raises SourceSchemeUnsupported for everything else.
     """
-    match = _FILE_URL.fullmatch(source)
-    if match is None:
+    scheme = source.partition(":")[0].lower()
+    found = _PARSERS[scheme](source) if scheme in _PARSERS else None
+    if found is None:
         raise SourceSchemeUnsupported(source)
+    return found
+
+
+def _parse_file(source: str) -> Source | None:
+    match = _FILE.fullmatch(source)
+    if match is None:
+        return None
     try:
         path = unquote_to_bytes(match["path"]).decode()
-    except UnicodeError as error:  # not UTF-8, or half of a surrogate pair in the URL itself
-        raise SourceSchemeUnsupported(source) from error
-    if "\0" in path:
-        raise SourceSchemeUnsupported(source)
-    return Path(path)
+    except UnicodeError:  # not UTF-8, or half of a surrogate pair in the URL itself
+        return None
+    return None if "\0" in path else FileSource(Path(path))
 
 
-def scan_source(root: Path) -> Scan:
-    """Look through a directory, without following links. `root` itself may be a link to a directory.
-
-    Names that begin with a dot, and `node_modules`, are passed over with all that is in them; files with
-    another ending than a module's are passed over too. Stops at the first thing that no bundle can have.
-    Raises SourceMissing, SourceNotADirectory, SourceUnreadable, BundleHasLink, BundlePathInvalid,
-    BundleTooLarge, BundleEmpty.
-    """
-    check_directory(root)
-    found: dict[Part, list[ScannedFile]] = {Part.MODULE: [], Part.MANIFEST: []}
-    ignored: list[str] = []
-    size = 0
-    for path, file in _walk(root):
-        part = Part.NONE if file is None else part_of(path)
-        if file is None or part is Part.NONE:
-            ignored.append(path)
-            continue
-        found[part].append(file)
-        size += file.size if part is Part.MODULE else 0
-        if size > MAX_MODULES_SIZE:
-            raise BundleTooLarge(size, MAX_MODULES_SIZE)
-    modules = sorted(found[Part.MODULE], key=lambda file: file.path)
-    if not modules:
-        raise BundleEmpty(str(root))
-    check_case(file.path for file in modules)
-    manifest_files = sorted(found[Part.MANIFEST], key=lambda file: file.path)
-    return Scan(root, tuple(modules), tuple(manifest_files), tuple(sorted(ignored)))
-
-
-def open_file(root: Path, path: str) -> BinaryIO:
-    """Open a file of a source for reading, and only if neither it nor a directory on its way is a link.
-
-    The source may have changed since it was scanned, so its kind is looked at once more, on the open file.
-    Raises SourceUnreadable, BundleHasLink.
-    """
-    *directories, name = PurePosixPath(path).parts
-    with reading(path):
-        descriptor = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
-        for directory in directories:
-            descriptor = _open_beneath(descriptor, directory, os.O_DIRECTORY)
-        # a named pipe would block without O_NONBLOCK; a file does not care
-        descriptor = _open_beneath(descriptor, name, os.O_NONBLOCK)
-        mode = os.fstat(descriptor).st_mode
-    if not stat.S_ISREG(mode):
-        os.close(descriptor)
-        raise BundleHasLink(path, _describe_kind(mode))
-    return os.fdopen(descriptor, "rb", buffering=0)
-
-
-def read_chunks(file: BinaryIO, expected: ScannedFile) -> Iterator[bytes]:
-    """Read an open file piece by piece. Raises SourceUnreadable, also when its size has changed."""
-    size = 0
-    while size <= expected.size:
-        with reading(expected.path):
-            chunk = file.read(CHUNK_SIZE)
-        if not chunk:
-            break
-        size += len(chunk)
-        yield chunk
-    if size != expected.size:
-        raise SourceUnreadable(expected.path, "it changed while it was read")
-
-
-@contextmanager
-def reading(path: str) -> Iterator[None]:
-    """Turn an error of the disk while the source is read into SourceUnreadable or BundleHasLink."""
+def _parse_http(source: str) -> Source | None:
     try:
-        yield
-    except OSError as error:
-        if error.errno == ELOOP:
-            raise BundleHasLink(path, _KINDS[stat.S_IFLNK]) from error
-        raise SourceUnreadable(path, error.strerror or str(error)) from error
+        parts = urlsplit(source)
+        _ = parts.port  # is a number
+        source.encode()
+    except ValueError:
+        return None
+    if not parts.hostname or "@" in parts.netloc or parts.fragment or not source.isprintable():
+        return None
+    return HttpSource(source, is_secure=parts.scheme == "https")
 
 
-def check_directory(root: Path) -> None:
-    """Raise SourceMissing, SourceNotADirectory or SourceUnreadable unless `root` is a directory."""
-    try:
-        mode = root.stat().st_mode
-    except (FileNotFoundError, NotADirectoryError) as error:  # the latter: a part of its path is a file
-        raise SourceMissing(str(root)) from error
-    except OSError as error:
-        raise SourceUnreadable(str(root), error.strerror or str(error)) from error
-    if not stat.S_ISDIR(mode):
-        raise SourceNotADirectory(str(root))
+def _parse_s3(source: str) -> Source | None:
+    match = _S3.fullmatch(source)
+    if match is None or not source.isprintable() or ".." in match["key"].split("/"):
+        return None
+    return S3Source(match["bucket"], match["key"])
 
 
-def _walk(root: Path) -> Iterator[tuple[str, ScannedFile | None]]:
-    """Give every file below `root`; None in place of the file for a name that is passed over."""
-    pending = [""]
-    while pending:
-        prefix = pending.pop()
-        for entry in _list_directory(root, prefix):
-            path = check_path(prefix + entry.name)
-            with reading(path):
-                status = entry.stat(follow_symlinks=False)
-            is_directory = stat.S_ISDIR(status.st_mode)
-            if is_left_out(entry.name):
-                yield (f"{path}/" if is_directory else path), None
-            elif is_directory:
-                pending.append(f"{path}/")
-            elif stat.S_ISREG(status.st_mode):
-                yield path, ScannedFile(path, status.st_size)
-            else:
-                raise BundleHasLink(path, _describe_kind(status.st_mode))
+def _parse_upload(source: str) -> Source | None:
+    match = _UPLOAD.fullmatch(source)
+    return None if match is None else UploadSource(match["sha256"])
 
 
-def _list_directory(root: Path, prefix: str) -> list[os.DirEntry[str]]:
-    """List a directory by name, so that of several faults the same one is told each time."""
-    with reading(prefix or str(root)), os.scandir(root / prefix) as entries:
-        return sorted(entries, key=lambda entry: entry.name)
-
-
-def _open_beneath(parent: int, name: str, flags: int) -> int:
-    """Open a name in the directory `parent`, which is closed whether that succeeds or not."""
-    try:
-        return os.open(name, os.O_RDONLY | os.O_NOFOLLOW | flags, dir_fd=parent)
-    finally:
-        os.close(parent)
-
-
-def _describe_kind(mode: int) -> str:
-    return _KINDS.get(stat.S_IFMT(mode), "no plain file")
+_PARSERS: Mapping[str, Callable[[str], Source | None]] = {
+    "file": _parse_file,
+    "http": _parse_http,
+    "https": _parse_http,
+    "s3": _parse_s3,
+    "bundle": _parse_upload,
+}

@@ -9,7 +9,7 @@ from pathlib import Path
 from gridiron.bundles.digest import digest_of
 from gridiron.bundles.disk import storing
 from gridiron.bundles.manifest import parse_manifest
-from gridiron.bundles.source import Scan, ScannedFile, open_file, read_chunks, scan_source
+from gridiron.bundles.scan import Scan, ScannedFile, open_file, read_chunks, scan_source
 from gridiron.errors import MainModuleMissing, ManifestInvalid
 from gridiron.model import Manifest, Module, module_kind
 

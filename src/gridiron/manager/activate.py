@@ -24,7 +24,7 @@ from datetime import timedelta
 
 import structlog
 
-from gridiron.bundles.source import parse_source
+from gridiron.bundles.source import FileSource, parse_source
 from gridiron.bundles.staging import Staged
 from gridiron.errors import (
     ActivationFailed,
@@ -32,6 +32,7 @@ from gridiron.errors import (
     RestateRejected,
     RestateUnavailable,
     RoutingUnknown,
+    SourceSchemeUnsupported,
 )
 from gridiron.lifecycle.observation import Mark
 from gridiron.lifecycle.routing import (
@@ -191,7 +192,9 @@ class Activator:
         ) as asking:  # while the source is copied
             with steps.step("stage"):
                 source = parse_source(request.source)
-                staged = await asyncio.to_thread(self._context.store.stage, source)
+                if not isinstance(source, FileSource):
+                    raise SourceSchemeUnsupported(request.source)
+                staged = await asyncio.to_thread(self._context.store.stage, source.path)
             try:
                 with steps.step("check"):
                     build = plan_build(address, staged, request, self._context.now())

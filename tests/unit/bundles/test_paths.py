@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gridiron.bundles.paths import Part, check_case, check_path, is_left_out, part_of
-from gridiron.errors import BundlePathInvalid
+from gridiron.errors import BundlePathCollides, BundlePathInvalid, BundlePathNotUtf8
 
 
 @pytest.mark.parametrize(
@@ -16,7 +16,6 @@ from gridiron.errors import BundlePathInvalid
         ("lib/\x7f.js", "it has a control character"),
         ("a\u2028.js", "it has a control character"),
         ("lib\\a.js", "it has a backslash"),
-        ("\udcff.js", "it is not UTF-8"),
         ("__gridiron.js", "Gridiron gives this name to a module of its own"),
     ],
 )
@@ -79,10 +78,15 @@ def test_names_that_are_not_left_out(name: str) -> None:
     ],
 )
 def test_names_that_differ_by_case_only(paths: list[str], told: str, other: str) -> None:
-    with pytest.raises(BundlePathInvalid) as caught:
+    with pytest.raises(BundlePathCollides) as caught:
         check_case(paths)
-    reason = f"it differs from {other!r} by upper and lower case only"
-    assert vars(caught.value) == {"path": told, "reason": reason}
+    assert vars(caught.value) == {"path": told, "other": other}
+
+
+def test_a_name_that_is_not_utf8() -> None:
+    with pytest.raises(BundlePathNotUtf8) as caught:
+        check_path("\udcff.js")
+    assert caught.value.path == "\udcff.js"
 
 
 def test_names_that_differ_by_more_than_case() -> None:
