@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from errno import ELOOP
+from errno import ELOOP, ENOTDIR
+from itertools import islice
+from operator import itemgetter
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
@@ -17,6 +20,7 @@ from gridiron.errors import (
     BundleHasDevice,
     BundleHasLink,
     BundleTooLarge,
+    SourceHasTooManyFiles,
     SourceMissing,
     SourceNotADirectory,
     SourceUnreadable,
@@ -25,6 +29,12 @@ from gridiron.model import MAX_MODULES_SIZE
 
 CHUNK_SIZE = 1024 * 1024
 """Bytes that are read at once: large enough that hashing, and not the calls, takes the time."""
+
+UNLIMITED = sys.maxsize - 1
+"""Files of a source that is Gridiron's own."""
+
+_TRAVERSE = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY
+"""To go through a directory, which, where the system has O_PATH, need not be readable for that."""
 
 _KINDS = {
     stat.S_IFIFO: "a named pipe",
@@ -46,25 +56,66 @@ class ScannedFile:
 class Scan:
     """What a directory has of a bundle. Each part is sorted by path."""
 
-    root: Path
     modules: tuple[ScannedFile, ...]
     manifest_files: tuple[ScannedFile, ...]
     ignored: tuple[str, ...]  # what is no part of a bundle; a directory ends in a slash
 
 
-def scan_source(root: Path) -> Scan:
-    """Look through a directory, without following links. `root` itself may be a link to a directory.
+@dataclass(frozen=True, slots=True)
+class Root:
+    """The directory of a source, opened."""
+
+    path: Path  # for sentences
+    descriptor: int
+
+
+def resolve_source(path: Path) -> Path:
+    """Give the real path of a directory, which `path` may name by links.
+
+    Raises SourceMissing, SourceNotADirectory, SourceUnreadable.
+    """
+    check_directory(path)
+    with reading(str(path)):
+        return path.resolve(strict=True)
+
+
+@contextmanager
+def open_root(path: Path) -> Iterator[Root]:
+    """Open the directory of a source, and close it in the end.
+
+    Everything in it is looked at and read through it, so it stays this one even where somebody moves it, or
+    puts a link in its place. `path` is a real one, as `resolve_source` gives: no part of it may be a link by
+    now. Raises SourceMissing, SourceNotADirectory, SourceUnreadable.
+    """
+    check_directory(path)
+    with reading(str(path)):
+        root = os.open(path.anchor, _TRAVERSE)
+        try:
+            descriptor = _open_below(root, path.parts[1:], os.O_DIRECTORY)
+        except OSError as error:
+            if error.errno in {ELOOP, ENOTDIR}:
+                raise SourceUnreadable(str(path), "a part of its path is a link") from error
+            raise
+        finally:
+            os.close(root)
+    try:
+        yield Root(path, descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def scan_source(root: Root, max_files: int = UNLIMITED) -> Scan:
+    """Look through a directory, without following links.
 
     Names that begin with a dot, and `node_modules`, are passed over with all that is in them; files with
-    another ending than a module's are passed over too. Stops at the first thing that no bundle can have.
-    Raises SourceMissing, SourceNotADirectory, SourceUnreadable, BundleHasLink, BundleHasDevice,
-    BundlePathInvalid, BundlePathNotUtf8, BundlePathCollides, BundleTooLarge, BundleEmpty.
+    another ending than a module's are passed over too. Stops at the first thing that no bundle can have, and
+    at more than `max_files` names. Raises SourceUnreadable, SourceHasTooManyFiles, BundleHasLink,
+    BundleHasDevice, BundlePathInvalid, BundlePathNotUtf8, BundlePathCollides, BundleTooLarge, BundleEmpty.
     """
-    check_directory(root)
     found: dict[Part, list[ScannedFile]] = {Part.MODULE: [], Part.MANIFEST: []}
     ignored: list[str] = []
     size = 0
-    for path, file in _walk(root):
+    for path, file in _walk(root, max_files):
         part = Part.NONE if file is None else part_of(path)
         if file is None or part is Part.NONE:
             ignored.append(path)
@@ -75,25 +126,21 @@ def scan_source(root: Path) -> Scan:
             raise BundleTooLarge(size, MAX_MODULES_SIZE)
     modules = sorted(found[Part.MODULE], key=lambda file: file.path)
     if not modules:
-        raise BundleEmpty(str(root))
+        raise BundleEmpty(str(root.path))
     check_case(file.path for file in modules)
     manifest_files = sorted(found[Part.MANIFEST], key=lambda file: file.path)
-    return Scan(root, tuple(modules), tuple(manifest_files), tuple(sorted(ignored)))
+    return Scan(tuple(modules), tuple(manifest_files), tuple(sorted(ignored)))
 
 
-def open_file(root: Path, path: str) -> BinaryIO:
+def open_file(root: Root, path: str) -> BinaryIO:
     """Open a file of a source for reading, and only if neither it nor a directory on its way is a link.
 
     The source may have changed since it was scanned, so its kind is looked at once more, on the open file.
     Raises SourceUnreadable, BundleHasLink, BundleHasDevice.
     """
-    *directories, name = PurePosixPath(path).parts
     with reading(path):
-        descriptor = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
-        for directory in directories:
-            descriptor = _open_beneath(descriptor, directory, os.O_DIRECTORY)
         # a named pipe would block without O_NONBLOCK; a file does not care
-        descriptor = _open_beneath(descriptor, name, os.O_NONBLOCK)
+        descriptor = _open_below(root.descriptor, PurePosixPath(path).parts, os.O_NONBLOCK)
         mode = os.fstat(descriptor).st_mode
     if not stat.S_ISREG(mode):
         os.close(descriptor)
@@ -138,17 +185,20 @@ def check_directory(root: Path) -> None:
         raise SourceNotADirectory(str(root))
 
 
-def _walk(root: Path) -> Iterator[tuple[str, ScannedFile | None]]:
+def _walk(root: Root, max_files: int) -> Iterator[tuple[str, ScannedFile | None]]:
     """Give every file below `root`; None in place of the file for a name that is passed over."""
     pending = [""]
+    seen = 0
     while pending:
         prefix = pending.pop()
-        for entry in _list_directory(root, prefix):
-            path = check_path(prefix + entry.name)
-            with reading(path):
-                status = entry.stat(follow_symlinks=False)
+        names = _list_directory(root, prefix, max_files - seen)
+        seen += len(names)
+        if seen > max_files:
+            raise SourceHasTooManyFiles(max_files)
+        for name, status in names:
+            path = check_path(prefix + name)
             is_directory = stat.S_ISDIR(status.st_mode)
-            if is_left_out(entry.name):
+            if is_left_out(name):
                 yield (f"{path}/" if is_directory else path), None
             elif is_directory:
                 pending.append(f"{path}/")
@@ -158,18 +208,33 @@ def _walk(root: Path) -> Iterator[tuple[str, ScannedFile | None]]:
                 raise refuse_kind(path, status.st_mode)
 
 
-def _list_directory(root: Path, prefix: str) -> list[os.DirEntry[str]]:
-    """List a directory by name, so that of several faults the same one is told each time."""
-    with reading(prefix or str(root)), os.scandir(root / prefix) as entries:
-        return sorted(entries, key=lambda entry: entry.name)
+def _list_directory(root: Root, prefix: str, limit: int) -> list[tuple[str, os.stat_result]]:
+    """List a directory by name, so that of several faults the same one is told each time.
+
+    Of more than `limit` names, some are given: one more than that.
+    """
+    with reading(prefix or str(root.path)):
+        descriptor = _open_below(root.descriptor, PurePosixPath(prefix).parts, os.O_DIRECTORY)
+        try:
+            with os.scandir(descriptor) as entries:
+                some = islice(entries, limit + 1)
+                found = [(entry.name, entry.stat(follow_symlinks=False)) for entry in some]
+        finally:
+            os.close(descriptor)
+    return sorted(found, key=itemgetter(0))
 
 
-def _open_beneath(parent: int, name: str, flags: int) -> int:
-    """Open a name in the directory `parent`, which is closed whether that succeeds or not."""
-    try:
-        return os.open(name, os.O_RDONLY | os.O_NOFOLLOW | flags, dir_fd=parent)
-    finally:
-        os.close(parent)
+def _open_below(directory: int, parts: Sequence[str], flags: int) -> int:
+    """Open what the names lead to from an open directory, none of them through a link. Raises OSError."""
+    *parents, name = parts or (".",)
+    opened = os.dup(directory)
+    for flags_of, part in [*((_TRAVERSE, parent) for parent in parents), (os.O_RDONLY | flags, name)]:
+        try:
+            below = os.open(part, flags_of | os.O_NOFOLLOW, dir_fd=opened)
+        finally:
+            os.close(opened)
+        opened = below
+    return opened
 
 
 def refuse_kind(path: str, mode: int) -> BundleHasLink | BundleHasDevice:

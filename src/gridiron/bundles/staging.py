@@ -9,7 +9,7 @@ from pathlib import Path
 from gridiron.bundles.digest import digest_of
 from gridiron.bundles.disk import storing
 from gridiron.bundles.manifest import parse_manifest
-from gridiron.bundles.scan import Scan, ScannedFile, open_file, read_chunks, scan_source
+from gridiron.bundles.scan import UNLIMITED, Root, ScannedFile, open_file, open_root, read_chunks, scan_source
 from gridiron.errors import MainModuleMissing, ManifestInvalid
 from gridiron.model import Manifest, Module, module_kind
 
@@ -28,37 +28,38 @@ class Staged:
     ignored: tuple[str, ...]  # paths of the source that are no part of a bundle
 
 
-def stage_bundle(source: Path, directory: Path) -> Staged:
-    """Copy the modules of the bundle at `source` into `directory`, which is made.
+def stage_bundle(source: Path, directory: Path, max_files: int = UNLIMITED) -> Staged:
+    """Copy the modules of the bundle at `source`, a real path, into `directory`, which is made.
 
     Nothing is written before the whole source was looked through; when it fails later, what was written stays
-    for the caller to remove. Raises what `scan_source` raises, and ManifestInvalid, MainModuleMissing,
-    StorageFailed.
+    for the caller to remove. Raises what `open_root` and `scan_source` raise, and ManifestInvalid,
+    MainModuleMissing, StorageFailed.
     """
-    scan = scan_source(source)
-    manifests = {file.path: _read_manifest(scan, file) for file in scan.manifest_files}
-    manifest = parse_manifest(manifests)
-    if manifest.main not in {module.path for module in scan.modules}:
-        raise MainModuleMissing(manifest.main)
-    with storing("Writing", directory):
-        directory.mkdir(parents=True)  # not synced: staging is worth nothing after a crash
-    modules = tuple(_copy_module(scan, file, directory) for file in scan.modules)
+    with open_root(source) as root:
+        scan = scan_source(root, max_files)
+        manifests = {file.path: _read_manifest(root, file) for file in scan.manifest_files}
+        manifest = parse_manifest(manifests)
+        if manifest.main not in {module.path for module in scan.modules}:
+            raise MainModuleMissing(manifest.main)
+        with storing("Writing", directory):
+            directory.mkdir(parents=True)  # not synced: staging is worth nothing after a crash
+        modules = tuple(_copy_module(root, file, directory) for file in scan.modules)
     entries = [(module.name, module.sha256) for module in modules]
     entries += [(path, hashlib.sha256(content).hexdigest()) for path, content in manifests.items()]
     return Staged(directory, digest_of(entries), manifest, modules, scan.ignored)
 
 
-def _read_manifest(scan: Scan, file: ScannedFile) -> bytes:
+def _read_manifest(root: Root, file: ScannedFile) -> bytes:
     if file.size > MAX_MANIFEST_SIZE:
         raise ManifestInvalid(file.path, f"it has {file.size} bytes, and may have {MAX_MANIFEST_SIZE}")
-    with open_file(scan.root, file.path) as opened:
+    with open_file(root, file.path) as opened:
         return b"".join(read_chunks(opened, file))
 
 
-def _copy_module(scan: Scan, file: ScannedFile, directory: Path) -> Module:
+def _copy_module(root: Root, file: ScannedFile, directory: Path) -> Module:
     target = directory / file.path
     digest = hashlib.sha256()
-    with open_file(scan.root, file.path) as opened, storing("Writing", target):
+    with open_file(root, file.path) as opened, storing("Writing", target):
         target.parent.mkdir(parents=True, exist_ok=True)
         with target.open("xb") as copy:
             for chunk in read_chunks(opened, file):

@@ -18,6 +18,7 @@ from gridiron.bundles.digest import hash_file
 from gridiron.bundles.disk import make_directory, storing, sync, sync_tree
 from gridiron.bundles.inventory import IDENTITY_FILE, MARK_FILE, InventoryReader
 from gridiron.bundles.paths import METADATA_FILE
+from gridiron.bundles.scan import UNLIMITED
 from gridiron.bundles.staging import Staged, stage_bundle
 from gridiron.errors import BuildNotFound, BundlesElsewhere, DigestMismatch, StorageFailed
 from gridiron.lifecycle.observation import Inventory, Mark
@@ -64,14 +65,15 @@ class BundleStore:
         """Give the identity of the directory, which registrations made from it carry."""
         return self._inventory.fetch_identity()
 
-    def stage(self, source: Path) -> Staged:
-        """Copy the bundle at `source` into staging, and check it; `publish` or `discard` what this gives.
+    def stage(self, source: Path, max_files: int = UNLIMITED) -> Staged:
+        """Copy the bundle at `source`, a real path, into staging, and check it.
 
-        Nothing is left in staging when it fails. Raises what `stage_bundle` raises.
+        `publish` or `discard` what this gives. Nothing is left in staging when it fails.
+        Raises what `stage_bundle` raises.
         """
         directory = self._new_staging("in")
         try:
-            return stage_bundle(source, directory)
+            return stage_bundle(source, directory, max_files)
         except BaseException:
             self._delete(directory)
             raise
@@ -121,7 +123,7 @@ class BundleStore:
         directory = self._directory_of(build.build_id)
         if not directory.is_dir():
             raise BuildNotFound(build.build_id)
-        staged = self.stage(directory)
+        staged = self.stage(directory.resolve())
         if staged.modules != build.modules:
             self.discard(staged)
             raise DigestMismatch(build.sha256, staged.sha256)

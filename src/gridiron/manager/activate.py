@@ -24,6 +24,7 @@ from datetime import timedelta
 
 import structlog
 
+from gridiron.bundles.scan import resolve_source
 from gridiron.bundles.source import FileSource, parse_source
 from gridiron.bundles.staging import Staged
 from gridiron.errors import (
@@ -194,7 +195,8 @@ class Activator:
                 source = parse_source(request.source)
                 if not isinstance(source, FileSource):
                     raise SourceSchemeUnsupported(request.source)
-                staged = await asyncio.to_thread(self._context.store.stage, source.path)
+                directory = await asyncio.to_thread(resolve_source, source.path)
+                staged = await asyncio.to_thread(self._context.store.stage, directory)
             try:
                 with steps.step("check"):
                     build = plan_build(address, staged, request, self._context.now())

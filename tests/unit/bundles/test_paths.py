@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gridiron.bundles.paths import Part, check_case, check_path, is_left_out, part_of
-from gridiron.errors import BundlePathCollides, BundlePathInvalid, BundlePathNotUtf8
+from gridiron.bundles.paths import Names, Part, check_case, check_path, is_left_out, part_of
+from gridiron.errors import BundlePathCollides, BundlePathInvalid, BundlePathNotUtf8, BundlePathTwice
 
 
 @pytest.mark.parametrize(
@@ -16,6 +16,8 @@ from gridiron.errors import BundlePathCollides, BundlePathInvalid, BundlePathNot
         ("lib/\x7f.js", "it has a control character"),
         ("a\u2028.js", "it has a control character"),
         ("lib\\a.js", "it has a backslash"),
+        ("a/" + "x" * 256, "a name in it has more than 255 bytes"),
+        ("metadata.json/a.js", "Gridiron writes a file metadata.json there"),
         ("__gridiron.js", "Gridiron gives this name to a module of its own"),
     ],
 )
@@ -25,14 +27,37 @@ def test_a_path_that_no_module_can_have(path: str, reason: str) -> None:
     assert vars(caught.value) == {"path": path, "reason": reason}
 
 
+def test_a_path_that_is_too_long_is_told_by_its_beginning() -> None:
+    with pytest.raises(BundlePathInvalid) as caught:
+        check_path("ü" * 600)
+    assert vars(caught.value) == {"path": "ü" * 600, "reason": "it has 1200 bytes, and may have 1024"}
+    with pytest.raises(BundlePathInvalid) as caught:
+        check_path("x" * 1_000_000)
+    assert caught.value.path == "x" * 100 + "…"
+
+
 @pytest.mark.parametrize(
-    "path", ["index.js", "lib/grüße 1.txt", "lib/__gridiron.js", "a%2f?#.bin", "日本.js"]
+    "path",
+    [
+        "x" * 255,
+        "/".join("x" * 512),
+        "index.js",
+        "lib/grüße 1.txt",
+        "lib/__gridiron.js",
+        "a%2f?#.bin",
+        "日本.js",
+    ],
 )
 def test_a_path_that_a_module_can_have(path: str) -> None:
     assert check_path(path) == path
 
 
-@given(st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Zl", "Zp"], exclude_characters="\\")))
+@given(
+    st.text(
+        st.characters(codec="utf-8", exclude_categories=["Cc", "Zl", "Zp"], exclude_characters="\\"),
+        max_size=60,
+    )
+)
 def test_any_other_text_can_be_a_path(path: str) -> None:
     assert check_path(path) == path
 
@@ -87,6 +112,34 @@ def test_a_name_that_is_not_utf8() -> None:
     with pytest.raises(BundlePathNotUtf8) as caught:
         check_path("\udcff.js")
     assert caught.value.path == "\udcff.js"
+
+
+def test_a_tree_has_each_name_once() -> None:
+    names = Names(str.casefold)
+    assert [names.add("a/b/c.js"), names.add("a/b/d.js"), names.add("a/e", is_directory=True)] == [2, 0, 0]
+    assert names.add("a/b", is_directory=True) == 0  # a directory may be named again
+
+
+@pytest.mark.parametrize(
+    ("path", "is_directory", "told"),
+    [
+        ("a/b.js", False, "a/b.js"),
+        ("a/b.js", True, "a/b.js"),
+        ("a", False, "a"),
+        ("a/b.js/c/d", False, "a/b.js"),
+    ],
+)
+def test_a_name_that_is_taken(path: str, is_directory: bool, told: str) -> None:
+    names = Names(str.casefold)
+    names.add("a/b.js")
+    with pytest.raises(BundlePathTwice) as caught:
+        names.add(path, is_directory=is_directory)
+    assert caught.value.path == told
+
+
+def test_names_that_are_not_folded_may_differ_by_case_only() -> None:
+    names = Names(str)
+    assert [names.add("a.js"), names.add("A.js")] == [0, 0]
 
 
 def test_names_that_differ_by_more_than_case() -> None:

@@ -10,9 +10,23 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gridiron.bundles.scan import Scan, ScannedFile, open_file, read_chunks, scan_source
+from gridiron.bundles.scan import (
+    Scan,
+    ScannedFile,
+    open_file,
+    open_root,
+    read_chunks,
+    resolve_source,
+    scan_source,
+)
 from gridiron.bundles.staging import stage_bundle
-from gridiron.errors import BundleHasDevice, BundleHasLink, GridironError, SourceUnreadable
+from gridiron.errors import (
+    BundleHasDevice,
+    BundleHasLink,
+    GridironError,
+    SourceHasTooManyFiles,
+    SourceUnreadable,
+)
 from gridiron.model import MAX_MODULES_SIZE
 
 
@@ -23,14 +37,18 @@ def write(root: Path, *paths: str) -> Path:
     return root
 
 
+def scan(root: Path, max_files: int = 1000) -> Scan:
+    with open_root(resolve_source(root)) as opened:
+        return scan_source(opened, max_files)
+
+
 def test_a_scan_has_modules_manifest_files_and_what_is_ignored(tmp_path: Path) -> None:
     modules = ["a.html", "a.txt", "data/x.bin", "index.js", "lib/a.mjs", "lib/metadata.json", "core.wasm"]
     manifest_files = ["wrangler.toml", "metadata.json", "wrangler.jsonc", "wrangler.json"]
     ignored = ["README.md", "index.js.map", ".env", "lib/.hidden.js", "lib/b.ts"]
     write(tmp_path, *modules, *manifest_files, *ignored, ".git/a.js", "node_modules/a/index.js")
     (tmp_path / "node_modules" / "link").symlink_to("/")
-    assert scan_source(tmp_path) == Scan(
-        root=tmp_path,
+    assert scan(tmp_path) == Scan(
         modules=tuple(ScannedFile(path, len(path)) for path in sorted(modules)),
         manifest_files=tuple(ScannedFile(path, len(path)) for path in sorted(manifest_files)),
         ignored=tuple(sorted([*ignored, ".git/", "node_modules/"])),
@@ -40,7 +58,7 @@ def test_a_scan_has_modules_manifest_files_and_what_is_ignored(tmp_path: Path) -
 def test_a_root_may_be_a_link(tmp_path: Path) -> None:
     write(tmp_path / "real", "index.js")
     (tmp_path / "link").symlink_to("real")
-    assert scan_source(tmp_path / "link").modules == (ScannedFile("index.js", 8),)
+    assert scan(tmp_path / "link").modules == (ScannedFile("index.js", 8),)
 
 
 def missing(root: Path) -> Path:
@@ -110,6 +128,14 @@ def a_socket(root: Path) -> Path:
     return root
 
 
+def a_file_where_gridiron_writes_one(root: Path) -> Path:
+    return write(root, "index.js", "metadata.json/a.js")
+
+
+def a_long_path(root: Path) -> Path:
+    return write(root, "index.js", "/".join(["x" * 250] * 5))
+
+
 def a_reserved_name(root: Path) -> Path:
     return write(root, "index.js", "__gridiron.js")
 
@@ -161,6 +187,8 @@ def too_large(root: Path) -> Path:
         (a_linked_directory, "bundle_has_link", "lib/more"),
         (a_pipe, "bundle_has_device", "pipe.js"),
         (a_socket, "bundle_has_device", "socket.js"),
+        (a_file_where_gridiron_writes_one, "bundle_path_invalid", "metadata.json/a.js"),
+        (a_long_path, "bundle_path_invalid", ("x" * 100) + "…"),
         (a_reserved_name, "bundle_path_invalid", "__gridiron.js"),
         (a_control_character, "bundle_path_invalid", "a\nb.md"),
         (no_utf8, "bundle_path_not_utf8", "\udcff.js"),
@@ -174,7 +202,7 @@ def test_a_directory_that_is_no_bundle(
     make: Callable[[Path], Path], code: str, path: str | None, tmp_path: Path
 ) -> None:
     with pytest.raises(GridironError) as caught:
-        scan_source(make(tmp_path))
+        scan(make(tmp_path))
     told = vars(caught.value).get("path")
     assert (caught.value.code, told) == (code, path and path.replace("{root}", str(tmp_path)))
     str(caught.value).encode()  # a sentence can always be written
@@ -184,7 +212,7 @@ def test_modules_may_be_as_large_as_workerd_loads(tmp_path: Path) -> None:
     with (tmp_path / "a.bin").open("wb") as file:
         file.truncate(MAX_MODULES_SIZE)
     write(tmp_path, "README.md", "metadata.json")
-    assert scan_source(tmp_path).modules == (ScannedFile("a.bin", MAX_MODULES_SIZE),)
+    assert scan(tmp_path).modules == (ScannedFile("a.bin", MAX_MODULES_SIZE),)
 
 
 @pytest.mark.parametrize("name", ["lib", "lib/a.js"])
@@ -222,19 +250,19 @@ def test_any_names_make_a_bundle_or_an_error_with_a_code(paths: list[list[str]])
             ):  # a file and a directory of one name; a name that none can have
                 continue
         try:
-            scan = scan_source(root)
+            found = scan(root)
         except GridironError as error:
             str(error).encode()
         else:
-            "\n".join([*(file.path for file in scan.modules), *scan.ignored]).encode()
+            "\n".join([*(file.path for file in found.modules), *found.ignored]).encode()
 
 
 # -- what changes after the scan -------------------------------------------------------------------------
 
 
 def read(root: Path, file: ScannedFile) -> bytes:
-    with open_file(root, file.path) as opened:
-        return b"".join(read_chunks(opened, file))
+    with open_root(root) as opened, open_file(opened, file.path) as content:
+        return b"".join(read_chunks(content, file))
 
 
 def test_a_file_is_read_as_it_was_scanned(tmp_path: Path) -> None:
@@ -280,5 +308,45 @@ def test_a_file_that_is_a_directory_by_now(tmp_path: Path) -> None:
 def test_a_directory_that_is_a_link_by_now(tmp_path: Path) -> None:
     write(tmp_path, "other/a.js")
     (tmp_path / "lib").symlink_to("other")
-    with pytest.raises((BundleHasLink, SourceUnreadable)):
+    with pytest.raises(SourceUnreadable) as caught:
         read(tmp_path, ScannedFile("lib/a.js", 8))
+    assert vars(caught.value) == {"path": "lib/a.js", "reason": "Not a directory"}
+
+
+@pytest.mark.parametrize("swapped", ["allowed", "allowed/bundle"])
+def test_a_link_in_place_of_a_directory_above_after_the_root_was_checked(
+    swapped: str, tmp_path: Path
+) -> None:
+    write(tmp_path / "allowed" / "bundle", "index.js")
+    write(tmp_path / "secret" / "bundle", "index.js")
+    root = resolve_source(tmp_path / "allowed" / "bundle")
+    (tmp_path / swapped).rename(tmp_path / "moved")
+    (tmp_path / swapped).symlink_to(tmp_path / "secret" / swapped.removeprefix("allowed").strip("/"))
+    with pytest.raises(SourceUnreadable) as caught, open_root(root):
+        pass
+    assert vars(caught.value) == {"path": str(root), "reason": "a part of its path is a link"}
+
+
+def test_a_root_that_is_moved_and_replaced_while_it_is_open(tmp_path: Path) -> None:
+    root = write(tmp_path / "bundle", "lib/a.js")
+    (write(tmp_path / "secret", "lib/secret.js") / "lib" / "a.js").write_text("secret")
+    with open_root(root) as opened:
+        root.rename(tmp_path / "moved")
+        root.symlink_to("secret")
+        assert scan_source(opened).modules == (ScannedFile("lib/a.js", 8),)
+        with open_file(opened, "lib/a.js") as file:
+            assert file.read() == b"lib/a.js"
+
+
+# -- how many files it may have --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "paths", [["a.js", "b.js", "c.md"], ["a/b/c.js"], ["a.js", "node_modules/a/b/c", ".b"]]
+)
+def test_every_name_that_is_looked_at_counts(paths: list[str], tmp_path: Path) -> None:
+    write(tmp_path, *paths)
+    scan(tmp_path, 3)
+    with pytest.raises(SourceHasTooManyFiles) as caught:
+        scan(tmp_path, 2)
+    assert caught.value.limit == 2
