@@ -59,6 +59,10 @@ class Meter:
         self.check_time()
         self._report(self._size, self._total)
 
+    def expect(self, size: int) -> None:
+        """Raise SourceTooLarge where so many bytes more would be too many. `add` counts them as they come."""
+        self._check_size(self._size + size)
+
     def add_file(self) -> None:
         """Count a file, directory or other entry. Raises SourceHasTooManyFiles, SourceTooSlow."""
         self._files += 1

@@ -135,6 +135,7 @@ class Names:
         folded = self._fold(name)
         found = below.get(folded)
         if found is None:
+            folded = name if folded == name else folded  # in memory once
             found = below[folded] = _Name(name, {} if is_directory else None)
             return found, True
         if found.name != name:
