@@ -9,6 +9,7 @@
     │   ├── bundle         BundleEmpty BundleTooLarge BundleHasLink BundleHasDevice BundlePathInvalid
     │   │                  BundlePathEscapes BundlePathTwice BundlePathCollides BundlePathNotUtf8
     │   │                  MainModuleMissing ManifestInvalid DigestMismatch
+    │   ├── signature      SignatureMissing SignatureInvalid KeyInvalid
     │   ├── names          NameInvalid VersionInvalid
     │   ├── script         ScriptFailed NoRestateService
     │   ├── project        ProjectNotRecognised BuildStepFailed IdentityMissing
@@ -326,6 +327,40 @@ class DigestMismatch(BadInput):
     sentence = "The bundle's sha256 is {actual}, and {expected} was asked for. Nothing was stored."
     expected: str
     actual: str
+
+
+@dataclass(eq=False)
+class SignatureMissing(BadInput):
+    """A node that takes signed bundles only got one without a signature."""
+
+    code = "signature_missing"
+    sentence = (
+        "This node takes signed bundles only, and this one has no signature (its sha256 is {sha256}). "
+        "Make one with `gridiron keys sign`, with a key that the node trusts."
+    )
+    sha256: str
+
+
+@dataclass(eq=False)
+class SignatureInvalid(BadInput):
+    """A signature is none, or none of the trusted keys made it for this content."""
+
+    code = "signature_invalid"
+    sentence = (
+        "The signature does not hold: {reason}. Sign what is deployed, with a key that is trusted; "
+        "`gridiron keys verify` checks it."
+    )
+    reason: str
+
+
+@dataclass(eq=False)
+class KeyInvalid(BadInput):
+    """A file of a key to sign with, or to verify with, cannot be used."""
+
+    code = "key_invalid"
+    sentence = "The key {file} cannot be used: {reason}. `gridiron keys create` makes one."
+    file: str
+    reason: str
 
 
 @dataclass(eq=False)

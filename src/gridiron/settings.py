@@ -182,6 +182,10 @@ class Settings(BaseSettings):
     source_redirects: Annotated[int, Field(ge=0)] = 5
     s3_endpoint: str | None = None  # None: AWS, or what the AWS tools' own settings say
 
+    # signatures of bundles
+    trusted_keys: AbsolutePath | None = None  # a PEM file of public keys, or a directory of such files
+    require_signature: bool = False  # whether a bundle without a signature is refused
+
     # programs; None: looked for in the checkout, the toolchain directory, the PATH
     restate_server: AbsolutePath | None = None
     workerd: AbsolutePath | None = None

@@ -4,13 +4,48 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
+
+from gridiron.bundles.scan import Root, ScannedFile, open_file, open_root, read_chunks, scan_source
+
+
+@dataclass(frozen=True, slots=True)
+class HashedFile:
+    """A file of a bundle, and what it holds."""
+
+    path: str  # relative to the bundle, with forward slashes
+    size: int  # bytes
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class HashedBundle:
+    """A bundle, and what it holds. Each part is sorted by path."""
+
+    sha256: str  # the digest
+    modules: tuple[HashedFile, ...]
+    manifest_files: tuple[HashedFile, ...]
+    ignored: tuple[str, ...]  # what is no part of a bundle; a directory ends in a slash
 
 
 def hash_file(path: Path) -> str:
     """Give the sha256 of a file as lower-case hexadecimal, without reading it into memory. Raises OSError."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def hash_bundle(source: Path) -> HashedBundle:
+    """Read all of the bundle at `source`, a real path, and give its digest.
+
+    Raises what `open_root`, `scan_source` and `open_file` raise.
+    """
+    with open_root(source) as root:
+        scan = scan_source(root)
+        modules = tuple(_hash(root, file) for file in scan.modules)
+        manifest_files = tuple(_hash(root, file) for file in scan.manifest_files)
+    sha256 = digest_of((file.path, file.sha256) for file in (*modules, *manifest_files))
+    return HashedBundle(sha256, modules, manifest_files, scan.ignored)
 
 
 def digest_of(entries: Iterable[tuple[str, str]]) -> str:
@@ -23,3 +58,11 @@ def digest_of(entries: Iterable[tuple[str, str]]) -> str:
     ordered = sorted((path.encode(), sha256) for path, sha256 in entries)
     lines = (sha256.encode() + b"  " + path + b"\n" for path, sha256 in ordered)
     return hashlib.sha256(b"".join(lines)).hexdigest()
+
+
+def _hash(root: Root, file: ScannedFile) -> HashedFile:
+    digest = hashlib.sha256()
+    with open_file(root, file.path) as opened:
+        for chunk in read_chunks(opened, file):
+            digest.update(chunk)
+    return HashedFile(file.path, file.size, digest.hexdigest())

@@ -8,7 +8,19 @@ from __future__ import annotations
 
 import typer
 
-from gridiron.cli import builds, call, demo_verb, deploy, prune, roles, rollback, status, versions
+from gridiron.cli import (
+    builds,
+    call,
+    demo_verb,
+    deploy,
+    digest,
+    keys,
+    prune,
+    roles,
+    rollback,
+    status,
+    versions,
+)
 from gridiron.cli.edge import Edge
 from gridiron.cli.options import ROLES_PANEL
 
@@ -31,6 +43,8 @@ app.command()(builds.release)
 app.command(epilog=rollback.EPILOG)(rollback.rollback)
 app.command(epilog=prune.EPILOG)(prune.prune)
 app.command(epilog=call.EPILOG, context_settings=call.CONTEXT_SETTINGS)(call.call)
+app.command(epilog=digest.EPILOG)(digest.digest)
+app.add_typer(keys.app, name="keys")
 app.command()(status.status)
 app.command()(versions.version)
 app.command(rich_help_panel=ROLES_PANEL)(roles.restate)
