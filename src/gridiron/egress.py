@@ -1,15 +1,24 @@
-"""Where workers may connect to: the public internet, and the private ranges that a setting opens.
+"""Where workers may connect to, and where sources may be: the public internet, and what a setting opens.
 
-Values and decisions only; workerd does the refusing. Its rule: of the ranges that an address lies in, the
-longest prefix decides, and a refusal wins over a permission of the same length.
+Values and decisions only. For workers, workerd does the refusing. Its rule: of the ranges that an address
+lies in, the longest prefix decides, and a refusal wins over a permission of the same length.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from ipaddress import IPv4Network, IPv6Address, IPv6Network, collapse_addresses, ip_interface, ip_network
+from ipaddress import (
+    IPv4Address,
+    IPv4Network,
+    IPv6Address,
+    IPv6Network,
+    collapse_addresses,
+    ip_interface,
+    ip_network,
+)
 
+Address = IPv4Address | IPv6Address
 Range = IPv4Network | IPv6Network
 
 
@@ -48,9 +57,17 @@ _NOT_BEHIND_A_TRANSLATOR = _ranges(
 """IPv4 ranges that are not public. Some NAT64 gateways lead to them from 64:ff9b::/96, against RFC 6052; so
 they are refused there too, and the public ones behind such a gateway are not."""
 
+_TRANSLATED = IPv6Network("64:ff9b::/96")
+"""Addresses of IPv4 behind a NAT64 gateway (RFC 6052)."""
+
+_GLOBAL_UNICAST = IPv6Network("2000::/3")
+"""All of IPv6 that is given out for the internet (RFC 4291, IANA's registry)."""
+
+_LINK_LOCAL = _ranges("169.254.0.0/16", "fe80::/10")
+
 _NEVER = (
     ("loopback, where Restate's admin port is", _ranges("127.0.0.0/8", "::1/128")),
-    ("link-local, where clouds give out credentials", _ranges("169.254.0.0/16", "fe80::/10")),
+    ("link-local, where clouds give out credentials", _LINK_LOCAL),
     ("unspecified, which leads to this machine", _ranges("0.0.0.0/8", "::/128")),
     ("multicast", _ranges("224.0.0.0/4", "ff00::/8")),
     ("of IPv4; write them as such", _ranges("::ffff:0:0/96")),
@@ -85,6 +102,45 @@ def plan_rules(opened: Iterable[Range]) -> Rules:
     allow = [part for each in merged for part in (each.subnets() if each in PRIVATE else (each,))]
     deny = (*METADATA, *NOT_PUBLIC, *(_translated(each) for each in _NOT_BEHIND_A_TRANSLATOR))
     return Rules(allow=("public", *map(str, allow)), deny=tuple(map(str, deny)))
+
+
+def is_public(address: Address) -> bool:
+    """Tell whether an address is of the public internet, and none at which a cloud gives out credentials.
+
+    An IPv6 address that leads to one of IPv4 is judged as that one.
+    """
+    found = _behind(address)
+    tables = (*PRIVATE, *METADATA, *NOT_PUBLIC, *(each for _, ranges in _NEVER for each in ranges))
+    return (
+        found.is_global
+        and (found.version == 4 or found in _GLOBAL_UNICAST)
+        and not any(found in each for each in tables)
+    )
+
+
+def may_hold_source(address: Address, allowed: Iterable[Range] = ()) -> bool:
+    """Tell whether a source may be fetched from an address: a public one, or one in an allowed range.
+
+    Link-local addresses, and those at which a cloud gives out credentials, have to be allowed one by one:
+    each by a range that holds nothing else.
+    """
+    found = _unmapped(address)
+    if any(_behind(found) in each for each in (*METADATA, *_LINK_LOCAL)):
+        return ip_network(found) in tuple(allowed)
+    return is_public(found) or any(found in each for each in allowed)
+
+
+def _behind(address: Address) -> Address:
+    """Give the IPv4 address to which one of IPv6 leads; any other as it is."""
+    found = _unmapped(address)
+    return IPv4Address(int(found) & 0xFFFF_FFFF) if found in _TRANSLATED else found
+
+
+def _unmapped(address: Address) -> Address:
+    """Give an address as the kernel takes it: IPv4 in the form of IPv6 is IPv4. A zone is left off."""
+    if isinstance(address, IPv4Address):
+        return address
+    return address.ipv4_mapped or IPv6Address(int(address))
 
 
 def _parse_range(text: str) -> Range:
@@ -122,5 +178,4 @@ def _is_inside(inner: Range, outer: Range) -> bool:
 
 def _translated(each: Range) -> Range:
     """Give the addresses at which a NAT64 gateway offers a range of IPv4 (RFC 6052)."""
-    prefix = IPv6Address("64:ff9b::")
-    return IPv6Network((int(prefix) + int(each.network_address), 96 + each.prefixlen))
+    return IPv6Network((int(_TRANSLATED.network_address) + int(each.network_address), 96 + each.prefixlen))

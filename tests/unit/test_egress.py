@@ -1,11 +1,11 @@
 from __future__ import annotations
 
 import re
-from ipaddress import IPv6Address, ip_network
+from ipaddress import IPv6Address, ip_address, ip_network
 
 import pytest
 
-from gridiron.egress import METADATA, PRIVATE, Rules, parse_ranges, plan_rules
+from gridiron.egress import METADATA, PRIVATE, Rules, is_public, may_hold_source, parse_ranges, plan_rules
 
 CLOSED = plan_rules([])
 
@@ -108,3 +108,89 @@ def test_a_metadata_service_stays_closed_in_an_opened_range(service: object) -> 
 def test_what_is_no_list_is_refused(value: object) -> None:
     with pytest.raises(ValueError, match=r'write a list of ranges, as in \["10\.1\.0\.0/16"\]'):
         parse_ranges(value)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "1.1.1.1",
+        "93.184.215.14",
+        "2606:4700:4700::1111",
+        "2001:4860:4860::8888",
+        "::ffff:8.8.8.8",
+        "64:ff9b::8.8.8.8",
+    ],
+)
+def test_a_public_address(address: str) -> None:
+    assert is_public(ip_address(address))
+    assert may_hold_source(ip_address(address))
+
+
+CREDENTIALS = [
+    "169.254.169.254",
+    "169.254.170.2",
+    "168.63.129.16",
+    "100.100.100.200",
+    "fd00:ec2::254",
+    "fe80::a9fe:a9fe",
+]
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        *(
+            "0.0.0.0",  # noqa: S104 - to be refused
+            "0.1.2.3",
+            "10.0.0.1",
+            "100.64.0.1",
+            "127.0.0.1",
+            "127.255.0.9",
+            "172.31.0.1",
+            "192.168.1.1",
+        ),
+        *("192.0.0.1", "192.0.2.1", "198.18.0.1", "198.51.100.1", "203.0.113.1", "224.0.0.1", "239.1.1.1"),
+        *("240.0.0.1", "255.255.255.255", *CREDENTIALS),
+        *("::", "::1", "::127.0.0.1", "::8.8.8.8", "fc00::1", "fd12::1", "fe80::1", "fe80::1%lo", "fec0::1"),
+        *("ff02::1", "ff0e::1", "100::1", "2001:db8::1", "4000::1", "5f00::1"),
+        *("::ffff:127.0.0.1", "::ffff:10.0.0.1", "::ffff:169.254.169.254", "::ffff:0:127.0.0.1"),
+        *("64:ff9b::127.0.0.1", "64:ff9b::10.0.0.1", "64:ff9b::169.254.169.254", "64:ff9b:1::8.8.8.8"),
+        *("2002:7f00:1::1", "2002:808:808::1", "2001:0:4136:e378:8000:63bf:3fff:fdd2"),
+    ],
+)
+def test_an_address_that_is_not_public(address: str) -> None:
+    assert not is_public(ip_address(address))
+    assert not may_hold_source(ip_address(address))
+
+
+@pytest.mark.parametrize(
+    ("address", "allowed"),
+    [
+        ("127.0.0.1", "127.0.0.0/8"),
+        ("::ffff:127.0.0.1", "127.0.0.0/8"),
+        ("10.1.2.3", "10.0.0.0/8"),
+        ("fd12::1", "fd12::/16"),
+        ("169.254.169.254", "169.254.169.254/32"),
+        ("fd00:ec2::254", "fd00:ec2::254/128"),
+        ("fe80::1%lo", "fe80::1/128"),
+    ],
+)
+def test_a_source_may_be_where_a_setting_allows_it(address: str, allowed: str) -> None:
+    assert may_hold_source(ip_address(address), (ip_network("192.168.0.0/16"), ip_network(allowed)))
+
+
+@pytest.mark.parametrize(
+    ("address", "allowed"),
+    [
+        ("10.1.2.3", "10.2.0.0/16"),
+        ("127.0.0.1", "::/0"),
+        ("64:ff9b::127.0.0.1", "127.0.0.0/8"),
+        *((address, "0.0.0.0/0") for address in CREDENTIALS),
+        *((address, "::/0") for address in CREDENTIALS),
+        ("169.254.169.254", "169.254.169.254/31"),
+        ("64:ff9b::169.254.169.254", "169.254.169.254/32"),
+        ("64:ff9b::169.254.169.254", "64:ff9b::/96"),
+    ],
+)
+def test_no_wide_range_allows_where_credentials_are_given_out(address: str, allowed: str) -> None:
+    assert not may_hold_source(ip_address(address), [ip_network(allowed, strict=False)])

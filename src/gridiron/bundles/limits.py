@@ -63,6 +63,11 @@ class Meter:
         """Raise SourceTooLarge where so many bytes more would be too many. `add` counts them as they come."""
         self._check_size(self._size + size)
 
+    def take_back(self, size: int) -> None:
+        """Count bytes no longer: they belong to an attempt that failed."""
+        self._size -= size
+        self._report(self._size, self._total)
+
     def add_file(self) -> None:
         """Count a file, directory or other entry. Raises SourceHasTooManyFiles, SourceTooSlow."""
         self._files += 1

@@ -50,7 +50,7 @@ Source = FileSource | HttpSource | S3Source | UploadSource
 
 _FILE = re.compile(r"file://(?P<path>/(?:[^%?#]|%[0-9a-f]{2})*)", re.IGNORECASE | re.DOTALL)
 _S3 = re.compile(
-    r"s3://(?P<bucket>[a-z0-9][a-z0-9.-]{1,61}[a-z0-9])/(?P<key>[^/?#\\][^?#\\]*)", re.IGNORECASE
+    r"s3://(?P<bucket>[a-z0-9][a-z0-9.-]{1,61}[a-z0-9])/(?P<key>[^/?#\\][^?#\\]*)", re.IGNORECASE | re.ASCII
 )
 _UPLOAD = re.compile(r"bundle:(?P<sha256>[0-9a-f]{64})")
 
@@ -67,6 +67,15 @@ def parse_source(source: str) -> Source:
     if found is None:
         raise SourceSchemeUnsupported(source)
     return found
+
+
+def redact_url(source: str) -> str:
+    """Give the text of a source as it may be shown and kept: without the query of a URL, which may be a key.
+
+    Also for URLs that no source may have: what stands before an @ is left out.
+    """
+    shown = re.split(r"[?#]", source, maxsplit=1)[0]
+    return re.sub(r"(?<=//)[^/]*@", "", shown, count=1)
 
 
 def _parse_file(source: str) -> Source | None:

@@ -7,7 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gridiron.bundles.source import FileSource, HttpSource, S3Source, Source, UploadSource, parse_source
+from gridiron.bundles.source import (
+    FileSource,
+    HttpSource,
+    S3Source,
+    Source,
+    UploadSource,
+    parse_source,
+    redact_url,
+)
 from gridiron.errors import SourceSchemeUnsupported
 
 
@@ -117,3 +125,21 @@ def test_any_text_is_a_source_or_refused(begin: str, rest: str) -> None:
         return
     str(source).encode()
     assert not isinstance(source, FileSource) or source.path.is_absolute()
+
+
+@pytest.mark.parametrize(
+    ("source", "shown"),
+    [
+        ("https://example.org/a.zip", "https://example.org/a.zip"),
+        ("https://example.org/a.zip?X-Amz-Signature=secret", "https://example.org/a.zip"),
+        ("https://example.org/a/?sig=a?b/@c#d", "https://example.org/a/"),
+        ("https://example.org#secret", "https://example.org"),
+        ("https://user:secret@example.org/a@b", "https://example.org/a@b"),
+        ("https://a@b@example.org/", "https://example.org/"),
+        ("s3://bucket/a@b", "s3://bucket/a@b"),
+        ("file:///srv/a@b", "file:///srv/a@b"),
+        (f"bundle:{'0a' * 32}", f"bundle:{'0a' * 32}"),
+    ],
+)
+def test_what_may_be_a_key_is_not_shown(source: str, shown: str) -> None:
+    assert redact_url(source) == shown
