@@ -6,6 +6,7 @@ from pathlib import Path
 
 from gridiron.bundles import web
 from gridiron.bundles.access import Access
+from gridiron.bundles.bucket import open_bucket
 from gridiron.bundles.disk import storing
 from gridiron.bundles.limits import Meter
 from gridiron.bundles.source import HttpSource, S3Source
@@ -25,11 +26,24 @@ def fetch(source: HttpSource | S3Source, directory: Path, access: Access, meter:
     """
     archive, tree = directory / ARCHIVE, directory / TREE
     if isinstance(source, HttpSource):
-        if not source.is_directory:
-            web.fetch_archive(source, archive, access, meter)
-            return archive
-        with storing("Writing", tree):
-            tree.mkdir()
-        web.fetch_directory(source, tree, access, meter)
-        return tree
-    raise NotImplementedError(source)
+        return _fetch_http(source, archive, tree, access, meter)
+    bucket = open_bucket(source, access, meter)
+    if bucket.fetch_archive(archive):
+        return archive
+    _make(tree)
+    bucket.fetch_directory(tree)
+    return tree
+
+
+def _fetch_http(source: HttpSource, archive: Path, tree: Path, access: Access, meter: Meter) -> Path:
+    if not source.is_directory:
+        web.fetch_archive(source, archive, access, meter)
+        return archive
+    _make(tree)
+    web.fetch_directory(source, tree, access, meter)
+    return tree
+
+
+def _make(tree: Path) -> None:
+    with storing("Writing", tree):
+        tree.mkdir()

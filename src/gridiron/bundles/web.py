@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -14,7 +13,6 @@ import httpx2
 
 from gridiron import __version__
 from gridiron.bundles.access import Access
-from gridiron.bundles.attempts import Interrupted, transfer
 from gridiron.bundles.connections import CheckedBackend
 from gridiron.bundles.disk import storing
 from gridiron.bundles.limits import Meter
@@ -22,8 +20,8 @@ from gridiron.bundles.listing import Listed, parse_modules
 from gridiron.bundles.paths import METADATA_FILE
 from gridiron.bundles.source import HttpSource, redact_url
 from gridiron.bundles.staging import MAX_MANIFEST_SIZE
+from gridiron.bundles.transfer import Interrupted, Saved, check_status, save, transfer
 from gridiron.errors import (
-    ManifestInvalid,
     SourceInsecure,
     SourceRedirectsTooOften,
     SourceRefused,
@@ -32,9 +30,6 @@ from gridiron.errors import (
 CONNECT_SECONDS = 10.0
 READ_SECONDS = 30.0
 """Without a byte. All of a transfer is bounded by its meter besides."""
-
-TRANSIENT = frozenset({408, 425, 429})
-"""Statuses below 500 that say to come again (RFC 9110, 8470, 6585)."""
 
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
@@ -53,7 +48,7 @@ def fetch_archive(source: HttpSource, target: Path, access: Access, meter: Meter
     def attempt() -> None:
         with web.opened(url) as answer:
             meter.begin(answer.size)
-            _save(answer, target, meter)
+            save(answer.response.iter_stream(), target, meter)
 
     with _web(access, meter) as web:
         transfer(redact_url(source.url), meter, attempt)
@@ -111,14 +106,6 @@ def plan_redirect(url: httpx2.URL, location: str | None) -> httpx2.URL:
         raise SourceRefused(redact_url(str(url)), "it redirects to what is no URL") from error
 
 
-def check_status(status: int, shown: str) -> None:
-    """Raise where a status says no: Interrupted where it may be later, or SourceRefused."""
-    if status in TRANSIENT or status >= 500:
-        raise Interrupted(f"its server answers with status {status}")
-    if status != 200:
-        raise SourceRefused(shown, f"its server answers with status {status}")
-
-
 @dataclass(frozen=True, slots=True)
 class _Answer:
     """The answer of a server whose body is yet to be read."""
@@ -130,12 +117,6 @@ class _Answer:
     def size(self) -> int | None:
         """Bytes of its body, where they are announced; httpcore2 has seen that they are digits."""
         return int(self.headers["content-length"]) if "content-length" in self.headers else None
-
-
-@dataclass(frozen=True, slots=True)
-class _Saved:
-    size: int
-    sha256: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,16 +152,16 @@ class _Web:
             extensions={"timeout": _TIMEOUTS},
         )
 
-    def fetch_file(self, url: httpx2.URL, target: Path, limit: int | None = None) -> _Saved:
+    def fetch_file(self, url: httpx2.URL, target: Path, limit: int | None = None) -> Saved:
         """Fetch one file of a directory, of up to `limit` bytes (ManifestInvalid)."""
         shown = redact_url(str(url))
 
-        def attempt() -> _Saved:
+        def attempt() -> Saved:
             with self.opened(url) as answer:
                 encoding = answer.headers.get("content-encoding", "identity")
                 if encoding != "identity":
                     raise SourceRefused(shown, f"its server sends it as {encoding} only")
-                return _save(answer, target, self.meter, limit)
+                return save(answer.response.iter_stream(), target, self.meter, limit)
 
         return transfer(shown, self.meter, attempt)
 
@@ -229,25 +210,3 @@ def _below(url: httpx2.URL, path: str) -> httpx2.URL:
     """Give the URL of a file in the directory at `url`."""
     before, mark, query = url.raw_path.partition(b"?")
     return url.copy_with(raw_path=before + quote(path).encode() + mark + query)
-
-
-def _save(answer: _Answer, target: Path, meter: Meter, limit: int | None = None) -> _Saved:
-    """Write the body of an answer to a file, from its beginning. Where it fails, nothing of it is counted."""
-    size, digest = 0, hashlib.sha256()
-    try:
-        with storing("Writing", target), target.open("wb") as file:
-            for chunk in answer.response.iter_stream():
-                size += len(chunk)
-                meter.add(len(chunk))
-                _check_limit(target.name, size, limit)
-                digest.update(chunk)
-                file.write(chunk)
-    except BaseException:
-        meter.take_back(size)
-        raise
-    return _Saved(size, digest.hexdigest())
-
-
-def _check_limit(file: str, size: int, limit: int | None) -> None:
-    if limit is not None and size > limit:
-        raise ManifestInvalid(file, f"it has more than {limit} bytes")

@@ -10,8 +10,9 @@ import pytest
 import stamina
 import trustme
 
-from gridiron.bundles.attempts import ATTEMPTS
+from gridiron.bundles.transfer import ATTEMPTS
 from tests.integration.sources.origin import Origin, serving
+from tests.seaweed import Seaweed, running_seaweed
 
 
 @pytest.fixture(autouse=True)
@@ -41,4 +42,10 @@ def secure_origin(authority: trustme.CA) -> Iterator[Origin]:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("bundles.example", "other.example").configure_cert(context)
     with serving(tls=context) as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def seaweed() -> Iterator[Seaweed]:
+    with running_seaweed() as found:
         yield found

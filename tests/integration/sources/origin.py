@@ -57,10 +57,13 @@ class Server(ThreadingHTTPServer):
         """Leave out who went away in the middle of a handshake."""
 
 
+def _named(headers: Mapping[str, str]) -> dict[str, str]:
+    return {name.replace("_", "-"): value for name, value in headers.items()}
+
+
 def body(content: bytes, code: int = 200, **headers: str) -> Answer:
     def answer(request: Request) -> None:
-        named = {name.replace("_", "-"): value for name, value in headers.items()}
-        request.begin(code, {"Content-Length": str(len(content)), **named})
+        request.begin(code, {"Content-Length": str(len(content)), **_named(headers)})
         request.wfile.write(content)
 
     return answer
@@ -74,11 +77,11 @@ def redirect(location: str, code: int = 302) -> Answer:
     return body(b"look there", code, Location=location.encode().decode("latin-1"))
 
 
-def cut(content: bytes, at: int) -> Answer:
+def cut(content: bytes, at: int, **headers: str) -> Answer:
     """Announce all of the content, send the beginning, and hang up."""
 
     def answer(request: Request) -> None:
-        request.begin(200, {"Content-Length": str(len(content))})
+        request.begin(200, {"Content-Length": str(len(content)), **_named(headers)})
         request.wfile.write(content[:at])
         request.close_connection = True
 

@@ -3,8 +3,8 @@ from __future__ import annotations
 import httpx2
 import pytest
 
-from gridiron.bundles.attempts import Interrupted
-from gridiron.bundles.web import check_status, check_url, parse_url, plan_redirect
+from gridiron.bundles.transfer import Interrupted, check_status
+from gridiron.bundles.web import check_url, parse_url, plan_redirect
 from gridiron.errors import GridironError, SourceInsecure, SourceRefused
 
 HERE = httpx2.URL("https://example.org/a/b?c")
