@@ -31,6 +31,9 @@ CONNECT_SECONDS = 10.0
 READ_SECONDS = 30.0
 """Without a byte. All of a transfer is bounded by its meter besides."""
 
+MAX_REASON = 200
+"""Characters of what httpcore2 says was wrong, which may hold what a server sent."""
+
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 _HEADERS = (("Accept", "*/*"), ("Accept-Encoding", "identity"), ("User-Agent", f"gridiron/{__version__}"))
@@ -187,7 +190,7 @@ def _interruptions() -> Iterator[None]:
 def _reason(error: Exception) -> str:
     if isinstance(error, httpcore2.TimeoutException):
         return "its server does not answer in time"
-    return str(error) or type(error).__name__
+    return str(error)[:MAX_REASON] or type(error).__name__
 
 
 def _fetch_module(web: _Web, url: httpx2.URL, file: Listed, directory: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import ssl
 from collections.abc import Callable
 from dataclasses import replace
@@ -48,8 +49,8 @@ FILES = {"index.js": b"main", "lib/grüße & 100%?+.txt": b"hello", "README.md":
 @pytest.fixture(autouse=True)
 def no_aws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let nothing of this machine's own settings into a test."""
-    for name in ("AWS_PROFILE", "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL", "AWS_SESSION_TOKEN"):
-        monkeypatch.delenv(name, raising=False)
+    for name in [each for each in os.environ if each.startswith("AWS_")]:
+        monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
 

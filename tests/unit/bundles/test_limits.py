@@ -62,3 +62,14 @@ def test_a_transfer_that_begins_again_is_counted_from_nothing_and_has_no_more_ti
         meter.add(0)
     assert caught.value.seconds == 10
     assert meter.seconds_left == 0
+
+
+def test_what_an_attempt_that_failed_took_is_taken_back() -> None:
+    seen: list[tuple[int, int | None]] = []
+    meter = Meter(LIMITS, lambda done, total: seen.append((done, total)))
+    meter.begin()
+    meter.add(40)
+    meter.add(50)
+    meter.take_back(50)
+    meter.add(60)
+    assert seen == [(0, None), (40, None), (90, None), (40, None), (100, None)]
