@@ -410,7 +410,10 @@ class ProjectNotRecognised(BadInput):
     """The directory is neither a built bundle nor a project that can be built."""
 
     code = "project_not_recognised"
-    sentence = "{path} has neither index.js nor wrangler.toml or wrangler.jsonc. Give a bundle or a project."
+    sentence = (
+        "{path} is no bundle (index.js) and no project (wrangler.toml, index.ts, src/index.ts, or "
+        "src/index.js with package.json). Give another directory, or make one: `gridiron init NAME`."
+    )
     path: str
 
 
@@ -429,7 +432,9 @@ class IdentityMissing(BadInput):
     """Nothing says which name or version the bundle has."""
 
     code = "identity_missing"
-    sentence = "Nothing says which {field} {path} has. Give --{field}."
+    sentence = (
+        "Nothing says which {field} {path} has: no manifest, no package.json, no commit. Give --{field}."
+    )
     field: str
     path: str
 

@@ -131,6 +131,14 @@ class Manifest(Value):
     vars: dict[str, JsonValue] = Field(default_factory=dict)
 
 
+class Git(Value):
+    """The commit that a bundle was made from."""
+
+    commit: Annotated[str, Field(pattern="^([0-9a-f]{40}|[0-9a-f]{64})$")]
+    branch: Annotated[str, Field(max_length=1024)] | None = None  # None: on no branch
+    dirty: bool = False  # with changes that are in no commit
+
+
 class Build(Value):
     """One stored, immutable bundle; exactly what its `metadata.json` holds."""
 
@@ -144,6 +152,7 @@ class Build(Value):
     modules: tuple[Module, ...]  # by name
     compatibility: Compatibility
     vars: dict[str, JsonValue] = Field(default_factory=dict)
+    git: Git | None = None  # None: not known
 
     @property
     def address(self) -> Address:

@@ -116,7 +116,7 @@ def test_every_key_that_wrangler_knows_is_in_one_table(toolchain: Toolchain) -> 
 
 
 def plan(script: str, out: Path) -> BuildPlan:
-    return BuildPlan((sys.executable, "-c", script, "deploy"), out)
+    return BuildPlan((sys.executable, "-c", script), "wrangler deploy", out)
 
 
 def test_a_build_that_fails_tells_what_it_printed(tmp_path: Path) -> None:
@@ -134,7 +134,7 @@ def test_a_build_that_fails_silently_tells_its_status(tmp_path: Path) -> None:
 
 def test_a_program_that_cannot_be_started_is_told(tmp_path: Path) -> None:
     with pytest.raises(BuildStepFailed) as caught:
-        run_build(tmp_path, BuildPlan((str(tmp_path / "none"), "deploy"), tmp_path))
+        run_build(tmp_path, BuildPlan((str(tmp_path / "none"),), "none", tmp_path))
     assert caught.value.output == "No such file or directory"
 
 

@@ -1,4 +1,4 @@
-"""Build a wrangler project, with the wrangler of the toolchain and nothing of Cloudflare's."""
+"""Call the program that builds a project, and tell what went wrong."""
 
 from __future__ import annotations
 
@@ -8,69 +8,62 @@ import re
 import signal
 import subprocess
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Protocol
 
-from gridiron.bundles.wrangler import Wrangler
 from gridiron.errors import BuildStepFailed
+from gridiron.toolchain.programs import Program
 
 BUILD_LIMIT = timedelta(minutes=5)
 """How long a project may take to build: wrangler itself takes seconds, a command of the project's more."""
 
 MAX_OUTPUT_LINES = 40
-"""Lines of a failed build's output that are told: wrangler's account of a mistake is shorter."""
-
-# of wrangler: send nothing, write no logs into the home directory, do not look for updates
-WRANGLER_ENVIRONMENT: Mapping[str, str] = {
-    "WRANGLER_SEND_METRICS": "false",
-    "WRANGLER_SEND_ERROR_REPORTS": "false",
-    "WRANGLER_WRITE_LOGS": "false",
-    "WRANGLER_HIDE_BANNER": "true",
-}
+"""Lines of a failed build's output that are told: an account of a few mistakes is shorter."""
 
 # ECMA-48: control sequences (colours), operating system commands (links, titles), other escapes
 _ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[ -/]*[0-Z\\^-~])")
+_UNRESOLVED = re.compile(r'Could not resolve "(?P<package>[^./"][^"]*)"')
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 
 
-class WranglerToolchain(Protocol):
+class BuildToolchain(Protocol):
     """What is needed of the toolchain; it is asked only when there is something to build."""
 
     def wrangler_command(self) -> tuple[str, ...]:
         """Give the command that is wrangler, to add arguments to: Node first."""
 
+    def esbuild(self) -> Program:
+        """Give esbuild."""
+
+    @property
+    def node_modules(self) -> Path:
+        """The directory with the Restate SDK that Gridiron was tested with."""
+
 
 @dataclass(frozen=True, slots=True)
 class BuildPlan:
-    """A call of wrangler."""
+    """A call of the program that builds."""
 
-    command: tuple[str, ...]  # Node first
+    command: tuple[str, ...]
+    shown: str  # the call as people would type it
     out: Path  # what it writes into; absolute
-
-    @property
-    def shown(self) -> str:
-        """The call as people would type it."""
-        arguments = self.command[self.command.index("deploy") :]
-        return " ".join(("wrangler", *arguments))
+    environment: Mapping[str, str] = field(default_factory=dict)  # besides ours
 
 
-def plan_build(file: str, wrangler: Wrangler, toolchain: WranglerToolchain, out: Path) -> BuildPlan:
-    """Say how a project is built into `out`, by the wrangler file named `file` and for no environment of it.
-
-    The compatibility date is given as we understood it: wrangler builds nothing without one.
-    """
-    date = wrangler.compatibility.date.isoformat()
-    where = ("--config", file, "--env=", "--outdir", str(out.absolute()))
-    arguments = ("deploy", "--dry-run", *where, "--compatibility-date", date)
-    return BuildPlan((*toolchain.wrangler_command(), *arguments), out.absolute())
+def plan_environment(environment: Mapping[str, str], plan: BuildPlan) -> dict[str, str]:
+    """Give the environment of a build: ours, and our Node for build commands where there is none."""
+    path = os.pathsep.join(filter(None, (environment.get("PATH"), str(Path(plan.command[0]).parent))))
+    return {**environment, **plan.environment, "PATH": path}
 
 
-def plan_environment(environment: Mapping[str, str], node: str) -> dict[str, str]:
-    """Give wrangler's environment: ours, quiet, and with our Node for build commands where there is none."""
-    path = os.pathsep.join(filter(None, (environment.get("PATH"), str(Path(node).parent))))
-    return {**environment, **WRANGLER_ENVIRONMENT, "PATH": path}
+def plan_advice(output: str) -> str:
+    """Say what to do about what a failed build printed; empty where there is nothing to add."""
+    match = _UNRESOLVED.search(output)
+    return (
+        "" if match is None else f"\nIs {match['package']} installed? `npm install` in the project does it."
+    )
 
 
 def plain_lines(output: str) -> str:
@@ -89,11 +82,11 @@ def run_build(directory: Path, plan: BuildPlan, limit: timedelta = BUILD_LIMIT) 
         process = subprocess.Popen(
             plan.command,
             cwd=directory,
-            env=plan_environment(os.environ, plan.command[0]),
+            env=plan_environment(os.environ, plan),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            start_new_session=True,  # wrangler starts others: they end together
+            start_new_session=True,  # it may start others: they end together
         )
     except OSError as error:
         raise BuildStepFailed(plan.shown, error.strerror or str(error)) from error
@@ -108,7 +101,8 @@ def run_build(directory: Path, plan: BuildPlan, limit: timedelta = BUILD_LIMIT) 
             raise BuildStepFailed(plan.shown, f"{_plain(printed)}\n{ended}".lstrip()) from error
         raise
     if process.returncode != 0:
-        raise BuildStepFailed(plan.shown, _plain(printed) or f"It ended with {process.returncode}.")
+        output = _plain(printed) or f"It ended with {process.returncode}."
+        raise BuildStepFailed(plan.shown, output + plan_advice(output))
     return _plain(printed)
 
 

@@ -15,7 +15,7 @@ from gridiron.cli.words import UNKNOWN, render_age, render_moment, render_size, 
 
 if TYPE_CHECKING:  # see gridiron.cli.edge
     from gridiron.manager.api import DeploymentView, HolderView, NodeView
-    from gridiron.model import State
+    from gridiron.model import Git, State
 
 HEADER = ("BUILD", "STATE", "SERVICES", "IN FLIGHT", "AGE", "SIZE", "LOADED")
 
@@ -136,11 +136,18 @@ def render_build(view: DeploymentView, now: datetime) -> Table:
         ("size", "" if view.size is None else render_size(view.size)),
         ("sha256", view.sha256 or ""),
         ("source", view.source or ""),
+        ("commit", "" if view.git is None else render_git(view.git)),
         ("created", render_moment(view.created_at, now)),
         ("activated", render_moment(view.activated_at, now)),
         ("drained", render_moment(view.drained_at, now)),
         ("steps", render_timings(view.timings_ms)),
     )
+
+
+def render_git(git: Git) -> str:
+    """`a1b2c3d4e5f6 on main, with uncommitted changes`."""
+    on = f" on {git.branch}" if git.branch else ""
+    return f"{git.commit[:12]}{on}{', with uncommitted changes' if git.dirty else ''}"
 
 
 def _describe_quarantine(view: DeploymentView, now: datetime) -> tuple[tuple[str, str], ...]:

@@ -172,6 +172,7 @@ def plan_request(project: Project, directory: Path, wanted: Wanted) -> ActivateR
         vars=dict(wanted.variables),
         breaking=wanted.breaking,
         takeover=wanted.takeover,
+        git=project.git,
         dry_run=wanted.dry_run,
     )
 

@@ -72,6 +72,7 @@ def plan_build(address: Address, staged: Staged, request: ActivateRequest, now: 
         modules=staged.modules,
         compatibility=staged.manifest.compatibility,
         vars={**staged.manifest.vars, **request.vars},
+        git=request.git,
     )
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, JsonValue, model_validator
 
 from gridiron.lifecycle.routing import ChangeKind
-from gridiron.model import State, Value, check_name, check_version
+from gridiron.model import Git, State, Value, check_name, check_version
 
 PROBLEM_MEDIA_TYPE = "application/problem+json"
 
@@ -32,6 +32,9 @@ class ActivateRequest(Value):
         description="Allow what callers may not expect: a service or handler less, or one of another type.",
     )
     takeover: bool = Field(default=False, description="Allow services that builds of other names have now.")
+    git: Git | None = Field(
+        default=None, description="The commit that the bundle was made from. It is no part of the content."
+    )
     dry_run: bool = Field(
         default=False,
         description="Go through every check, say what would change and be refused, then leave all as it was.",
@@ -136,6 +139,7 @@ class DeploymentView(Value):
     sha256: str | None
     size: int | None = Field(description="Bytes of its modules.")
     source: str | None
+    git: Git | None = Field(default=None, description="The commit that it was made from; None: not known.")
     created_at: datetime | None
     activated_at: datetime | None
     drained_at: datetime | None

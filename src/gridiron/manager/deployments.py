@@ -204,6 +204,7 @@ def render_deployment(
         sha256=build.sha256 if build else registration.metadata.get("sha256") if registration else None,
         size=build.size if build else None,
         source=build.source if build else None,
+        git=build.git if build else None,
         created_at=build.created_at if build else registration.created_at if registration else None,
         activated_at=record.activated_at if record else None,
         drained_at=record.drained_at if record else None,

@@ -1,29 +1,50 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 from pathlib import Path
 
 import pytest
 
-from gridiron.bundles.build import MAX_OUTPUT_LINES, BuildPlan, plain_lines, plan_build, plan_environment
-from gridiron.bundles.project import Project, parse_version, prepare_project
+from gridiron.bundles.build import MAX_OUTPUT_LINES, BuildPlan, plain_lines, plan_advice, plan_environment
+from gridiron.bundles.esbuild import NODE_MODULES, OPTIONS, REQUIRE, finish_script, plan_esbuild
+from gridiron.bundles.identity import Identity, parse_package, plan_name
+from gridiron.bundles.project import Project, prepare_project
 from gridiron.bundles.wrangler import Wrangler
+from gridiron.bundles.wrangler_build import WRANGLER_ENVIRONMENT, plan_build
 from gridiron.errors import GridironError
 from gridiron.model import Compatibility
+from gridiron.toolchain.programs import Program
 
 
 class Toolchain:
-    """Has a command that only a plan may hold."""
+    """Has commands that only a plan may hold."""
+
+    node_modules = Path("/tools/node_modules")
 
     def wrangler_command(self) -> tuple[str, ...]:
         return ("/tools/bin/node", "/tools/wrangler.js")
 
+    def esbuild(self) -> Program:
+        return Program("esbuild", Path("/tools/esbuild"), "0.1.0")
+
+
+class Asked(Exception):
+    """Which program a build was to be made with."""
+
 
 class NoToolchain:
-    """Nothing may be built here."""
+    """Nothing is built here: it says what would be."""
 
     def wrangler_command(self) -> tuple[str, ...]:
-        raise AssertionError("asked for wrangler")
+        raise Asked("wrangler")
+
+    def esbuild(self) -> Program:
+        raise Asked("esbuild")
+
+    @property
+    def node_modules(self) -> Path:
+        return Path("/tools/node_modules")
 
 
 def write(root: Path, files: dict[str, str]) -> Path:
@@ -40,20 +61,30 @@ def write(root: Path, files: dict[str, str]) -> Path:
     ("files", "name", "version"),
     [
         ({"index.js": ""}, None, None),
-        ({"index.js": "", "package.json": '{"version": "2.0.0", "main": 1}'}, None, "2.0.0"),
-        ({"index.js": "", "package.json": "{}"}, None, None),
+        ({"index.js": "", "README.md": "", "index.js.map": ""}, None, None),
+        ({"index.js": "", "src/index.js": ""}, None, None),
+        ({"index.js": "", "metadata.json": "{}", "package.json": '{"name": "b", "main": 1}'}, "b", None),
+        ({"index.js": "", "metadata.json": "{}", "index.ts": "", "package.json": "{}"}, None, None),
         ({"a.mjs": "", "metadata.json": '{"main": "a.mjs", "name": "a"}'}, "a", None),
         (
             {
                 "index.js": "",
                 "metadata.json": '{"version": "1.0.0"}',
-                "package.json": '{"version": "2"}',
+                "package.json": '{"version": "2", "name": "@scope/a"}',
                 "wrangler.toml": 'main = "index.js"',
             },
-            None,
+            "a",
             "1.0.0",
         ),
-        ({"index.js": "", "wrangler.toml": 'name = "a"\nmain = "src/gone.ts"'}, "a", None),
+        (
+            {
+                "index.js": "",
+                "package.json": '{"version": "2"}',
+                "wrangler.toml": 'name = "a"\nmain = "src/gone.ts"',
+            },
+            "a",
+            "2",
+        ),
         ({"index.js": "", "wrangler.jsonc": '{"name": "a"} // no main'}, "a", None),
     ],
 )
@@ -68,9 +99,27 @@ def test_a_bundle_is_used_as_it_is(
 
 
 @pytest.mark.parametrize(
+    ("files", "program"),
+    [
+        ({"index.ts": ""}, "esbuild"),
+        ({"src/index.ts": "", "index.js": ""}, "esbuild"),
+        ({"index.js": "", "package.json": "{}"}, "esbuild"),
+        ({"src/index.js": "", "package.json": "{}"}, "esbuild"),
+        ({"src/a.ts": "", "index.ts": "", "wrangler.toml": 'main = "src/a.ts"'}, "wrangler"),
+        ({"index.ts": "", "wrangler.toml": 'main = "src/gone.ts"'}, "wrangler"),
+        ({"index.js": "", "package.json": "{}", "wrangler.toml": 'main = "index.js"'}, "wrangler"),
+    ],
+)
+def test_what_a_project_is_built_with(files: dict[str, str], program: str, tmp_path: Path) -> None:
+    with pytest.raises(Asked, match=f"^{program}$"):
+        prepare_project(write(tmp_path / "project", files), NoToolchain(), tmp_path / "out")
+
+
+@pytest.mark.parametrize(
     ("files", "code"),
     [
-        ({"src/index.ts": "", "package.json": '{"version": "1"}'}, "project_not_recognised"),
+        ({"src/index.js": "", "lib/index.ts": ""}, "project_not_recognised"),
+        ({"package.json": '{"version": "1"}', "main.ts": ""}, "project_not_recognised"),
         ({"README.md": ""}, "project_not_recognised"),
         ({"index.js": "", "metadata.json": '{"main": "main.js"}'}, "main_module_missing"),
         (
@@ -112,14 +161,63 @@ def test_the_call_of_wrangler() -> None:
     wrangler = Wrangler(name="a", main="src/a.ts", compatibility=compatibility, vars={})
     plan = plan_build("wrangler.jsonc", wrangler, Toolchain(), Path("/out"))
     shown = "deploy --dry-run --config wrangler.jsonc --env= --outdir /out --compatibility-date 2025-01-31"
-    assert plan == BuildPlan(("/tools/bin/node", "/tools/wrangler.js", *shown.split()), Path("/out"))
-    assert plan.shown == f"wrangler {shown}"
+    assert plan == BuildPlan(
+        ("/tools/bin/node", "/tools/wrangler.js", *shown.split()),
+        f"wrangler {shown}",
+        Path("/out"),
+        WRANGLER_ENVIRONMENT,
+    )
 
 
-def test_the_environment_of_wrangler() -> None:
-    assert plan_environment(
-        {"PATH": "/usr/bin", "HOME": "/root", "WRANGLER_SEND_METRICS": "true"}, "/t/node"
-    ) == {
+def test_the_call_of_esbuild() -> None:
+    own = plan_esbuild("src/index.ts", Toolchain(), Path("/out"), None)
+    aliases = tuple(f"--alias:{name}=node:{name}" for name in NODE_MODULES)
+    where = ("--outdir=/out", "--metafile=/out/.esbuild.json")
+    assert own == BuildPlan(
+        ("/tools/esbuild", "src/index.ts", *OPTIONS, *aliases, *where),
+        "esbuild src/index.ts --bundle",
+        Path("/out"),
+        {"NODE_PATH": ""},
+    )
+    assert plan_esbuild("src/index.ts", Toolchain(), Path("/out"), Path("/p")).environment == {
+        "NODE_PATH": "/p"
+    }
+    copied = {option for option in OPTIONS if option.endswith("=copy")}
+    assert copied == {f"--loader:.{ending}=copy" for ending in ("wasm", "txt", "html", "bin")}
+    assert not [option for option in OPTIONS if "minify" in option]
+
+
+@pytest.mark.parametrize(
+    ("script", "imports", "finished"),
+    [
+        ("main", [], "main"),
+        ("main", [{"path": "node:fs", "kind": "import-statement", "external": True}], "main"),
+        ("main", [{"path": "a.txt", "kind": "require-call"}], "main"),
+        ("main", [{"path": "node:fs", "kind": "require-call", "external": True}], f"{REQUIRE}main"),
+        (
+            'f("node:buffer/"); g("node:fs/"); import a from "./a-1.wasm?module"; import "./b.wasm?module";',
+            [{"path": "node:buffer/", "kind": "import-statement", "external": True}],
+            'f("node:buffer"); g("node:fs/"); import a from "./a-1.wasm"; import "./b.wasm?module";',
+        ),
+    ],
+)
+def test_a_script_is_finished(script: str, imports: list[dict[str, object]], finished: str) -> None:
+    outputs = {"../out/index.js": {"imports": imports, "bytes": 1}, "../out/a-1.wasm": {"imports": []}}
+    assert finish_script(script, json.dumps({"inputs": {}, "outputs": outputs}).encode()) == finished
+
+
+def test_what_is_not_installed_is_advised_about() -> None:
+    printed = '✘ [ERROR] Could not resolve "@scope/a/b"\n\n    src/index.ts:1:14:'
+    advice = "\nIs @scope/a/b installed? `npm install` in the project does it."
+    assert plan_advice(printed) == advice
+    assert plan_advice('✘ [ERROR] Could not resolve "./none"') == ""
+    assert plan_advice("") == ""
+
+
+def test_the_environment_of_a_build() -> None:
+    plan = BuildPlan(("/t/node", "wrangler.js"), "", Path("/out"), WRANGLER_ENVIRONMENT)
+    given = {"PATH": "/usr/bin", "HOME": "/root", "WRANGLER_SEND_METRICS": "true"}
+    assert plan_environment(given, plan) == {
         "PATH": "/usr/bin:/t",
         "HOME": "/root",
         "WRANGLER_SEND_METRICS": "false",
@@ -127,7 +225,7 @@ def test_the_environment_of_wrangler() -> None:
         "WRANGLER_WRITE_LOGS": "false",
         "WRANGLER_HIDE_BANNER": "true",
     }
-    assert plan_environment({}, "/t/node")["PATH"] == "/t"
+    assert plan_environment({}, plan)["PATH"] == "/t"
 
 
 @pytest.mark.parametrize(
@@ -151,8 +249,25 @@ def test_output_as_plain_text(output: str, plain: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("package", "version"),
-    [(None, None), (b"{}", None), (b'{"version": "1.0.0-rc.1", "private": true}', "1.0.0-rc.1")],
+    ("package", "identity"),
+    [
+        (None, Identity()),
+        (b"{}", Identity()),
+        (b'{"version": "1.0.0-rc.1", "private": true}', Identity(None, "1.0.0-rc.1")),
+        (b'{"name": "@scope/cart", "version": "2.0.0"}', Identity("cart", "2.0.0")),
+        (b'{"name": "My_Cart", "version": "2.0.0"}', Identity(None, "2.0.0")),
+    ],
 )
-def test_the_version_of_a_package(package: bytes | None, version: str | None) -> None:
-    assert parse_version(package) == version
+def test_what_a_package_says(package: bytes | None, identity: Identity) -> None:
+    assert parse_package(package) == identity
+
+
+def test_names_that_a_bundle_can_have() -> None:
+    given = ("cart", "@scope/cart", "Cart", "9lives", "a" * 63, "a" * 64, "", None, "cart.js")
+    names = [plan_name(name) for name in given]
+    assert names == ["cart", "cart", None, None, "a" * 63, None, None, None, None]
+
+
+def test_what_is_said_first_counts() -> None:
+    assert Identity("a").over(Identity("b", "1")) == Identity("a", "1")
+    assert Identity().over(Identity()) == Identity()

@@ -133,6 +133,7 @@ def make_view() -> Callable[..., dict[str, Any]]:
             "sha256": "0" * 64,
             "size": 1_640_000,
             "source": "file:///greeter",
+            "git": None,
             "created_at": "2026-11-01T11:55:00Z",
             "activated_at": "2026-11-01T11:55:01Z",
             "drained_at": None,

@@ -218,7 +218,9 @@ def test_a_bundle_without_an_identity(name: str | None, version: str | None, fie
     project = Project(Path("/greeter"), name, version, built=False)
     with pytest.raises(IdentityMissing) as caught:
         plan_request(project, Path("greeter"), wanted())
-    assert str(caught.value) == f"Nothing says which {field} greeter has. Give --{field}."
+    assert str(caught.value) == (
+        f"Nothing says which {field} greeter has: no manifest, no package.json, no commit. Give --{field}."
+    )
 
 
 def test_a_request() -> None:

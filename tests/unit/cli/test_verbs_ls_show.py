@@ -55,6 +55,20 @@ def test_ls_of_nothing_says_what_to_do(run: Run, manager: Any) -> None:
     assert json.loads(run("ls", "--json").stdout) == {"deployments": [], "next": None}
 
 
+def test_show_names_the_commit(run: Run, manager: Any, make_view: Make) -> None:
+    commit = "a1b2c3d4e5f6" + "0" * 28
+    gits = (
+        {"commit": commit, "branch": "main", "dirty": True},
+        {"commit": commit, "branch": None, "dirty": False},
+    )
+    manager.on("GET /deployments/greeter-1.0.0-1", *(make_view(git=git) for git in gits))
+    lines = [run("show", "greeter-1.0.0-1").stdout.splitlines() for _ in gits]
+    assert [[line for line in page if line.startswith("commit ")] for page in lines] == [
+        ["commit      a1b2c3d4e5f6 on main, with uncommitted changes"],
+        ["commit      a1b2c3d4e5f6"],
+    ]
+
+
 def test_show_is_a_page(run: Run, manager: Any, make_view: Make) -> None:
     view = make_view(
         services=[{"name": "greeter", "active": True}, {"name": "farewell", "active": False}],

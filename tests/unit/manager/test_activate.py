@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import shutil
 import threading
 from collections.abc import Callable
@@ -29,7 +30,7 @@ from gridiron.manager import activate as activate_module
 from gridiron.manager import discover as discover_module
 from gridiron.manager.api import ActivateRequest, RollbackRequest
 from gridiron.manager.registry import Registry
-from gridiron.model import Build
+from gridiron.model import Build, Git
 from gridiron.testing.restate import Refusal, fake_service
 from gridiron.workers.cells import NO_ANSWER, Problem
 from tests.unit.manager.conftest import Manager, make_settings
@@ -71,6 +72,20 @@ async def test_the_same_content_is_left_as_it_is_and_other_variables_are_not_the
     assert manager.stored == [first.build_id]
     other = await manager.activate("1", vars={"A": 1})
     assert (other.outcome, other.replaces) == ("activated", (first.build_id,))
+
+
+async def test_a_commit_is_recorded_and_is_no_part_of_the_content(manager: Manager) -> None:
+    commits = [Git(commit=digit * 40, branch="main", dirty=digit == "2") for digit in "123"]
+    first = await manager.activate("1", git=commits[0])
+    same = await manager.activate("1", git=commits[1])
+    assert (same.outcome, same.build_id) == ("unchanged", first.build_id)
+    await manager.activate("2", git=commits[2])
+    back = await manager.activator.rollback(RollbackRequest(name="demo"))
+    builds = (first.build_id, back.build_id)
+    shown = [(await manager.deployments.fetch(build_id)).git for build_id in builds]
+    assert shown == [commits[0], commits[0]]
+    record = manager.settings.bundles_dir / back.build_id / "metadata.json"
+    assert json.loads(record.read_bytes())["git"] == {"commit": "1" * 40, "branch": "main", "dirty": False}
 
 
 async def test_content_that_was_replaced_is_activated_anew(manager: Manager) -> None:

@@ -1,0 +1,134 @@
+"""Build a plain project, one with no wrangler file, by esbuild: for workerd, and not minified."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+
+from gridiron.bundles.build import BuildPlan, BuildToolchain, run_build
+from gridiron.bundles.disk import storing
+from gridiron.bundles.identity import PACKAGE_FILE
+from gridiron.model import MODULE_KINDS, Manifest, ModuleKind
+from gridiron.toolchain.packages import SDK_PACKAGE
+
+OUTPUT = "index.js"
+METAFILE = ".esbuild.json"
+"""Where esbuild tells what it made: beside the bundle, under a name that is no part of one."""
+
+COPIED = tuple(
+    ending for ending, kind in MODULE_KINDS.items() if kind not in {ModuleKind.JS, ModuleKind.JSON}
+)
+"""Files that stay modules of their own. Cells share the SDK's core only where it is the file they know."""
+
+OPTIONS = (
+    "--bundle",
+    "--format=esm",
+    # of wrangler 4 (`COMMON_ESBUILD_OPTIONS`): what packages for workerd go by, what its V8 understands
+    "--platform=browser",
+    "--conditions=workerd,worker,browser",
+    "--target=es2024",
+    "--supported:using=true",
+    "--supported:import-source=true",
+    "--loader:.js=jsx",
+    "--loader:.mjs=jsx",
+    "--loader:.cjs=jsx",
+    '--define:process.env.NODE_ENV="production"',
+    '--define:globalThis.process.env.NODE_ENV="production"',
+    "--external:node:*",
+    "--external:cloudflare:*",
+    *(f"--loader:{ending}=copy" for ending in COPIED),
+    "--entry-names=index",
+    "--asset-names=[name]-[hash]",
+    "--color=false",
+    "--log-level=warning",
+)
+
+_NODE_MODULES = """
+assert async_hooks buffer child_process cluster console constants crypto dgram diagnostics_channel dns domain
+events fs http http2 https inspector module net os path perf_hooks process punycode querystring readline repl
+stream string_decoder sys timers tls trace_events tty url util v8 vm wasi worker_threads zlib
+"""
+NODE_MODULES = tuple(_NODE_MODULES.split())
+"""What of Node may be imported without `node:` (https://nodejs.org/api/module.html#modulebuiltinmodules)."""
+
+REQUIRE = (
+    'import { createRequire as __gridironCreateRequire } from "node:module";\n'
+    'const require = __gridironCreateRequire("/");\n'
+)
+"""What packages that are no ES modules get Node's modules with: esbuild leaves their `require` as it is."""
+
+
+def build_by_esbuild(directory: Path, entry: str, toolchain: BuildToolchain, out: Path) -> Manifest:
+    """Build the project in `directory` into `out`, from its script `entry`; give its manifest.
+
+    The same content gives the same bundle, at the same place. Raises BuildStepFailed, StorageFailed, and
+    what the toolchain raises.
+    """
+    with _packages_for(directory, toolchain) as packages:
+        run_build(directory, plan_esbuild(entry, toolchain, out, packages))
+    script, metafile = out / OUTPUT, out / METAFILE
+    with storing("Writing", script):
+        script.write_text(finish_script(script.read_text("utf-8"), metafile.read_bytes()), "utf-8")
+        metafile.unlink()
+    return Manifest(main=OUTPUT)
+
+
+def plan_esbuild(entry: str, toolchain: BuildToolchain, out: Path, packages: Path | None) -> BuildPlan:
+    """Say how esbuild builds the project of its working directory into `out`, from the script `entry`.
+
+    `packages` is a directory of packages for what the project has not installed; None for none.
+    """
+    arguments = (
+        entry,
+        *OPTIONS,
+        *(f"--alias:{name}=node:{name}" for name in NODE_MODULES),
+        f"--outdir={out.absolute()}",
+        f"--metafile={out.absolute() / METAFILE}",
+    )
+    return BuildPlan(
+        command=(str(toolchain.esbuild().path), *arguments),
+        shown=f"esbuild {entry} --bundle",
+        out=out.absolute(),
+        environment={"NODE_PATH": "" if packages is None else str(packages)},
+    )
+
+
+def finish_script(script: str, metafile: bytes) -> str:
+    """Make a main module of the script that esbuild wrote, by esbuild's own account of it.
+
+    What `require` asks of Node gets something that gives it. A module of Node asked for as `buffer/`, which
+    means the package of that name to npm, is Node's; Wasm asked for as `a.wasm?module` is `a.wasm`.
+    """
+    outputs: Mapping[str, Mapping[str, list[Mapping[str, object]]]] = json.loads(metafile)["outputs"]
+    outside = [
+        used for output in outputs.values() for used in output.get("imports", []) if used.get("external")
+    ]
+    for path in {str(used["path"]) for used in outside}:
+        script = script.replace(f'"{path}"', f'"{path.rstrip("/")}"')
+    for name in (PurePosixPath(output).name for output in outputs):
+        script = script.replace(f'"./{name}?module"', f'"./{name}"')
+    return REQUIRE + script if any(used["kind"] == "require-call" for used in outside) else script
+
+
+@contextmanager
+def _packages_for(directory: Path, toolchain: BuildToolchain) -> Iterator[Path | None]:
+    """Give a directory with the Restate SDK of the toolchain, and no other package, for a project without.
+
+    None for a project that has installed it, there or in a directory above.
+    """
+    if any((above / "node_modules" / SDK_PACKAGE / PACKAGE_FILE).is_file() for above in _upwards(directory)):
+        yield None
+        return
+    with tempfile.TemporaryDirectory(prefix="gridiron-packages-") as packages:
+        link = Path(packages, SDK_PACKAGE)
+        link.parent.mkdir(parents=True)
+        link.symlink_to((toolchain.node_modules / SDK_PACKAGE).absolute())
+        yield Path(packages)
+
+
+def _upwards(directory: Path) -> tuple[Path, ...]:
+    resolved = directory.resolve()
+    return (resolved, *resolved.parents)

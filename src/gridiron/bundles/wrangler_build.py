@@ -1,0 +1,62 @@
+"""Build a wrangler project, with the wrangler of the toolchain and nothing of Cloudflare's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
+
+from gridiron.bundles.build import BuildPlan, BuildToolchain, run_build
+from gridiron.bundles.manifest import DEFAULT_MAIN
+from gridiron.bundles.wrangler import Wrangler
+from gridiron.errors import BuildStepFailed
+from gridiron.model import Manifest
+
+# of wrangler: send nothing, write no logs into the home directory, do not look for updates
+WRANGLER_ENVIRONMENT: Mapping[str, str] = {
+    "WRANGLER_SEND_METRICS": "false",
+    "WRANGLER_SEND_ERROR_REPORTS": "false",
+    "WRANGLER_WRITE_LOGS": "false",
+    "WRANGLER_HIDE_BANNER": "true",
+}
+
+
+def build_by_wrangler(
+    directory: Path, file: str, wrangler: Wrangler, toolchain: BuildToolchain, out: Path
+) -> Manifest:
+    """Build the project in `directory` into `out`, by the wrangler file named `file`; give its manifest.
+
+    Raises BuildStepFailed, and what the toolchain raises.
+    """
+    plan = plan_build(file, wrangler, toolchain, out)
+    output = run_build(directory, plan)
+    return Manifest(
+        name=wrangler.name,
+        main=_find_main(plan, wrangler, output),
+        compatibility=wrangler.compatibility,
+        vars=wrangler.vars,
+    )
+
+
+def plan_build(file: str, wrangler: Wrangler, toolchain: BuildToolchain, out: Path) -> BuildPlan:
+    """Say how a project is built into `out`, by the wrangler file named `file` and for no environment of it.
+
+    The compatibility date is given as we understood it: wrangler builds nothing without one.
+    """
+    date = wrangler.compatibility.date.isoformat()
+    where = ("--config", file, "--env=", "--outdir", str(out.absolute()))
+    arguments = ("deploy", "--dry-run", *where, "--compatibility-date", date)
+    return BuildPlan(
+        command=(*toolchain.wrangler_command(), *arguments),
+        shown=" ".join(("wrangler", *arguments)),
+        out=out.absolute(),
+        environment=WRANGLER_ENVIRONMENT,
+    )
+
+
+def _find_main(plan: BuildPlan, wrangler: Wrangler, output: str) -> str:
+    """Find the main module among what wrangler wrote: named like its source, as JavaScript."""
+    stem = PurePosixPath(wrangler.main or DEFAULT_MAIN).stem
+    for name in (f"{stem}.js", f"{stem}.mjs"):  # the latter where nothing was bundled
+        if (plan.out / name).is_file():
+            return name
+    raise BuildStepFailed(plan.shown, f"{output}\nwrangler wrote no {stem}.js.")
