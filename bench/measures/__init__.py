@@ -11,6 +11,7 @@ from bench.measures import (
     density,
     first_call,
     hostile,
+    intake,
     latency,
     memory,
     scale,
@@ -28,6 +29,7 @@ MEASURES: Mapping[str, Callable[[Session], Outcome]] = {
     "memory-activations": memory.measure_activations,
     "memory-invocations": memory.measure_invocations,
     "scale": scale.measure,
+    "intake": intake.measure,
     "hostile": hostile.measure,
     "kills": continuity.measure_kills,
 }

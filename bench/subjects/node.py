@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -44,8 +45,22 @@ class Node:
 
     def activate(self, bundle: Path, name: str, version: str) -> Any:  # noqa: ANN401 - decoded JSON
         """Activate a bundle through the manager; give its answer."""
-        body = {"source": bundle.as_uri(), "name": name, "version": version}
+        return self.activate_source(bundle.as_uri(), name, version)
+
+    def activate_source(self, source: str, name: str, version: str) -> Any:  # noqa: ANN401 - decoded JSON
+        """Activate what is at a source; give the manager's answer."""
+        body = {"source": source, "name": name, "version": version}
         return _json(self._manager.post("/activate", json=body), 201)
+
+    def upload(self, archive: Path) -> str:
+        """Send an archive to the manager; give the source that it is then."""
+        with archive.open("rb") as file:
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        with archive.open("rb") as file:
+            response = self._manager.put(f"/bundles/{sha256}", content=file)
+        if not response.is_success:
+            raise BenchFailed(f"an upload was answered {response.text}")
+        return f"bundle:{sha256}"
 
     def prune(self, build_id: str) -> None:
         """Remove a build, whatever still needs it."""
@@ -143,9 +158,13 @@ class Node:
 
     def fetch_manager_memory(self) -> int:
         """Say how many bytes the manager has in memory (PSS)."""
-        return fetch_memory(
-            pid for pid in self._fetch_descendants() if fetch_program(pid) == "gridiron manager"
-        )
+        return fetch_memory([self.manager_pid])
+
+    @property
+    def manager_pid(self) -> int:
+        """The manager's process."""
+        found = (pid for pid in self._fetch_descendants() if fetch_program(pid) == "gridiron manager")
+        return next(found)
 
     def close(self) -> None:
         """Close the connections."""

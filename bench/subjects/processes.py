@@ -61,6 +61,22 @@ def fetch_memory(pids: Iterable[int]) -> int:
     return sum(_proportional_set_size(pid) for pid in pids)
 
 
+class PeakMemory:
+    """The most that a process has had in memory since this was made (RSS, in bytes)."""
+
+    def __init__(self, pid: int) -> None:
+        self._pid = pid
+        Path(f"/proc/{pid}/clear_refs").write_text("5")  # Linux: the peak begins anew
+        self.begin = self.fetch_peak()  # what it is now
+
+    def fetch_peak(self) -> int:
+        """Say how much that is."""
+        for line in Path(f"/proc/{self._pid}/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+        raise ValueError(f"/proc/{self._pid}/status says no VmHWM")
+
+
 def _cpu_ticks(pid: int) -> int:
     # the name in parentheses may hold anything; user time is the 14th field of all, kernel time the 15th
     fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()

@@ -5,7 +5,7 @@
     │   ├── source         SourceMissing SourceNotADirectory SourceSchemeUnsupported SourceUnreadable
     │   │                  SourceOutsideRoots SourceInsecure SourceAddressRefused SourceRedirectsTooOften
     │   │                  SourceRefused SourceTooLarge SourceHasTooManyFiles SourceTooSlow
-    │   │                  ArchiveInvalid UploadNotFound
+    │   │                  ArchiveInvalid UploadNotFound UploadIncomplete
     │   ├── bundle         BundleEmpty BundleTooLarge BundleHasLink BundleHasDevice BundlePathInvalid
     │   │                  BundlePathEscapes BundlePathTwice BundlePathCollides BundlePathNotUtf8
     │   │                  MainModuleMissing ManifestInvalid DigestMismatch
@@ -18,7 +18,7 @@
     ├── Conflict         ActivationInProgress BuildInUse ServiceTaken BreakingChange NothingToRollBackTo
     │                    RegistrationLost
     ├── Unavailable      RestateUnavailable RegistrationUnknown WorkersUnavailable ManagerUnavailable
-    │                    DrainUnknown RoutingUnknown SourceUnreachable
+    │                    DrainUnknown RoutingUnknown SourceUnreachable ManagerStopping
     ├── Rejected         RestateRejected InvocationFailed ProxyRefused (Restate or HAProxy said no)
     ├── Environment      ToolMissing ToolVersionWrong ToolchainNotInstalled PortTaken DirectoryInUse
     │                    StorageFailed BundlesElsewhere ComponentFailed ConfigNotApplied
@@ -212,6 +212,15 @@ class UploadNotFound(BadInput):
 
     code = "upload_not_found"
     sentence = "No archive with the sha256 {sha256} is here (any more). Send it: PUT /bundles/{sha256}."
+    sha256: str
+
+
+@dataclass(eq=False)
+class UploadIncomplete(BadInput):
+    """A client went away before all of its archive had come."""
+
+    code = "upload_incomplete"
+    sentence = "The archive with the sha256 {sha256} broke off. Nothing of it was kept; send it again."
     sha256: str
 
 
@@ -645,6 +654,14 @@ class ProxyRefused(Rejected):
     sentence = "HAProxy refused `{command}`: {answer}"
     command: str
     answer: str
+
+
+@dataclass(eq=False)
+class ManagerStopping(Unavailable):
+    """The manager is stopping, and takes no bundle in any more."""
+
+    code = "manager_stopping"
+    sentence = "The manager is stopping. Nothing was stored; try again when it is back."
 
 
 @dataclass(eq=False)

@@ -131,6 +131,13 @@ class Manifest(Value):
     vars: dict[str, JsonValue] = Field(default_factory=dict)
 
 
+class Signature(Value):
+    """Who vouches for a bundle: a detached Ed25519 signature (RFC 8032) of its digest."""
+
+    key_id: str  # see gridiron.bundles.signature
+    text: str  # base64
+
+
 class Git(Value):
     """The commit that a bundle was made from."""
 
@@ -149,7 +156,10 @@ class Build(Value):
     source: str
     sha256: str  # of the content: see gridiron.bundles.digest
     main: str
+    archive_sha256: str | None = None  # of the archive that it came in
+    signature: Signature | None = None  # of the archive's digest, where there is one, or of the content's
     modules: tuple[Module, ...]  # by name
+    manifests: dict[str, str] | None = None  # files of the source with their sha256; None: not recorded
     compatibility: Compatibility
     vars: dict[str, JsonValue] = Field(default_factory=dict)
     git: Git | None = None  # None: not known

@@ -22,6 +22,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from ipaddress import ip_address
 from pathlib import Path
 from typing import ClassVar, TextIO
 
@@ -256,6 +257,24 @@ def describe_ready(settings: Settings, seconds: float) -> str:
     )
 
 
+def open_roots(settings: Settings) -> Settings:
+    """Let bundles come from everywhere on this machine, where nobody else can ask for that.
+
+    A node in the foreground runs for the user who started it. Where its manager listens on more than
+    loopback, or the setting says something, that stays.
+    """
+    if settings.source_roots or not _is_loopback(settings.manager_host):
+        return settings
+    return settings.model_copy(update={"source_roots": (Path("/"),)})
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
 async def run_node(settings: Settings, stream: TextIO = sys.stdout) -> None:
     """Run a node in the foreground until SIGINT or SIGTERM.
 
@@ -263,6 +282,7 @@ async def run_node(settings: Settings, stream: TextIO = sys.stdout) -> None:
     SettingsInvalid, ToolVersionWrong or ComponentFailed when it cannot start.
     """
     began = time.monotonic()
+    settings = open_roots(settings)
     with lock_directory(settings.data_dir):
         check_ports(settings)
         check_programs(find_toolchain(settings))

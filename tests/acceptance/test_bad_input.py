@@ -48,7 +48,7 @@ def a_file(path: Path) -> Path:
 SOURCES: dict[str, tuple[Callable[[Path], Path], str, str]] = {
     # what: (how it is made, code, step)
     "does not exist": (lambda path: path, "source_missing", "stage"),
-    "is no directory": (a_file, "source_not_a_directory", "stage"),
+    "is no archive": (a_file, "archive_invalid", "stage"),
     "is empty": (bundle, "bundle_empty", "stage"),
     "has no main module": (lambda p: bundle(p, other__js="export {}"), "main_module_missing", "stage"),
     "is too large": (oversized, "bundle_too_large", "stage"),
@@ -167,7 +167,7 @@ def test_another_digest_than_asked_for(shared: Client, bundles: ProbeBundles) ->
     assert (response.status_code, response.json()["code"], response.json()["step"]) == (
         422,
         "digest_mismatch",
-        "check",
+        "stage",
     )
 
 

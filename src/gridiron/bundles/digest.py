@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from gridiron.bundles.scan import Root, ScannedFile, open_file, open_root, read_chunks, scan_source
+from gridiron.model import Module
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,11 @@ def hash_file(path: Path) -> str:
     """Give the sha256 of a file as lower-case hexadecimal, without reading it into memory. Raises OSError."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def digest_of_bundle(modules: Iterable[Module], manifests: Mapping[str, str]) -> str:
+    """Give the digest of a bundle from its modules and, for each manifest file, its path and sha256."""
+    return digest_of([*((module.name, module.sha256) for module in modules), *manifests.items()])
 
 
 def hash_bundle(source: Path) -> HashedBundle:

@@ -54,6 +54,10 @@ stream string_decoder sys timers tls trace_events tty url util v8 vm wasi worker
 NODE_MODULES = tuple(_NODE_MODULES.split())
 """What of Node may be imported without `node:` (https://nodejs.org/api/module.html#modulebuiltinmodules)."""
 
+SDK_FOR_NODE = ("@restatedev/restate-sdk", "@restatedev/restate-sdk/fetch")
+SDK_FOR_WORKERD = f"{SDK_PACKAGE}/fetch"
+"""The Restate SDK has editions with the same API. Node's compiles its Wasm, which workerd does not allow."""
+
 REQUIRE = (
     'import { createRequire as __gridironCreateRequire } from "node:module";\n'
     'const require = __gridironCreateRequire("/");\n'
@@ -85,6 +89,7 @@ def plan_esbuild(entry: str, toolchain: BuildToolchain, out: Path, packages: Pat
         entry,
         *OPTIONS,
         *(f"--alias:{name}=node:{name}" for name in NODE_MODULES),
+        *(f"--alias:{name}={SDK_FOR_WORKERD}" for name in SDK_FOR_NODE),
         f"--outdir={out.absolute()}",
         f"--metafile={out.absolute() / METAFILE}",
     )

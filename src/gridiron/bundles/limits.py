@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 
-from gridiron.errors import SourceHasTooManyFiles, SourceTooLarge, SourceTooSlow
+from gridiron.errors import ManagerStopping, SourceHasTooManyFiles, SourceTooLarge, SourceTooSlow
 
 Report = Callable[[int, int | None], None]
 """Is told the bytes that have come, and how many there will be, where known. Called by any thread."""
@@ -33,10 +34,12 @@ class Meter:
         self,
         limits: Limits,
         report: Report = report_nothing,
+        stopping: threading.Event | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.limits = limits
         self._report = report
+        self._stopping = stopping
         self._clock = clock
         self._ends_at = clock() + limits.time.total_seconds()
         self._size = 0
@@ -53,30 +56,32 @@ class Meter:
         self._report(0, total)
 
     def add(self, size: int) -> None:
-        """Count bytes. Raises SourceTooLarge, SourceTooSlow."""
+        """Count bytes. Raises SourceTooLarge, and what `check_time` raises."""
         self._size += size
         self._check_size(self._size)
         self.check_time()
         self._report(self._size, self._total)
-
-    def expect(self, size: int) -> None:
-        """Raise SourceTooLarge where so many bytes more would be too many. `add` counts them as they come."""
-        self._check_size(self._size + size)
 
     def take_back(self, size: int) -> None:
         """Count bytes no longer: they belong to an attempt that failed."""
         self._size -= size
         self._report(self._size, self._total)
 
+    def expect(self, size: int) -> None:
+        """Raise SourceTooLarge where so many bytes more would be too many. `add` counts them as they come."""
+        self._check_size(self._size + size)
+
     def add_file(self) -> None:
-        """Count a file, directory or other entry. Raises SourceHasTooManyFiles, SourceTooSlow."""
+        """Count a file, directory or other entry. Raises SourceHasTooManyFiles, or as `check_time` does."""
         self._files += 1
         if self._files > self.limits.files:
             raise SourceHasTooManyFiles(self.limits.files)
         self.check_time()
 
     def check_time(self) -> None:
-        """Raise SourceTooSlow where the time is over."""
+        """Raise SourceTooSlow where the time is over, ManagerStopping where the process is to end."""
+        if self._stopping is not None and self._stopping.is_set():
+            raise ManagerStopping
         if self.seconds_left <= 0:
             raise SourceTooSlow(round(self.limits.time.total_seconds()))
 

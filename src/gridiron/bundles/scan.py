@@ -152,14 +152,19 @@ def read_chunks(file: BinaryIO, expected: ScannedFile) -> Iterator[bytes]:
     """Read an open file piece by piece. Raises SourceUnreadable, also when its size has changed."""
     size = 0
     while size <= expected.size:
-        with reading(expected.path):
-            chunk = file.read(CHUNK_SIZE)
+        chunk = read_some(file, expected.path)
         if not chunk:
             break
         size += len(chunk)
         yield chunk
     if size != expected.size:
         raise SourceUnreadable(expected.path, "it changed while it was read")
+
+
+def read_some(file: BinaryIO, path: str) -> bytes:
+    """Read the next bytes of an open file; none at its end. Raises SourceUnreadable."""
+    with reading(path):
+        return file.read(CHUNK_SIZE)
 
 
 @contextmanager

@@ -12,13 +12,15 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from gridiron.bundles.digest import hash_file
+from gridiron.bundles.digest import digest_of_bundle, hash_file
 from gridiron.bundles.disk import make_directory, storing, sync, sync_tree
 from gridiron.bundles.inventory import IDENTITY_FILE, MARK_FILE, InventoryReader
+from gridiron.bundles.limits import Meter
 from gridiron.bundles.paths import METADATA_FILE
-from gridiron.bundles.scan import UNLIMITED
 from gridiron.bundles.staging import Staged, stage_bundle
 from gridiron.errors import BuildNotFound, BundlesElsewhere, DigestMismatch, StorageFailed
 from gridiron.lifecycle.observation import Inventory, Mark
@@ -36,7 +38,7 @@ class BundleStore:
     """
 
     def __init__(self, directory: Path) -> None:
-        self._directory = directory
+        self.directory = directory
         self._staging = directory / STAGING
         self._inventory = InventoryReader(directory)
 
@@ -65,15 +67,26 @@ class BundleStore:
         """Give the identity of the directory, which registrations made from it carry."""
         return self._inventory.fetch_identity()
 
-    def stage(self, source: Path, max_files: int = UNLIMITED) -> Staged:
+    @contextmanager
+    def workplace(self) -> Iterator[Path]:
+        """Make a directory on the disk of the builds; it is removed at the end with all that is in it."""
+        work = self._new_staging("work")
+        with storing("Making", work):
+            work.mkdir(parents=True)
+        try:
+            yield work
+        finally:
+            self._delete(work)
+
+    def stage(self, source: Path, meter: Meter | None = None, *, ours: bool = False) -> Staged:
         """Copy the bundle at `source`, a real path, into staging, and check it.
 
-        `publish` or `discard` what this gives. Nothing is left in staging when it fails.
-        Raises what `stage_bundle` raises.
+        `publish` or `discard` what this gives. A source that is `ours`, in a `workplace`, is moved. Nothing
+        is left in staging when it fails. Raises what `stage_bundle` raises.
         """
         directory = self._new_staging("in")
         try:
-            return stage_bundle(source, directory, max_files)
+            return stage_bundle(source, directory, meter, ours=ours)
         except BaseException:
             self._delete(directory)
             raise
@@ -93,7 +106,7 @@ class BundleStore:
             sync_tree(staged.directory)
             staged.directory.rename(target)
             try:
-                sync(self._directory)
+                sync(self.directory)
             except OSError:
                 target.rename(staged.directory)  # what may not last must not be seen
                 raise
@@ -154,20 +167,20 @@ class BundleStore:
         """
         with storing("Making", self._staging):
             if expected is not None and self._identify() != expected:
-                raise BundlesElsewhere(str(self._directory))
+                raise BundlesElsewhere(str(self.directory))
             make_directory(self._staging)
             left = list(self._staging.iterdir())
         for directory in left:
             self._delete(directory)
-        with storing("Making", self._directory):
+        with storing("Making", self.directory):
             if self._identify() is None:
-                replace_file(self._directory / IDENTITY_FILE, secrets.token_hex(8).encode(), 0o644)
-                sync(self._directory)
+                replace_file(self.directory / IDENTITY_FILE, secrets.token_hex(8).encode(), 0o644)
+                sync(self.directory)
         return self._inventory.fetch_identity()
 
     def _identify(self) -> str | None:
         try:
-            return (self._directory / IDENTITY_FILE).read_text("utf-8", errors="replace").strip()
+            return (self.directory / IDENTITY_FILE).read_text("utf-8", errors="replace").strip()
         except FileNotFoundError:
             return None
 
@@ -179,6 +192,9 @@ class BundleStore:
                 problem = _find_difference(module, path)
             if problem:
                 raise StorageFailed("Verifying", str(path), problem)
+        if build.manifests is not None and digest_of_bundle(build.modules, build.manifests) != build.sha256:
+            path = self._directory_of(build.build_id) / METADATA_FILE
+            raise StorageFailed("Verifying", str(path), "its parts do not make its sha256")
 
     def _new_staging(self, direction: str) -> Path:
         return self._staging / f"{direction}-{secrets.token_hex(8)}"
@@ -187,7 +203,7 @@ class BundleStore:
         """Give the directory of a build. Raises BuildNotFound for an id that would lead elsewhere."""
         if "/" in build_id or "\0" in build_id or build_id.startswith(".") or not build_id:
             raise BuildNotFound(build_id)
-        return self._directory / build_id
+        return self.directory / build_id
 
     def _delete(self, directory: Path) -> None:
         with storing("Removing", directory):

@@ -104,7 +104,7 @@ def _find_directory(file: BinaryIO, meter: Meter) -> _Directory:
     tail = file.read(size - start)
     place = _find_end(tail)
     _, disk, first, here, entries, length, offset, _ = _END.unpack_from(tail, place)
-    if _MANY in (here, entries) and meter.limits.files < _MANY:
+    if max(here, entries) > meter.limits.files:
         raise SourceHasTooManyFiles(meter.limits.files)
     if _MANY in (here, entries) or _IN_ZIP64 in (length, offset):
         raise _refuse_zip64()

@@ -135,6 +135,8 @@ def render_build(view: DeploymentView, now: datetime) -> Table:
         ("loaded", _describe_nodes(view.nodes)),
         ("size", "" if view.size is None else render_size(view.size)),
         ("sha256", view.sha256 or ""),
+        ("archive", view.archive_sha256 or ""),
+        ("signed by", view.signed_by or ""),
         ("source", view.source or ""),
         ("commit", "" if view.git is None else render_git(view.git)),
         ("created", render_moment(view.created_at, now)),

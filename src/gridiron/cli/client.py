@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any, Self, TypeVar
+from pathlib import Path
+from typing import Any, BinaryIO, Self, TypeVar
 from urllib.parse import quote
 
 import httpx2
 from pydantic import ValidationError
 
+from gridiron.bundles.scan import reading
 from gridiron.cli.edge import ManagerRefused
 from gridiron.errors import ManagerUnavailable
 from gridiron.manager.api import (
+    EVENTS_MEDIA_TYPE,
     PROBLEM_MEDIA_TYPE,
     Activated,
     ActivateRequest,
@@ -22,11 +26,13 @@ from gridiron.manager.api import (
     DeploymentView,
     Health,
     Problem,
+    Progress,
     PruneOutcome,
     PruneRequest,
     Released,
     Restarted,
     RollbackRequest,
+    Uploaded,
 )
 from gridiron.model import State, Value, describe_validation
 
@@ -36,6 +42,9 @@ ANSWER_LIMIT = timedelta(seconds=60)
 
 PAGE = 500
 """Builds that are asked for at once; the manager gives up to 1000."""
+
+PIECE = 256 * 1024
+"""Bytes of an archive that are sent at once."""
 
 V = TypeVar("V", bound=Value)
 
@@ -60,9 +69,58 @@ class ManagerClient:
     def __exit__(self, *_: object) -> None:
         self._http.close()
 
-    def activate(self, request: ActivateRequest, limit: timedelta) -> Activated:
-        """Activate a bundle; wait up to `limit` for the answer."""
-        return self._send("POST", "/activate", Activated, json=_body(request), timeout=limit.total_seconds())
+    def upload(
+        self, archive: Path, sha256: str, limit: timedelta, on_progress: Callable[[int, int], None]
+    ) -> Uploaded:
+        """Send an archive with this digest. Safe to repeat. `on_progress` is told the bytes sent, and all.
+
+        Raises SourceUnreadable where the file cannot be read.
+        """
+        with reading(str(archive)), archive.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            return self._send(
+                "PUT",
+                f"/bundles/{sha256}",
+                Uploaded,
+                content=_read_pieces(file, size, on_progress),
+                headers={"content-length": str(size)},
+                timeout=limit.total_seconds(),
+            )
+
+    def activate(
+        self, request: ActivateRequest, limit: timedelta, on_progress: Callable[[Progress], None]
+    ) -> Activated:
+        """Activate a bundle; wait up to `limit` between one report of progress and the next."""
+        try:
+            with self._http.stream(
+                "POST",
+                f"{self.url}/activate",
+                json=_body(request),
+                headers={"accept": EVENTS_MEDIA_TYPE},
+                timeout=limit.total_seconds(),
+            ) as response:
+                if _media_type(response) != EVENTS_MEDIA_TYPE:
+                    response.read()
+                    return self._read(response, Activated)
+                with self._understanding(response):
+                    return self._follow(response, on_progress)
+        except (httpx2.RequestError, httpx2.InvalidURL) as error:
+            raise ManagerUnavailable(self.url, _reason(error)) from error
+
+    def _follow(self, response: httpx2.Response, on_progress: Callable[[Progress], None]) -> Activated:
+        """Read the events of an activation to the last."""
+        kind = ""
+        for line in response.iter_lines():
+            field, _, value = line.partition(": ")
+            if field == "event":
+                kind = value
+            elif field == "data" and kind == "progress":
+                on_progress(Progress.model_validate_json(value))
+            elif field == "data" and kind == "activated":
+                return Activated.model_validate_json(value)
+            elif field == "data" and kind == "problem":
+                raise ManagerRefused(Problem.model_validate_json(value))
+        raise ManagerUnavailable(self.url, "it ended its answer before the activation had an outcome")
 
     def rollback(self, request: RollbackRequest, limit: timedelta) -> Activated:
         """Make an earlier build active again; wait up to `limit` for the answer."""
@@ -110,7 +168,10 @@ class ManagerClient:
 
     def _send(self, method: str, path: str, answer: type[V], **request: Any) -> V:  # noqa: ANN401 - httpx2's
         """Send a request and read the answer."""
-        response = self._request(method, path, **request)
+        return self._read(self._request(method, path, **request), answer)
+
+    def _read(self, response: httpx2.Response, answer: type[V]) -> V:
+        """Read a whole answer."""
         if not response.is_success:
             raise self._failure(response)
         with self._understanding(response):
@@ -141,6 +202,14 @@ class ManagerClient:
                 f"its answer to {response.request.url.path} is not understood; of another version? {problems}"
             )
             raise ManagerUnavailable(self.url, reason) from error
+
+
+def _read_pieces(file: BinaryIO, size: int, on_progress: Callable[[int, int], None]) -> Iterator[bytes]:
+    done = 0
+    while piece := file.read(PIECE):
+        yield piece
+        done += len(piece)
+        on_progress(done, size)
 
 
 def _body(request: Value) -> Any:  # noqa: ANN401 - JSON

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import stat
-import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -17,13 +14,14 @@ from gridiron.cli.deployed import report
 from gridiron.cli.options import Json, PortOffset, Url
 from gridiron.cli.output import Progress
 from gridiron.cli.outside import Outside, outside_of
+from gridiron.cli.parcel import Parcel, Vouching, prepare, vouch
+from gridiron.cli.words import render_size
 from gridiron.errors import IdentityMissing
 
 if TYPE_CHECKING:  # see gridiron.cli.edge
-    from gridiron.bundles.project import Project
     from gridiron.cli.client import ManagerClient
+    from gridiron.manager import api
     from gridiron.manager.api import Activated, ActivateRequest
-    from gridiron.settings import Settings
 
 EPILOG = """Examples:
 
@@ -31,12 +29,14 @@ gridiron deploy demo/greeter
 
 gridiron deploy dist --name greeter --version 1.1.0 --wait-drained
 
-gridiron deploy --dry-run --json"""
+gridiron deploy --dry-run --json
+
+gridiron deploy https://example.org/greeter.tar.gz --name greeter --version 1.1.0 --sha256 5f2b…"""
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What the command line asks for, beyond the directory."""
+    """What the command line asks for, beyond the bundle."""
 
     name: str | None
     version: str | None
@@ -46,13 +46,19 @@ class Wanted:
     limit: timedelta
     breaking: bool = False
     takeover: bool = False
+    vouching: Vouching = field(default_factory=Vouching)
 
 
 def deploy(  # noqa: PLR0913, PLR0917 - one for each option
     ctx: typer.Context,
-    directory: Annotated[
-        Path, typer.Argument(metavar="DIR", help="A built bundle (index.js in it), or a project to build.")
-    ] = Path(),
+    given: Annotated[
+        str,
+        typer.Argument(
+            metavar="DIR|ARCHIVE|URL",
+            help="A project to build, a built bundle, a .tar.gz or .zip of one; or https://…, "
+            "s3://bucket/key or file:///… for the manager to fetch.",
+        ),
+    ] = ".",
     name: Annotated[
         str | None, typer.Option("--name", metavar="NAME", help="Default: what the project says.")
     ] = None,
@@ -70,6 +76,17 @@ def deploy(  # noqa: PLR0913, PLR0917 - one for each option
     takeover: Annotated[
         bool, typer.Option("--takeover", help="Allow services that builds of other names have now.")
     ] = False,
+    sha256: Annotated[
+        str | None,
+        typer.Option("--sha256", metavar="HEX", help="Refuse an archive or URL that has another digest."),
+    ] = None,
+    signature: Annotated[
+        Path | None,
+        typer.Option("--signature", metavar="FILE", help="The signature of the archive's or URL's digest."),
+    ] = None,
+    key: Annotated[
+        Path | None, typer.Option("--key", metavar="FILE", help="Sign with this private key.")
+    ] = None,
     dry_run: Annotated[
         bool,
         typer.Option(
@@ -97,19 +114,23 @@ def deploy(  # noqa: PLR0913, PLR0917 - one for each option
     from gridiron.settings import load_settings  # noqa: PLC0415 - the same
 
     limit = timedelta(seconds=timeout)
-    wanted = Wanted(
-        name, version, parse_variables(var or []), dry_run, wait_drained, limit, breaking, takeover
-    )
+    vouching, variables = Vouching(sha256, signature, key), parse_variables(var or [])
+    wanted = Wanted(name, version, variables, dry_run, wait_drained, limit, breaking, takeover, vouching)
     settings = load_settings(manager_url=url, port_offset=port_offset)
     outside = outside_of(ctx)
     with (
         Progress(quiet=as_json) as progress,
-        prepare(directory, settings, progress) as project,
+        prepare(given, settings, progress) as parcel,
         ManagerClient(settings.manager_url, outside.transport) as manager,
     ):
-        request = plan_request(project, directory, wanted)
-        progress.say(f"Activating {request.name} {request.version}")
-        activated = manager.activate(request, limit)
+        request = plan_request(parcel, given, wanted)
+        send(manager, parcel, limit, progress)
+        doing = f"Activating {request.name} {request.version}"
+        progress.say(doing)
+        activated = manager.activate(
+            request, limit, lambda seen: progress.say_often(f"{doing}: {describe_progress(seen)}")
+        )
+        activated = activated.model_copy(update={"ignored": (*parcel.ignored, *activated.ignored)})
         drained = wait(manager, activated, wanted, outside, progress)
     report(activated, drained, as_json=as_json)
     if activated.refusals:
@@ -127,54 +148,51 @@ def parse_variables(given: Sequence[str]) -> dict[str, str]:
     return variables
 
 
-@contextmanager
-def prepare(directory: Path, settings: Settings, progress: Progress) -> Iterator[Project]:
-    """Build a project into a directory that lives as long as the context, readable by any user.
-
-    A directory that is a bundle already is used as it is. Raises what `prepare_project` raises.
-    """
-    from gridiron.bundles.project import prepare_project  # noqa: PLC0415 - see gridiron.cli.edge
-    from gridiron.toolchain.programs import find_toolchain  # noqa: PLC0415 - the same
-
-    with tempfile.TemporaryDirectory(prefix="gridiron-build-") as out:
-        progress.say(f"Preparing {directory}")
-        project = prepare_project(directory, find_toolchain(settings), Path(out))
-        let_others_read(Path(out))  # the manager may be another user
-        yield project
-
-
-def let_others_read(root: Path) -> None:
-    """Let every user read a directory and all in it, as with `chmod -R a+rX`."""
-    for path in (root, *root.rglob("*")):
-        mode = path.stat(follow_symlinks=False).st_mode
-        if stat.S_ISDIR(mode):
-            path.chmod(mode | 0o555)
-        elif stat.S_ISREG(mode):
-            path.chmod(mode | 0o444)
-
-
-def plan_request(project: Project, directory: Path, wanted: Wanted) -> ActivateRequest:
+def plan_request(parcel: Parcel, given: str, wanted: Wanted) -> ActivateRequest:
     """Say what to activate: flags win over what the project says.
 
-    Raises IdentityMissing where neither gives a name or version, NameInvalid, VersionInvalid.
+    Raises IdentityMissing where neither gives a name or version, NameInvalid, VersionInvalid, and as `vouch`
+    does.
     """
     from gridiron.manager.api import ActivateRequest  # noqa: PLC0415 - see gridiron.cli.edge
 
-    name, version = wanted.name or project.name, wanted.version or project.version
+    name, version = wanted.name or parcel.name, wanted.version or parcel.version
     if name is None:
-        raise IdentityMissing("name", str(directory))
+        raise IdentityMissing("name", given)
     if version is None:
-        raise IdentityMissing("version", str(directory))
+        raise IdentityMissing("version", given)
+    sha256, signature = vouch(parcel, wanted.vouching)
     return ActivateRequest(
-        source=project.directory.resolve().as_uri(),
+        source=parcel.source,
         name=name,
         version=version,
+        sha256=sha256,
+        signature=signature,
         vars=dict(wanted.variables),
         breaking=wanted.breaking,
         takeover=wanted.takeover,
-        git=project.git,
+        git=parcel.git,
         dry_run=wanted.dry_run,
     )
+
+
+def send(manager: ManagerClient, parcel: Parcel, limit: timedelta, progress: Progress) -> None:
+    """Send the archive of a parcel, where it has one."""
+    if parcel.archive is None:
+        return
+
+    def on_progress(done: int, total: int) -> None:
+        progress.say_often(f"Sending {render_size(done)} of {render_size(total)}")
+
+    manager.upload(parcel.archive, str(parcel.sha256), limit, on_progress)
+
+
+def describe_progress(progress: api.Progress) -> str:
+    """`stage, 12.0 of 60.0 MB`: the step, and how much of it has come."""
+    if progress.done is None:
+        return progress.step
+    total = "" if progress.total is None else f" of {render_size(progress.total)}"
+    return f"{progress.step}, {render_size(progress.done)}{total}"
 
 
 def wait(

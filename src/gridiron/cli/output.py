@@ -82,3 +82,8 @@ class Progress:
             self._status.update(text)
         elif not self._quiet:
             typer.echo(text, err=True)
+
+    def say_often(self, text: str) -> None:
+        """Say how far it has come, where that can be written over: on a terminal only."""
+        if self._status is not None:
+            self._status.update(text)

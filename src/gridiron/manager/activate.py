@@ -1,7 +1,7 @@
 """Activation: a bundle becomes a stored build, and Restate routes new invocations to it.
 
-    stage      copy the source beside the builds, hashing it
-    check      its digest is the one asked for; is this content active already?
+    stage      fetch the source, compare its digest and signature, unpack or copy it beside the builds
+    check      is this content active already?
     store      write metadata.json, sync, rename into place
     discover   Restate reads the build's services without registering it, which loads it into the cell that
                will serve it
@@ -21,11 +21,11 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Collection, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from datetime import timedelta
+from functools import partial
 
 import structlog
 
-from gridiron.bundles.scan import resolve_source
-from gridiron.bundles.source import FileSource, parse_source
+from gridiron.bundles.intake import Wanted
 from gridiron.bundles.staging import Staged
 from gridiron.errors import (
     ActivationFailed,
@@ -33,7 +33,6 @@ from gridiron.errors import (
     RestateRejected,
     RestateUnavailable,
     RoutingUnknown,
-    SourceSchemeUnsupported,
 )
 from gridiron.lifecycle.observation import Mark
 from gridiron.lifecycle.routing import (
@@ -64,7 +63,7 @@ from gridiron.manager.discover import alongside, check_loads, discover
 from gridiron.manager.execute import Executor, name_turn, service_turns
 from gridiron.manager.loop import Loop
 from gridiron.manager.observe import Observer
-from gridiron.manager.steps import Steps
+from gridiron.manager.steps import Report, Steps, report_nothing
 from gridiron.manager.tolerate import tolerating
 from gridiron.manager.turns import Turns
 from gridiron.manager.verify import find_damage
@@ -94,17 +93,18 @@ class Activator:
         self._executor = executor
         self._turns = turns
 
-    async def activate(self, request: ActivateRequest) -> Activated:
+    async def activate(self, request: ActivateRequest, report: Report = report_nothing) -> Activated:
         """Bring a bundle to life; see the module for the steps. Waits for others of this name.
 
-        The same content, variables included, that is already active under this name and version is left as
-        it is (`unchanged`). Raises ActivationFailed with the step and its cause; RoutingUnknown where Restate
-        does not even say what is registered.
+        `report` is told of each step. The same content, variables included, that is already active under this
+        name and version is left as it is (`unchanged`). Raises ActivationFailed with the step and its cause;
+        RoutingUnknown where Restate does not even say what is registered.
         """
         allowed = Allowed(request.breaking, request.takeover, request.dry_run)
         async with self._turn(request.name) as incarnation:
             with self._claim(request.name, request.version) as address:
-                return await self._activate(request, address, allowed, incarnation)
+                steps = Steps(str(address), report)
+                return await self._activate(request, address, allowed, incarnation, steps)
 
     async def rollback(self, request: RollbackRequest) -> Activated:
         """Make the content of an earlier build active again, as a new build. Waits for others of this name.
@@ -122,6 +122,7 @@ class Activator:
                 if same is not None and await self._is_whole(same.build):
                     return render_unchanged(same, (), steps.timings_ms)
                 with steps.step("stage"):
+                    self._context.intake.check_again(earlier)
                     staged = await asyncio.to_thread(self._context.store.stage_again, earlier)
                 await self._store(staged, build, steps)
                 return await self._go_live(build, staged, before, steps, Allowed(breaking=True))
@@ -185,18 +186,15 @@ class Activator:
             self._forget_later(build_id, delay)
 
     async def _activate(
-        self, request: ActivateRequest, address: Address, allowed: Allowed, incarnation: str
+        self, request: ActivateRequest, address: Address, allowed: Allowed, incarnation: str, steps: Steps
     ) -> Activated:
-        steps = Steps(str(address))
         async with alongside(
             self._look_before(request.name, incarnation)
         ) as asking:  # while the source is copied
             with steps.step("stage"):
-                source = parse_source(request.source)
-                if not isinstance(source, FileSource):
-                    raise SourceSchemeUnsupported(request.source)
-                directory = await asyncio.to_thread(resolve_source, source.path)
-                staged = await asyncio.to_thread(self._context.store.stage, directory)
+                wanted = Wanted(request.source, request.sha256, request.signature)
+                report_size = partial(steps.report_size, "stage")
+                staged = await asyncio.to_thread(self._context.intake.take_in, wanted, report_size)
             try:
                 with steps.step("check"):
                     build = plan_build(address, staged, request, self._context.now())

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
+from gridiron.bundles.source import redact_url
 from gridiron.bundles.staging import Staged
-from gridiron.errors import BuildNotFound, DigestMismatch, GridironError, NothingToRollBackTo
+from gridiron.errors import BuildNotFound, GridironError, NothingToRollBackTo
 from gridiron.lifecycle.routing import Change, Routing, Service
 from gridiron.manager.api import Activated, ActivateRequest, ChangeView, Keeping, Refusal
 from gridiron.manager.registry import Record
@@ -58,16 +59,17 @@ class Before:
 
 
 def plan_build(address: Address, staged: Staged, request: ActivateRequest, now: datetime) -> Build:
-    """Make the record of a build from what was staged and asked for. Raises DigestMismatch."""
-    if request.sha256 not in {None, staged.sha256}:
-        raise DigestMismatch(str(request.sha256), staged.sha256)
+    """Make the record of a build from what was staged and asked for."""
     return Build(
         name=address.name,
         version=address.version,
         timestamp=address.timestamp,
         created_at=now,
-        source=request.source,
+        source=redact_url(request.source),
         sha256=staged.sha256,
+        archive_sha256=staged.archive_sha256,
+        signature=staged.signature,
+        manifests=staged.manifests,
         main=staged.manifest.main,
         modules=staged.modules,
         compatibility=staged.manifest.compatibility,

@@ -11,18 +11,27 @@ from gridiron.lifecycle.routing import ChangeKind
 from gridiron.model import Git, State, Value, check_name, check_version
 
 PROBLEM_MEDIA_TYPE = "application/problem+json"
+EVENTS_MEDIA_TYPE = "text/event-stream"
 
 
 class ActivateRequest(Value):
     """Store a bundle as a new build and route new invocations to it."""
 
-    source: str = Field(description="Where the bundle is: `file:///absolute/directory`.")
+    source: str = Field(
+        description="Where the bundle is: a directory, `.tar.gz` or `.zip` at `file:///absolute/path`, "
+        "`https://…` or `s3://bucket/key`; or `bundle:{sha256}`, an archive that was sent before."
+    )
     name: Annotated[str, AfterValidator(check_name)] = Field(description="`[a-z][a-z0-9-]{0,62}`")
     version: Annotated[str, AfterValidator(check_version)] = Field(
         description="`[0-9A-Za-z][0-9A-Za-z._-]{0,63}`"
     )
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = Field(
-        default=None, description="Refuse the bundle when its content has another digest."
+        default=None,
+        description="Refuse the bundle unless this is the digest of the archive's bytes, or of the content "
+        "of the directory.",
+    )
+    signature: str | None = Field(
+        default=None, description="Base64 of the Ed25519 signature of `sha256:` and that digest."
     )
     vars: dict[str, JsonValue] = Field(
         default_factory=dict, description="Bindings of the worker; these win over those of the bundle."
@@ -137,6 +146,8 @@ class DeploymentView(Value):
         description="The oldest invocations that still need it, up to 20; None in lists, or: unknown.",
     )
     sha256: str | None
+    archive_sha256: str | None = Field(default=None, description="Of the archive that it came in, if it did.")
+    signed_by: str | None = Field(default=None, description="Id of the key that vouches for it.")
     size: int | None = Field(description="Bytes of its modules.")
     source: str | None
     git: Git | None = Field(default=None, description="The commit that it was made from; None: not known.")
@@ -214,6 +225,22 @@ class Activated(Value):
     keeps: tuple[Keeping, ...] = Field(description="What builds of this name go on serving besides it.")
     refusals: tuple[Refusal, ...] = Field(description="After a dry run: what the activation would fail by.")
     timings_ms: dict[str, float] = Field(description="The steps in order, and `total`.")
+
+
+class Progress(Value):
+    """How far an activation has come."""
+
+    build_id: str
+    step: str
+    done: int | None = Field(default=None, description="Bytes that have come in this step.")
+    total: int | None = Field(default=None, description="Bytes that will come, where that is known.")
+
+
+class Uploaded(Value):
+    """An archive that was sent and is kept for an hour."""
+
+    sha256: str
+    source: str = Field(description="What to activate it by.")
 
 
 class Pruned(Value):

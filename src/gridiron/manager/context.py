@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from gridiron.bundles.intake import Intake
 from gridiron.bundles.store import BundleStore
 from gridiron.lifecycle.plan import Policy
 from gridiron.manager.registry import Registry
@@ -21,6 +22,7 @@ class Context:
 
     settings: Settings
     store: BundleStore
+    intake: Intake
     restate: RestatePort
     cells: CellsPort
     registry: Registry

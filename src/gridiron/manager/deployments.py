@@ -201,6 +201,8 @@ def render_deployment(
             for service in (known.services if known else ())
         ),
         invocations=Invocations(pinned=demand.pinned, attempting=demand.attempting) if demand else None,
+        archive_sha256=build.archive_sha256 if build else None,
+        signed_by=build.signature.key_id if build and build.signature else None,
         sha256=build.sha256 if build else registration.metadata.get("sha256") if registration else None,
         size=build.size if build else None,
         source=build.source if build else None,

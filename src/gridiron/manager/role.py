@@ -6,12 +6,15 @@ import asyncio
 import contextlib
 import gc
 import signal
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 
 import httpx2
 import structlog
 import uvicorn
+from fastapi import FastAPI
 
+from gridiron.bundles.intake import Intake, Policy
 from gridiron.bundles.store import BundleStore
 from gridiron.errors import PortTaken
 from gridiron.manager.activate import Activator
@@ -20,7 +23,7 @@ from gridiron.manager.context import Context
 from gridiron.manager.deployments import Deployments
 from gridiron.manager.execute import Executor
 from gridiron.manager.health import HealthChecker
-from gridiron.manager.http.app import make_app
+from gridiron.manager.http.app import Control, make_app
 from gridiron.manager.loop import Loop
 from gridiron.manager.observe import Observer
 from gridiron.manager.registry import Registry
@@ -53,16 +56,18 @@ async def run_manager(settings: Settings) -> None:
             httpx2.AsyncClient(trust_env=False) as client,
             RestateAdmin(settings.restate_admin_url, client, settings.fabric_url) as restate,
         ):
+            store = BundleStore(settings.bundles_dir)
             context = Context(
                 settings=settings,
-                store=BundleStore(settings.bundles_dir),
+                store=store,
+                intake=Intake(store, Policy.of(settings)),
                 restate=restate,
                 cells=Cells(settings.run_dir, settings.workers_url, client),
                 registry=Registry(settings.manager_state_dir / "state.json"),
             )
-            store = await asyncio.to_thread(context.store.prepare, context.registry.store)
+            identity = await asyncio.to_thread(store.prepare, context.registry.store)
             with tolerating("registry.not_written"):
-                context.registry.bind(store)
+                context.registry.bind(identity)
             await _serve(context, client)
 
 
@@ -71,8 +76,39 @@ async def _serve(context: Context, client: httpx2.AsyncClient) -> None:
     executor = Executor(context, observer, turns)
     loop = Loop(context, observer, executor)
     activator = Activator(context, observer, executor, turns, loop)
-    deployments = Deployments(context, observer)
-    app = make_app(activator, loop, deployments, HealthChecker(context, client), context.cells)
+    control = Control(activator, loop, Deployments(context, observer))
+    settings = context.settings
+    applier = ConfigApplier(settings, find_toolchain(settings))
+    await activator.settle()
+    gc.collect()
+    gc.freeze()  # what was imported stays for good; looking through it again took milliseconds of a request
+    async with _tasks() as tasks:
+        tasks.create_task(sweep_forever(applier, loop, settings.sweep_seconds), name="sweep")
+        app = make_app(context, control, HealthChecker(context, client), tasks)
+        await _listen(app, context)
+
+
+@asynccontextmanager
+async def _tasks() -> AsyncIterator[asyncio.TaskGroup]:
+    """Make a group of tasks that are cancelled at the end of the block."""
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            yield tasks
+            _end()
+    except* _Ended:
+        pass
+
+
+class _Ended(Exception):
+    pass
+
+
+def _end() -> None:
+    raise _Ended
+
+
+async def _listen(app: FastAPI, context: Context) -> None:
+    """Serve the HTTP API until SIGTERM or SIGINT. Raises PortTaken."""
     settings = context.settings
     config = uvicorn.Config(
         app,
@@ -84,21 +120,18 @@ async def _serve(context: Context, client: httpx2.AsyncClient) -> None:
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,
     )
     server = _Server(config)
+
+    def stop() -> None:
+        context.intake.stop()
+        server.stop()
+
     events = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        events.add_signal_handler(number, server.stop)
-    applier = ConfigApplier(settings, find_toolchain(settings))
-    await activator.settle()
-    gc.collect()
-    gc.freeze()  # what was imported stays for good; looking through it again took milliseconds of a request
-    async with asyncio.TaskGroup() as group:
-        sweeper = group.create_task(sweep_forever(applier, loop, settings.sweep_seconds), name="sweep")
-        try:
-            await server.serve()
-        except SystemExit as error:  # uvicorn's way to say that it cannot listen
-            raise PortTaken(settings.ports.manager, "the manager", "MANAGER_PORT") from error
-        finally:
-            sweeper.cancel()
+        events.add_signal_handler(number, stop)
+    try:
+        await server.serve()
+    except SystemExit as error:  # uvicorn's way to say that it cannot listen
+        raise PortTaken(settings.ports.manager, "the manager", "MANAGER_PORT") from error
 
 
 class _Server(uvicorn.Server):

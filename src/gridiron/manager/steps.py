@@ -1,19 +1,32 @@
-"""The steps of an activation: each is timed, and a failure says in which it happened."""
+"""The steps of an activation: each is timed and reported, and a failure says in which it happened."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from gridiron.errors import ActivationFailed, GridironError
+from gridiron.manager.api import Progress
+
+Report = Callable[[Progress], None]
+"""Is told how an activation goes on. May be called by any thread."""
+
+REPORT_INTERVAL = 0.1
+"""Seconds between two reports of how much has come."""
+
+
+def report_nothing(_progress: Progress) -> None:
+    """Report to nobody."""
 
 
 class Steps:
-    """A stopwatch with names."""
+    """A stopwatch with names, which says what it times."""
 
-    def __init__(self, build_id: str) -> None:
+    def __init__(self, build_id: str, report: Report = report_nothing) -> None:
         self._build_id = build_id
+        self._report = report
+        self._reported_at = 0.0
         self._began = time.perf_counter()
         self._timings_ms: dict[str, float] = {}
 
@@ -21,12 +34,20 @@ class Steps:
     def step(self, name: str) -> Iterator[None]:
         """Time what happens inside; raise ActivationFailed with the step's name for a failure in it."""
         began = time.perf_counter()
+        self._report(Progress(build_id=self._build_id, step=name))
         try:
             yield
         except GridironError as cause:
             raise ActivationFailed(name, self._build_id, cause) from cause
         finally:
             self._timings_ms[name] = _milliseconds_since(began)
+
+    def report_size(self, name: str, done: int, total: int | None) -> None:
+        """Say how much of a step's bytes have come, but not too often. May be called by another thread."""
+        now = time.monotonic()
+        if now - self._reported_at >= REPORT_INTERVAL:
+            self._reported_at = now
+            self._report(Progress(build_id=self._build_id, step=name, done=done, total=total))
 
     @property
     def timings_ms(self) -> dict[str, float]:

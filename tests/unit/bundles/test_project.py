@@ -171,7 +171,11 @@ def test_the_call_of_wrangler() -> None:
 
 def test_the_call_of_esbuild() -> None:
     own = plan_esbuild("src/index.ts", Toolchain(), Path("/out"), None)
-    aliases = tuple(f"--alias:{name}=node:{name}" for name in NODE_MODULES)
+    aliases = (
+        *(f"--alias:{name}=node:{name}" for name in NODE_MODULES),
+        "--alias:@restatedev/restate-sdk=@restatedev/restate-sdk-cloudflare-workers/fetch",
+        "--alias:@restatedev/restate-sdk/fetch=@restatedev/restate-sdk-cloudflare-workers/fetch",
+    )
     where = ("--outdir=/out", "--metafile=/out/.esbuild.json")
     assert own == BuildPlan(
         ("/tools/esbuild", "src/index.ts", *OPTIONS, *aliases, *where),

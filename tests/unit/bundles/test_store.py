@@ -117,6 +117,7 @@ def test_what_is_staged(store: BundleStore, root: Path, source: Path) -> None:
         manifest=Manifest(name="greeter", vars={"A": "b"}),
         modules=MODULES,
         ignored=("README.md",),
+        manifests={name: SHA256[name] for name in in_digest - {module.name for module in MODULES}},
     )
     assert [staged.directory] == staging(root)
     assert content(staged.directory) == {module.name: FILES[module.name] for module in MODULES}

@@ -28,6 +28,7 @@ class FakeManager:
         default_factory=lambda: defaultdict(list)
     )
     asked: list[tuple[str, Any]] = field(default_factory=list)  # "GET /deployments?name=x", decoded body
+    sent: dict[str, bytes] = field(default_factory=dict)  # archives by their sha256
 
     def on(
         self,
@@ -60,7 +61,14 @@ class FakeManager:
         }
         self.on(route, problem, status=status, media_type="application/problem+json")
 
+    def _receive(self, request: httpx2.Request) -> httpx2.Response:
+        sha256 = request.url.path.removeprefix("/bundles/")
+        self.sent[sha256] = request.read()
+        return httpx2.Response(201, json={"sha256": sha256, "source": f"bundle:{sha256}"})
+
     def handle(self, request: httpx2.Request) -> httpx2.Response:
+        if request.method == "PUT" and request.url.path.startswith("/bundles/"):
+            return self._receive(request)
         self.asked.append(
             (f"{request.method} {request.url.raw_path.decode()}", json.loads(request.content or "null"))
         )
@@ -131,6 +139,8 @@ def make_view() -> Callable[..., dict[str, Any]]:
             "invocations": {"pinned": 2, "attempting": 1},
             "held_by": None,
             "sha256": "0" * 64,
+            "archive_sha256": None,
+            "signed_by": None,
             "size": 1_640_000,
             "source": "file:///greeter",
             "git": None,

@@ -78,7 +78,7 @@ def test_a_problem_keeps_all_that_it_says(client: ManagerClient, manager: Any) -
     )
     request = ActivateRequest(source="file:///greeter", name="greeter", version="1.0.0")
     with pytest.raises(ManagerRefused) as caught:
-        client.activate(request, timedelta(seconds=1))
+        client.activate(request, timedelta(seconds=1), lambda _progress: None)
     assert caught.value.problem == Problem(
         title="script_failed",
         status=422,

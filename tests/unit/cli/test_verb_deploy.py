@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import hashlib
+import io
 import json
-import stat
+import tarfile
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -10,10 +12,11 @@ from typing import Any
 import pytest
 from typer.testing import Result
 
-from gridiron.bundles.project import Project
-from gridiron.cli.deploy import Wanted, let_others_read, parse_variables, plan_request
+from gridiron.bundles.signature import create_key, load_trusted_keys, verify
+from gridiron.cli.deploy import Wanted, describe_progress, parse_variables, plan_request
+from gridiron.cli.parcel import Parcel
 from gridiron.errors import IdentityMissing, NameInvalid
-from gridiron.manager.api import ActivateRequest
+from gridiron.manager.api import ActivateRequest, Progress
 
 Run = Callable[..., Result]
 ANSWER: dict[str, Any] = {
@@ -57,14 +60,16 @@ def wanted(**overrides: Any) -> Wanted:
     return Wanted(**{**fields, **overrides})
 
 
-def test_a_bundle_is_activated_from_where_it_is(run: Run, manager: Any, bundle: Path) -> None:
+def test_a_bundle_is_packed_sent_and_activated(run: Run, manager: Any, bundle: Path) -> None:
     manager.on("POST /activate", ANSWER, status=201)
     result = run("deploy", str(bundle))
     assert result.exit_code == 0
-    assert manager.asked == [
-        ("POST /activate", {"source": bundle.as_uri(), "name": "greeter", "version": "1.1.0"})
-    ]
-    assert "/the%20greeter" in bundle.as_uri()
+    ((sha256, archive),) = manager.sent.items()
+    assert sha256 == hashlib.sha256(archive).hexdigest()
+    with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
+        assert tar.getnames() == ["index.js", "metadata.json"]
+    request = {"source": f"bundle:{sha256}", "sha256": sha256, "name": "greeter", "version": "1.1.0"}
+    assert manager.asked == [("POST /activate", request)]
     assert result.stderr.splitlines() == [f"Preparing {bundle}", "Activating greeter 1.1.0"]
     assert result.stdout.splitlines() == [
         "greeter-1.1.0-2 is active.",
@@ -83,18 +88,16 @@ def test_flags_win_over_what_the_bundle_says(run: Run, manager: Any, bundle: Pat
     options = ("--name", "other", "--version", "2.0.0", "--var", "A=1", "--var", "B=x=y", "--var", "A=")
     result = run("deploy", str(bundle), *options, "--dry-run")
     assert result.stdout.startswith("Dry run: ")
-    assert manager.asked == [
-        (
-            "POST /activate",
-            {
-                "source": bundle.as_uri(),
-                "name": "other",
-                "version": "2.0.0",
-                "vars": {"A": "", "B": "x=y"},
-                "dry_run": True,
-            },
-        )
-    ]
+    (sha256,) = manager.sent
+    request = {
+        "source": f"bundle:{sha256}",
+        "sha256": sha256,
+        "name": "other",
+        "version": "2.0.0",
+        "vars": {"A": "", "B": "x=y"},
+        "dry_run": True,
+    }
+    assert manager.asked == [("POST /activate", request)]
 
 
 def test_a_dry_run_that_would_be_refused_fails(run: Run, manager: Any, bundle: Path) -> None:
@@ -185,7 +188,6 @@ def test_a_failed_activation_names_its_step(run: Run, manager: Any, bundle: Path
     ("make", "code"),
     [
         (lambda _: None, "source_missing"),
-        (lambda path: path.write_text(""), "source_not_a_directory"),
         (lambda path: path.mkdir(), "project_not_recognised"),
     ],
 )
@@ -215,34 +217,106 @@ def test_variables() -> None:
     ("name", "version", "field"), [(None, "1.0.0", "name"), ("greeter", None, "version")]
 )
 def test_a_bundle_without_an_identity(name: str | None, version: str | None, field: str) -> None:
-    project = Project(Path("/greeter"), name, version, built=False)
+    parcel = Parcel("bundle:0", name=name, version=version)
     with pytest.raises(IdentityMissing) as caught:
-        plan_request(project, Path("greeter"), wanted())
+        plan_request(parcel, "greeter", wanted())
     assert str(caught.value) == (
         f"Nothing says which {field} greeter has: no manifest, no package.json, no commit. Give --{field}."
     )
 
 
 def test_a_request() -> None:
-    project = Project(Path("/greeter"), "greeter", "1.0.0", built=True)
-    assert plan_request(project, Path("greeter"), wanted(version="1.0.1")) == ActivateRequest(
-        source="file:///greeter", name="greeter", version="1.0.1"
+    parcel = Parcel("https://example.org/greeter.zip", name="greeter", version="1.0.0")
+    assert plan_request(parcel, "greeter", wanted(version="1.0.1")) == ActivateRequest(
+        source="https://example.org/greeter.zip", name="greeter", version="1.0.1"
     )
 
 
 def test_a_name_that_breaks_the_rule_is_found_before_anything_is_sent() -> None:
-    project = Project(Path("/greeter"), "greeter", "1.0.0", built=True)
+    parcel = Parcel("bundle:0", name="greeter", version="1.0.0")
     with pytest.raises(NameInvalid):
-        plan_request(project, Path("greeter"), wanted(name="Greeter"))
+        plan_request(parcel, "greeter", wanted(name="Greeter"))
 
 
-def test_what_was_built_can_be_read_by_the_managers_user(tmp_path: Path) -> None:
-    inner = tmp_path / "build" / "inner"
-    inner.mkdir(parents=True)
-    (inner / "index.js").write_text("")
-    (inner / "link").symlink_to("/nowhere")
-    for path in (inner / "index.js", inner, inner.parent):
-        path.chmod(0o600 if path.is_file() else 0o700)
-    let_others_read(inner.parent)
-    modes = [stat.S_IMODE(path.stat().st_mode) for path in (inner.parent, inner, inner / "index.js")]
-    assert modes == [0o755, 0o755, 0o644]
+def test_a_url_is_left_to_the_manager(run: Run, manager: Any) -> None:
+    manager.on("POST /activate", ANSWER, status=201)
+    source, sha256 = "s3://bucket/greeter/", "0" * 64
+    options = ("--name", "greeter", "--version", "1.1.0", "--sha256", sha256)
+    assert run("deploy", source, *options).exit_code == 0
+    request = {"source": source, "sha256": sha256, "name": "greeter", "version": "1.1.0"}
+    assert (manager.asked, manager.sent) == ([("POST /activate", request)], {})
+
+
+def test_an_archive_is_sent_as_it_is(run: Run, manager: Any, tmp_path: Path) -> None:
+    manager.on("POST /activate", ANSWER, status=201)
+    (tmp_path / "greeter.zip").write_bytes(b"an archive")
+    sha256 = hashlib.sha256(b"an archive").hexdigest()
+    options = ("--name", "greeter", "--version", "1.1.0", "--sha256", sha256)
+    assert run("deploy", str(tmp_path / "greeter.zip"), *options).exit_code == 0
+    assert manager.sent == {sha256: b"an archive"}
+
+
+def test_an_archive_that_is_not_the_one_that_is_meant_is_not_sent(
+    run: Run, manager: Any, tmp_path: Path
+) -> None:
+    (tmp_path / "greeter.zip").write_bytes(b"an archive")
+    options = ("--name", "greeter", "--version", "1.1.0", "--sha256", "0" * 64)
+    result = run("deploy", str(tmp_path / "greeter.zip"), *options)
+    assert (result.exit_code, manager.asked, manager.sent) == (1, [], {})
+    assert result.stderr.endswith("  [digest_mismatch]\n")
+
+
+PROGRESS = (
+    'event: progress\ndata: {"build_id": "greeter-1.1.0-2", "step": "stage", "done": 5, "total": 10}\n\n'
+)
+
+
+def test_the_outcome_may_come_as_events(run: Run, manager: Any, bundle: Path) -> None:
+    answer = f"{PROGRESS}event: activated\ndata: {json.dumps(ANSWER)}\n\n"
+    manager.on("POST /activate", answer, media_type="text/event-stream")
+    result = run("deploy", str(bundle), "--json")
+    assert (result.exit_code, json.loads(result.stdout)["build_id"]) == (0, "greeter-1.1.0-2")
+
+
+def test_a_failure_may_come_as_an_event(run: Run, manager: Any, bundle: Path) -> None:
+    problem = {"title": "Bad", "status": 422, "detail": "No.", "code": "archive_invalid", "step": "stage"}
+    answer = f"{PROGRESS}event: problem\ndata: {json.dumps(problem)}\n\n"
+    manager.on("POST /activate", answer, media_type="text/event-stream")
+    result = run("deploy", str(bundle))
+    assert result.exit_code == 1
+    assert result.stderr.endswith("error: The activation failed at 'stage'. No.  [archive_invalid]\n")
+
+
+def test_events_that_end_too_early_are_a_failure(run: Run, manager: Any, bundle: Path) -> None:
+    manager.on("POST /activate", PROGRESS, media_type="text/event-stream")
+    result = run("deploy", str(bundle))
+    assert result.exit_code == 1
+    assert "before the activation had an outcome" in result.stderr
+
+
+def test_progress() -> None:
+    stage = Progress(build_id="greeter-1.1.0-2", step="stage")
+    assert describe_progress(stage) == "stage"
+    assert describe_progress(stage.model_copy(update={"done": 5000})) == "stage, 5.0 kB"
+    assert describe_progress(stage.model_copy(update={"done": 5000, "total": 60_000_000})) == (
+        "stage, 5.0 kB of 60.0 MB"
+    )
+
+
+def test_a_key_signs_what_is_sent(run: Run, manager: Any, bundle: Path, tmp_path: Path) -> None:
+    manager.on("POST /activate", ANSWER, status=201)
+    key = create_key()
+    (tmp_path / "key").write_bytes(key.private)
+    (tmp_path / "key.pub").write_bytes(key.public)
+    assert run("deploy", str(bundle), "--key", str(tmp_path / "key")).exit_code == 0
+    (sha256,) = manager.sent
+    signature = manager.asked[0][1]["signature"]
+    assert verify(signature, sha256, load_trusted_keys(tmp_path / "key.pub")) == key.key_id
+
+
+def test_a_signature_from_a_file_goes_along(run: Run, manager: Any, tmp_path: Path) -> None:
+    manager.on("POST /activate", ANSWER, status=201)
+    (tmp_path / "signature").write_text("c2ln\n")
+    options = ("--name", "greeter", "--version", "1.1.0", "--signature", str(tmp_path / "signature"))
+    assert run("deploy", "https://example.org/greeter.zip", *options).exit_code == 0
+    assert manager.asked[0][1]["signature"] == "c2ln"

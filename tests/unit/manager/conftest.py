@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from gridiron.bundles.intake import Intake, Policy
 from gridiron.bundles.store import BundleStore
 from gridiron.lifecycle.routing import Service
 from gridiron.manager.activate import Activator
@@ -46,7 +47,10 @@ def parse_offer(word: str) -> Service:
 
 
 def make_settings(directory: Path, **overrides: Any) -> Settings:
-    return load_settings(data_dir=directory / "data", drain_grace_seconds=GRACE.total_seconds(), **overrides)
+    grace = GRACE.total_seconds()
+    return load_settings(
+        data_dir=directory / "data", source_roots="/", drain_grace_seconds=grace, **overrides
+    )
 
 
 class Manager:
@@ -67,9 +71,11 @@ class Manager:
         self.restate.find_endpoint = self._find_endpoint
         self.cells = cells or FakeCells()
         self.settings.manager_state_dir.mkdir(parents=True, exist_ok=True)
+        store = BundleStore(self.settings.bundles_dir)
         self.context = Context(
             settings=self.settings,
-            store=BundleStore(self.settings.bundles_dir),
+            store=store,
+            intake=Intake(store, Policy.of(self.settings)),
             restate=self.restate,
             cells=self.cells,
             registry=Registry(self.settings.manager_state_dir / "state.json"),

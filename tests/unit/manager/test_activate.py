@@ -114,7 +114,7 @@ async def test_a_source_that_cannot_be_staged_leaves_nothing(manager: Manager) -
 async def test_another_digest_than_asked_for_is_refused_before_anything_is_stored(manager: Manager) -> None:
     with pytest.raises(ActivationFailed) as failure:
         await manager.activate("1", sha256="0" * 64)
-    assert (failure.value.step, type(failure.value.cause)) == ("check", DigestMismatch)
+    assert (failure.value.step, type(failure.value.cause)) == ("stage", DigestMismatch)
     assert manager.stored == []
     assert "discover" not in manager.restate.requests
 

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any
 
-from fastapi import FastAPI, Query, Response
+from fastapi import FastAPI, Header, Path, Query, Request, Response
+from fastapi.responses import StreamingResponse
 
 import gridiron
+from gridiron.bundles.intake import Intake
 from gridiron.manager.activate import Activator
 from gridiron.manager.api import (
+    EVENTS_MEDIA_TYPE,
     PROBLEM_MEDIA_TYPE,
     Activated,
     ActivateRequest,
@@ -21,10 +27,14 @@ from gridiron.manager.api import (
     Released,
     Restarted,
     RollbackRequest,
+    Uploaded,
 )
+from gridiron.manager.context import Context
 from gridiron.manager.deployments import Deployments
 from gridiron.manager.health import HealthChecker
+from gridiron.manager.http.events import follow
 from gridiron.manager.http.problems import add_problem_handlers
+from gridiron.manager.http.uploads import receive
 from gridiron.manager.loop import Loop
 from gridiron.manager.metrics import CONTENT_TYPE, render_metrics
 from gridiron.model import State
@@ -37,6 +47,15 @@ DESCRIPTION = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Control:
+    """The parts of the control plane that requests reach."""
+
+    activator: Activator
+    loop: Loop
+    deployments: Deployments
+
+
 def _problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     content = {PROBLEM_MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
     return {
@@ -44,14 +63,8 @@ def _problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     }
 
 
-def make_app(
-    activator: Activator,
-    loop: Loop,
-    deployments: Deployments,
-    health: HealthChecker,
-    cells: CellsPort,
-) -> FastAPI:
-    """Make the application out of the parts that do the work."""
+def make_app(context: Context, control: Control, health: HealthChecker, tasks: asyncio.TaskGroup) -> FastAPI:
+    """Make the application out of the parts that do the work; `tasks` has what outlives its request."""
     app = FastAPI(
         title="Gridiron manager",
         version=gridiron.__version__,
@@ -61,25 +74,40 @@ def make_app(
         redirect_slashes=False,  # a path that there is not is an error, and errors are problems
     )
     add_problem_handlers(app)
-    _add_commands(app, activator, loop)
-    _add_reads(app, deployments)
-    _add_workers(app, deployments, cells)
-    _add_metrics(app, cells)
+    _add_commands(app, control, tasks)
+    _add_bundles(app, context.intake)
+    _add_reads(app, control.deployments)
+    _add_workers(app, control.deployments, context.cells)
+    _add_metrics(app, context.cells)
     _add_health(app, health)
     return app
 
 
-def _add_commands(app: FastAPI, activator: Activator, loop: Loop) -> None:
+def _add_commands(app: FastAPI, control: Control, tasks: asyncio.TaskGroup) -> None:
+    activator = control.activator
+
     @app.post(
         "/activate",
         status_code=201,
         summary="Deploy a bundle",
+        response_model=Activated,
         responses={
-            200: {"model": Activated, "description": "The same content is active already, or a dry run."},
+            200: {
+                "model": Activated,
+                "description": "The same content is active already, or a dry run. Or events, where `Accept` "
+                "asks for them: `progress` (`Progress`), and in the end `activated` (`Activated`) or "
+                "`problem` (`Problem`).",
+                "content": {EVENTS_MEDIA_TYPE: {"schema": {"type": "string"}}},
+            },
             **_problems(409, 422, 500, 502, 503),
         },
     )
-    async def activate(request: ActivateRequest, response: Response) -> Activated:
+    async def activate(
+        request: ActivateRequest, response: Response, accept: Annotated[str, Header()] = ""
+    ) -> Activated | Response:
+        if EVENTS_MEDIA_TYPE in accept:
+            events = follow(partial(activator.activate, request), tasks)
+            return StreamingResponse(events, media_type=EVENTS_MEDIA_TYPE)
         activated = await activator.activate(request)
         if activated.outcome != "activated":
             response.status_code = 200
@@ -106,7 +134,34 @@ def _add_commands(app: FastAPI, activator: Activator, loop: Loop) -> None:
         responses=_problems(404, 409, 422, 500, 502, 503),
     )
     async def prune(request: PruneRequest) -> PruneOutcome:
-        return await loop.prune(request)
+        return await control.loop.prune(request)
+
+
+def _add_bundles(app: FastAPI, intake: Intake) -> None:
+    @app.put(
+        "/bundles/{sha256}",
+        status_code=201,
+        summary="Send an archive, to be activated",
+        description="The body is a `.tar.gz` or `.zip`. It is kept for an hour.",
+        responses={
+            200: {"model": Uploaded, "description": "It was here already."},
+            **_problems(422, 500),
+        },
+        openapi_extra={
+            "requestBody": {
+                "required": True,
+                "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
+            }
+        },
+    )
+    async def upload(
+        sha256: Annotated[str, Path(pattern="^[0-9a-f]{64}$", description="Of the body.")],
+        request: Request,
+        response: Response,
+    ) -> Uploaded:
+        if not await receive(request, intake, sha256):
+            response.status_code = 200
+        return Uploaded(sha256=sha256, source=f"bundle:{sha256}")
 
 
 def _add_reads(app: FastAPI, deployments: Deployments) -> None:

@@ -60,6 +60,15 @@ def render_problem(error: GridironError) -> Problem:
     )
 
 
+def render_unexpected() -> Problem:
+    """Say that something went wrong that nobody foresaw; the log has it."""
+    status = HTTPStatus.INTERNAL_SERVER_ERROR
+    detail = (
+        "The manager failed in a way that it did not foresee; its log has the traceback. Please report it."
+    )
+    return Problem(title=status.phrase, status=status.value, detail=detail, code="internal_error")
+
+
 def answer(problem: Problem) -> JSONResponse:
     """Make the response that carries a problem."""
     return JSONResponse(
@@ -98,11 +107,7 @@ async def _answer_http(_request: Request, error: Exception) -> JSONResponse:
 
 async def _answer_unexpected(request: Request, error: Exception) -> JSONResponse:
     log.error("request.crashed", path=request.url.path, exc_info=error)
-    status = HTTPStatus.INTERNAL_SERVER_ERROR
-    detail = (
-        "The manager failed in a way that it did not foresee; its log has the traceback. Please report it."
-    )
-    return answer(Problem(title=status.phrase, status=status.value, detail=detail, code="internal_error"))
+    return answer(render_unexpected())
 
 
 def add_problem_handlers(app: FastAPI) -> None:

@@ -1,0 +1,158 @@
+"""Bring a bundle in from its source: fetched, verified and unpacked beside the stored builds."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from pathlib import Path
+
+from gridiron.bundles.access import Access
+from gridiron.bundles.archive import unpack
+from gridiron.bundles.digest import hash_file
+from gridiron.bundles.disk import storing
+from gridiron.bundles.fetch import fetch
+from gridiron.bundles.limits import Limits, Meter, Report, report_nothing
+from gridiron.bundles.scan import check_directory, open_file, open_root, read_some, reading
+from gridiron.bundles.signature import TrustedKey, load_trusted_keys, verify
+from gridiron.bundles.source import FileSource, Source, UploadSource, parse_source
+from gridiron.bundles.staging import Staged
+from gridiron.bundles.store import STAGING, BundleStore
+from gridiron.bundles.uploads import UPLOADS, Uploads
+from gridiron.errors import DigestMismatch, SignatureMissing, SourceOutsideRoots
+from gridiron.model import Build, Signature
+from gridiron.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What somebody asks for: a bundle, and how it is to be known that it is that one."""
+
+    source: str
+    sha256: str | None = None  # of the archive's bytes, or of the directory's content
+    signature: str | None = None  # of that digest
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What a node takes bundles from, how much of it, and who has to vouch for them."""
+
+    roots: tuple[Path, ...]  # of file:// sources
+    access: Access
+    limits: Limits
+    keys: tuple[TrustedKey, ...]
+    signed_only: bool  # whether a bundle has to be signed
+
+    @classmethod
+    def of(cls, settings: Settings) -> Policy:
+        """Read it out of the settings, and the keys that they name. Raises KeyInvalid."""
+        limits = Limits(
+            size=settings.source_mib * 1024 * 1024,
+            files=settings.source_files,
+            time=timedelta(seconds=settings.source_seconds),
+        )
+        keys = load_trusted_keys(settings.trusted_keys) if settings.trusted_keys else ()
+        return cls(settings.source_roots, Access.of(settings), limits, keys, settings.require_signature)
+
+
+class Intake:
+    """Where bundles come in. Its methods block, and may be called by several threads."""
+
+    def __init__(self, store: BundleStore, policy: Policy) -> None:
+        self.policy = policy
+        self.uploads = Uploads(store.directory / UPLOADS, store.directory / STAGING, policy.limits)
+        self._store = store
+        self._stopping = threading.Event()
+
+    def stop(self) -> None:
+        """Have all that is coming in break off, as the process is to end: ManagerStopping. Safe to repeat."""
+        self._stopping.set()
+
+    def take_in(self, wanted: Wanted, report: Report = report_nothing) -> Staged:
+        """Fetch, verify and stage a bundle; `publish` or `discard` at the store what this gives.
+
+        Nothing is left when it fails. An archive is compared with the digest and the signature before it is
+        unpacked, a directory before it is stored. Raises what `fetch`, `unpack` and `BundleStore.stage` do,
+        SourceOutsideRoots, UploadNotFound, DigestMismatch, SignatureMissing, SignatureInvalid.
+        """
+        source = parse_source(wanted.source)
+        meter = Meter(self.policy.limits, report, self._stopping)
+        with self._store.workplace() as work:
+            found = self._bring(source, work, meter)
+            if not found.is_dir():
+                return self._stage_archive(found, work, wanted, meter)
+            staged = self._store.stage(found, meter, ours=found.is_relative_to(work))
+            try:
+                return replace(staged, signature=self._verify(wanted, staged.sha256))
+            except BaseException:
+                self._store.discard(staged)
+                raise
+
+    def check_again(self, build: Build) -> None:
+        """See whether a stored build may be activated again.
+
+        Where bundles have to be signed, a key that is trusted now has to vouch for it. Raises
+        SignatureMissing, SignatureInvalid.
+        """
+        if self.policy.signed_only:
+            text = build.signature.text if build.signature else None
+            self._verify_signature(text, build.archive_sha256 or build.sha256)
+
+    def _stage_archive(self, archive: Path, work: Path, wanted: Wanted, meter: Meter) -> Staged:
+        with storing("Reading", archive):
+            sha256 = hash_file(archive)
+        signature = self._verify(wanted, sha256)
+        tree = work / "unpacked"
+        unpack(archive, tree, meter)
+        return replace(self._store.stage(tree, ours=True), archive_sha256=sha256, signature=signature)
+
+    def _verify(self, wanted: Wanted, sha256: str) -> Signature | None:
+        if wanted.sha256 not in {None, sha256}:
+            raise DigestMismatch(str(wanted.sha256), sha256)
+        return self._verify_signature(wanted.signature, sha256)
+
+    def _verify_signature(self, text: str | None, sha256: str) -> Signature | None:
+        if text is None:
+            if self.policy.signed_only:
+                raise SignatureMissing(sha256)
+            return None
+        return Signature(key_id=verify(text, sha256, self.policy.keys), text=text)
+
+    def _bring(self, source: Source, work: Path, meter: Meter) -> Path:
+        """Give the path of an archive of ours, or of a directory."""
+        match source:
+            case FileSource(path):
+                return self._bring_local(path, work, meter)
+            case UploadSource(sha256):
+                archive = work / "archive"
+                with storing("Reading", archive):
+                    archive.hardlink_to(self.uploads.find(sha256))  # it may be removed meanwhile
+                return archive
+            case _:
+                return fetch(source, work, self.policy.access, meter)
+
+    def _bring_local(self, path: Path, work: Path, meter: Meter) -> Path:
+        with reading(str(path)):
+            real = path.resolve()
+            roots = [root.resolve() for root in self.policy.roots]
+        if not any(real.is_relative_to(root) for root in roots):
+            raise SourceOutsideRoots(str(path))
+        if real.is_file():
+            return _copy(real, work / "archive", meter)
+        check_directory(real)
+        return real
+
+
+def _copy(path: Path, target: Path, meter: Meter) -> Path:
+    """Copy a file, which others may change meanwhile, to where only we do."""
+    with (
+        open_root(path.parent) as root,
+        open_file(root, path.name) as opened,
+        storing("Writing", target),
+        target.open("xb") as copy,
+    ):
+        meter.begin()
+        while chunk := read_some(opened, path.name):
+            copy.write(chunk)
+            meter.add(len(chunk))
+    return target

@@ -1,0 +1,57 @@
+"""An activation as server-sent events: how far it has come, and in the end its outcome."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import structlog
+from pydantic import BaseModel
+
+from gridiron.errors import GridironError
+from gridiron.manager.api import Activated, Progress
+from gridiron.manager.http.problems import render_problem, render_unexpected
+from gridiron.manager.steps import Report
+
+log = structlog.get_logger()
+
+Event = tuple[str, BaseModel]
+
+
+def follow(
+    activate: Callable[[Report], Awaitable[Activated]], tasks: asyncio.TaskGroup
+) -> AsyncIterator[str]:
+    """Begin an activation as one of `tasks`, and give its events as text.
+
+    `progress` events come with a Progress; the last event is `activated` with an Activated, or `problem`
+    with a Problem. The activation goes on to its end although nobody may be listening any more.
+    """
+    events: asyncio.Queue[Event] = asyncio.Queue()
+    loop = asyncio.get_running_loop()
+
+    def report(progress: Progress) -> None:
+        loop.call_soon_threadsafe(events.put_nowait, ("progress", progress))
+
+    tasks.create_task(_run(activate, report, events), name="activate")
+    return _render(events)
+
+
+async def _run(
+    activate: Callable[[Report], Awaitable[Activated]], report: Report, events: asyncio.Queue[Event]
+) -> None:
+    try:
+        outcome: Event = ("activated", await activate(report))
+    except GridironError as error:
+        outcome = ("problem", render_problem(error))
+    except Exception:
+        log.exception("activation.crashed")
+        outcome = ("problem", render_unexpected())
+    await asyncio.sleep(0)  # what was reported before is in the queue then
+    events.put_nowait(outcome)
+
+
+async def _render(events: asyncio.Queue[Event]) -> AsyncIterator[str]:
+    kind = "progress"
+    while kind == "progress":
+        kind, value = await events.get()
+        yield f"event: {kind}\ndata: {value.model_dump_json()}\n\n"
