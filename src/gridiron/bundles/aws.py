@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gridiron.bundles.source import redact_url
 from gridiron.errors import SourceRefused
 
 if TYPE_CHECKING:
@@ -22,6 +24,9 @@ CREDENTIALS_ADVICE = (
     "or AWS_PROFILE and a profile in ~/.aws"
 )
 
+_HOST = r"([\w-]+(\.[\w-]+)*\.?|\[[0-9a-fA-F:.]+\])"
+_ENDPOINT = re.compile(rf"https?://{_HOST}(:\d{{1,5}})?(/[\w.~/-]*)?", re.ASCII)
+
 CREDENTIALS_LAST = timedelta(minutes=5)
 """After this time botocore is asked again; it renews those that expire, and gives the others as they are."""
 
@@ -30,7 +35,7 @@ CREDENTIALS_LAST = timedelta(minutes=5)
 class Aws:
     """What AWS's tools would use."""
 
-    endpoint: str | None  # None: AWS
+    endpoint: str  # the URL below which the buckets are
     region: str
     credentials: Callable[[], S3Credential] | None  # None: there are none
     authorities: Path | None  # certificates to trust besides; None: none
@@ -48,15 +53,34 @@ def read_aws(shown: str, endpoint: str | None) -> Aws:
 
     try:
         session = get_session()
+        region = os.environ.get("AWS_REGION") or session.get_config_variable("region") or DEFAULT_REGION
         authorities = session.get_config_variable("ca_bundle")
         return Aws(
-            endpoint=endpoint or _endpoint(session),
-            region=os.environ.get("AWS_REGION") or session.get_config_variable("region") or DEFAULT_REGION,
+            endpoint=check_endpoint(shown, endpoint or _endpoint(session) or _of_aws(region)),
+            region=region,
             credentials=_credentials(session),
             authorities=Path(authorities) if authorities else None,
         )
-    except (BotoCoreError, ClientError) as error:
-        raise SourceRefused(shown, f"the node's AWS settings cannot be used ({error})") from error
+    except (BotoCoreError, ClientError, OSError, ValueError, KeyError) as error:
+        # the last three: of a process that gives credentials, which is not there or prints something else
+        reason = " ".join(str(error).split())
+        raise SourceRefused(shown, f"the node's AWS settings cannot be used ({reason})") from error
+
+
+def check_endpoint(shown: str, endpoint: str) -> str:
+    """Give the URL of a server of S3 back. Raises SourceRefused, naming the source `shown`, where it is none.
+
+    obstore would come to an end on some that are none.
+    """
+    if not _ENDPOINT.fullmatch(endpoint):
+        raise SourceRefused(
+            shown, f"the node's endpoint for S3, {redact_url(endpoint)!r}, is no URL of a server"
+        )
+    return endpoint
+
+
+def _of_aws(region: str) -> str:
+    return f"https://s3.{region}.amazonaws.com"
 
 
 def _endpoint(session: Any) -> str | None:  # noqa: ANN401 - botocore has no types

@@ -49,12 +49,11 @@ def open_bucket(source: S3Source, access: Access, meter: Meter) -> Bucket:
 
     shown = f"s3://{source.bucket}/{source.key}"
     aws = read_aws(shown, access.s3_endpoint)
-    endpoint = aws.endpoint or f"https://s3.{aws.region}.amazonaws.com"
     try:
         store = S3Store(
             source.bucket,
             # by this name, which wins over all variables
-            config={"aws_endpoint_url_s3": endpoint},
+            config={"aws_endpoint_url_s3": aws.endpoint},
             region=aws.region,
             virtual_hosted_style_request=False,  # so no bucket's name is part of a host's
             skip_signature=aws.credentials is None,
@@ -71,7 +70,7 @@ def _client_options(aws: Aws, meter: Meter) -> ClientConfig:
     meter.check_time()
     left = timedelta(seconds=max(meter.seconds_left, 1))
     options: ClientConfig = {
-        "allow_http": (aws.endpoint or "").startswith("http://"),  # the operator wrote it
+        "allow_http": aws.endpoint.startswith("http://"),  # the operator wrote it
         "connect_timeout": min(timedelta(seconds=CONNECT_SECONDS), left),
         "read_timeout": min(timedelta(seconds=READ_SECONDS), left),
         "timeout": left,

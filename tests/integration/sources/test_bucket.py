@@ -179,7 +179,21 @@ def test_a_profile(
     assert take("s3://bundles/a", tmp_path / "in").read_bytes() == CONTENT
 
 
-def test_a_profile_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "config",
+    [
+        "",
+        "garbage [[[",
+        "[profile p]\naws_access_key_id = a\n",
+        "[profile p]\ncredential_process = echo garbage\n",
+        "[profile p]\ncredential_process = false\n",
+        "[profile p]\ncredential_process = /no/such/program\n",
+        "[profile p]\nrole_arn = arn\nsource_profile = q\n",
+    ],
+)
+def test_a_profile_that_cannot_be_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, config: str) -> None:
+    (tmp_path / ".aws").mkdir()
+    (tmp_path / ".aws" / "config").write_text(config)
     monkeypatch.setenv("AWS_PROFILE", "p")
     with pytest.raises(SourceRefused, match="AWS settings"):
         take("s3://bundles/a", tmp_path / "in")
