@@ -5,18 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 from typing import Any
 
 from gridiron.bundles.documents import parse_document
-from gridiron.bundles.paths import METADATA_FILE, check_path, is_left_out
-from gridiron.errors import BundlePathEscapes, BundlePathInvalid, BundlePathTwice, ManifestInvalid
-
-MAX_NAME = 255
-"""Bytes of the name of a file or directory, on every disk that Linux and macOS have."""
-
-MAX_PATH = 1024
-"""Bytes of a path, as S3 has it for a key."""
+from gridiron.bundles.paths import METADATA_FILE, Names, check_path, is_left_out
+from gridiron.errors import BundlePathEscapes, BundlePathInvalid, ManifestInvalid
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -54,16 +47,10 @@ def plan_tree(files: Iterable[Listed]) -> tuple[Listed, ...]:
     files of a directory.
     """
     wanted = tuple(each for each in files if not _is_left_out(each.path))
-    seen: set[str] = set()
+    names = Names(str)  # as they are: the scan tells which differ by case only
     for each in wanted:
         _check(each.path)
-        if each.path in seen:
-            raise BundlePathTwice(each.path)
-        seen.add(each.path)
-    for each in wanted:
-        for parent in PurePosixPath(each.path).parents:
-            if str(parent) in seen:
-                raise BundlePathTwice(str(parent))
+        names.add(each.path)
     return wanted
 
 
@@ -89,8 +76,5 @@ def _is_left_out(path: str) -> bool:
 
 def _check(path: str) -> None:
     check_path(path)
-    names = path.split("/")
-    if any(name in {"", "."} for name in names):
+    if any(name in {"", "."} for name in path.split("/")):
         raise BundlePathInvalid(path, "it has an empty name or a dot in it")
-    if any(len(name.encode()) > MAX_NAME for name in names) or len(path.encode()) > MAX_PATH:
-        raise BundlePathInvalid(path, f"a name may have {MAX_NAME} bytes, a path {MAX_PATH}")

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from gridiron.bundles.listing import MAX_NAME, MAX_PATH, Listed, parse_modules, plan_tree
+from gridiron.bundles.listing import Listed, parse_modules, plan_tree
+from gridiron.bundles.paths import MAX_NAME_BYTES, MAX_PATH_BYTES
 from gridiron.errors import (
     BundlePathEscapes,
     BundlePathInvalid,
@@ -69,8 +70,8 @@ def test_what_lists_no_modules(content: bytes, problem: str) -> None:
         ("a\nb.js", BundlePathInvalid),
         ("a\0.js", BundlePathInvalid),
         ("__gridiron.js", BundlePathInvalid),
-        ("ü" * (MAX_NAME // 2 + 1), BundlePathInvalid),
-        ("a/" * (MAX_PATH // 2) + "b", BundlePathInvalid),
+        ("ü" * (MAX_NAME_BYTES // 2 + 1), BundlePathInvalid),
+        ("a/" * (MAX_PATH_BYTES // 2) + "b", BundlePathInvalid),
         ("\ud800.js", BundlePathNotUtf8),
     ],
 )
@@ -86,5 +87,5 @@ def test_a_path_that_is_there_already(paths: list[str]) -> None:
 
 
 def test_the_longest_names_are_taken() -> None:
-    listed = Listed("/".join(["a" * MAX_NAME] * 4))
+    listed = Listed("/".join(["a" * MAX_NAME_BYTES] * 4))
     assert plan_tree([listed]) == (listed,)
