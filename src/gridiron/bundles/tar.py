@@ -84,7 +84,7 @@ def read_tar(stream: GzipReader) -> Iterator[Entry]:
     if extended.size:
         raise ArchiveInvalid("it is cut off")
     while rest := stream.read(PIECE_SIZE):
-        if rest.strip(b"\0"):
+        if rest != bytes(len(rest)):
             raise ArchiveInvalid("something follows its end")
 
 
