@@ -27,17 +27,20 @@ class Client:
         body = {"source": bundle.as_uri(), "name": name, "version": version, **more}
         response = self.manager.post("/activate", json=body)
         assert response.status_code in {200, 201}, response.text
-        return response.json()
+        activated: dict[str, Any] = response.json()
+        return activated
 
     def show(self, build_id: str) -> dict[str, Any]:
         response = self.manager.get(f"/deployments/{build_id}")
         assert response.status_code == 200, response.text
-        return response.json()
+        view: dict[str, Any] = response.json()
+        return view
 
     def builds(self, **filters: str) -> list[dict[str, Any]]:
         response = self.manager.get("/deployments", params=filters)
         assert response.status_code == 200, response.text
-        return response.json()["deployments"]
+        views: list[dict[str, Any]] = response.json()["deployments"]
+        return views
 
     def call(self, service: str, handler: str, argument: Any = None) -> Any:
         response = self.ingress.post(f"/{service}/{handler}", json=argument)

@@ -23,6 +23,7 @@ from bench.subjects.node import Node, running_node
 from bench.subjects.processes import PeakMemory
 from gridiron.bundles.pack import pack
 from gridiron.workers.memory import MEBIBYTE
+from tests.seaweed import running_seaweed
 
 NAME = "large"
 MEGABYTE = 1_000_000
@@ -42,14 +43,18 @@ def measure(session: Session) -> Outcome:
     shutil.make_archive(str(archives / "bundle"), "zip", bundle)
     with (
         serving(archives) as url,
+        running_seaweed() as seaweed,
+        _environment(seaweed.environment),
         running_node(session, "data", source_http=True, source_allow="127.0.0.0/8") as node,
     ):
+        seaweed.put("bundle.tar.gz", (archives / "bundle.tar.gz").read_bytes())
         sources: dict[str, Callable[[], str]] = {
             "a directory": bundle.as_uri,
             "a .tar.gz": (archives / "bundle.tar.gz").as_uri,
             "a .zip": (archives / "bundle.zip").as_uri,
             "an upload": partial(node.upload, archives / "bundle.tar.gz"),
             "http": lambda: f"{url}/bundle.tar.gz",
+            "s3": lambda: "s3://bundles/bundle.tar.gz",
         }
         node.prune(node.activate(session.bundles.make("1", "small"), "small", "1")["build_id"])
         idle = PeakMemory(node.manager_pid).begin
@@ -60,6 +65,18 @@ def measure(session: Session) -> Outcome:
         session.say("rounds")
         turns = take_turns(turns_of, session.choose(full=7, quick=2))
         return _report(turns, size, idle)
+
+
+@contextmanager
+def _environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """Set variables for the processes that are started meanwhile."""
+    before = dict(os.environ)
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
 
 
 @contextmanager

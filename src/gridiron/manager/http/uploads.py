@@ -11,7 +11,7 @@ from gridiron.bundles.intake import Intake
 from gridiron.bundles.uploads import Receiving
 from gridiron.errors import SourceTooSlow, UploadIncomplete
 
-PIECE = 1024 * 1024
+PIECE = 256 * 1024
 """Bytes that are gathered before a thread writes them: to wait for one takes longer than to write a chunk."""
 
 
