@@ -177,9 +177,8 @@ def test_the_digest_is_what_the_documented_command_prints(tmp_path: Path) -> Non
         "wrangler.toml": "",
     }
     bundle = write(tmp_path / "bundle", files)
-    (command,) = [
-        block for block in DOCUMENT.read_text().split("```sh\n")[1:] if "sha256sum" in block.split("```")[0]
-    ]
+    section = DOCUMENT.read_text().split("\n## The digest\n")[1].split("\n## ")[0]
+    (command,) = section.split("```sh\n")[1:]
     printed = subprocess.run(
         ["bash", "-c", command.split("```")[0]],
         cwd=bundle,
