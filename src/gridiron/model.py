@@ -82,6 +82,7 @@ class ModuleKind(StrEnum):
     """How workerd gives a module to the script that imports it."""
 
     JS = "js"
+    CJS = "cjs"
     WASM = "wasm"
     JSON = "json"
     TEXT = "text"
@@ -95,14 +96,22 @@ MODULE_KINDS: Mapping[str, ModuleKind] = {
     ".json": ModuleKind.JSON,
     ".txt": ModuleKind.TEXT,
     ".html": ModuleKind.TEXT,
+    ".sql": ModuleKind.TEXT,
     ".bin": ModuleKind.DATA,
 }
-"""The endings of a module's name. A file with another ending is no part of a bundle."""
+"""The endings of a module's name. A file with another is no part of a bundle, unless a rule says so."""
 
 
 def module_kind(name: str) -> ModuleKind | None:
     """Tell what kind of module a file is by its ending; None for a file that is no module."""
     return MODULE_KINDS.get(PurePosixPath(name).suffix)
+
+
+class Rule(Value):
+    """Which files of a bundle are modules of one kind, whatever their endings."""
+
+    type: ModuleKind
+    globs: tuple[str, ...]  # see gridiron.bundles.rules
 
 
 class Module(Value):
@@ -129,6 +138,7 @@ class Manifest(Value):
     main: str = "index.js"
     compatibility: Compatibility = Compatibility()
     vars: dict[str, JsonValue] = Field(default_factory=dict)
+    rules: tuple[Rule, ...] = ()  # the first that matches counts
 
 
 class Signature(Value):
@@ -162,6 +172,7 @@ class Build(Value):
     manifests: dict[str, str] | None = None  # files of the source with their sha256; None: not recorded
     compatibility: Compatibility
     vars: dict[str, JsonValue] = Field(default_factory=dict)
+    rules: tuple[Rule, ...] = ()  # by which its modules were chosen
     git: Git | None = None  # None: not known
 
     @property

@@ -15,12 +15,12 @@ from gridiron.bundles.project import Project, prepare_project
 from gridiron.bundles.staging import stage_bundle
 from gridiron.bundles.wrangler import PASSED_OVER, REFUSED
 from gridiron.errors import BuildStepFailed
-from gridiron.model import Compatibility, Manifest
+from gridiron.model import Compatibility, Manifest, ModuleKind
 from gridiron.settings import load_settings
 from gridiron.toolchain.programs import Toolchain, find_toolchain
 from tests.harness import wait_until
 
-USED = {"name", "main", "compatibility_date", "compatibility_flags", "vars", "minify"}
+USED = {"name", "main", "compatibility_date", "compatibility_flags", "vars", "minify", "rules"}
 
 PROJECT = {
     "wrangler.toml": """
@@ -79,7 +79,7 @@ def test_a_typescript_project_becomes_a_bundle(
     staged = stage_bundle(out, tmp_path / "staged")
     assert staged.manifest == manifest
     assert [module.name.rpartition("-")[2] for module in staged.modules] == ["text.txt", "worker.js"]
-    assert staged.ignored == ("README.md", "worker.js.map")
+    assert staged.ignored == ("worker.js.map",)
     assert "toUpperCase" in (out / "worker.js").read_text()
 
     again = tmp_path / "again"
@@ -166,7 +166,16 @@ DOCUMENT = Path(__file__).parents[2] / "docs" / "bundles.md"
 
 
 def test_the_digest_is_what_the_documented_command_prints(tmp_path: Path) -> None:
-    modules = ("index.js", "a b.txt", "grüße/ü.html", "lib/metadata.json", "x.wasm", "x.mjs", "x.bin")
+    modules = (
+        "index.js",
+        "a b.txt",
+        "grüße/ü.html",
+        "lib/metadata.json",
+        "x.sql",
+        "x.wasm",
+        "x.mjs",
+        "x.bin",
+    )
     ignored = ("README.md", "x.js.map", ".a.js", ".git/a.js", "node_modules/a/b.js", "lib/wrangler.toml")
     files = {
         **dict.fromkeys(modules, "x"),
@@ -188,3 +197,48 @@ def test_the_digest_is_what_the_documented_command_prints(tmp_path: Path) -> Non
         check=True,
     )
     assert printed.stdout == f"{stage_bundle(bundle, tmp_path / 'staged').sha256}  -\n"
+
+
+# -- modules that are not bundled ------------------------------------------------------------------------
+
+LOOSE = {
+    "wrangler.toml": """
+        name = "loose"
+        main = "src/app/worker.js"
+        base_dir = "src"
+        BUNDLING
+        [[rules]]
+        type = "ESModule"
+        globs = ["**/*.js"]
+        [[rules]]
+        type = "CommonJS"
+        globs = ["**/*.cjs"]
+        [[rules]]
+        type = "Text"
+        globs = ["**/*.md"]
+        fallthrough = true
+    """,
+    "src/app/worker.js": 'import a from "../lib/a.cjs"; import "../lib/b.js"; export default { fetch() {} };',
+    "src/lib/a.cjs": "exports.a = 1;",
+    "src/lib/b.js": "export const b = 1;",
+    "src/docs/README.md": "read me",
+    "src/three.bin": "abc",
+    "src/notes.ts": "export {};",
+}
+
+
+@pytest.mark.parametrize("bundling", ["find_additional_modules = true", "no_bundle = true"])
+def test_what_wrangler_leaves_apart(bundling: str, toolchain: Toolchain, tmp_path: Path) -> None:
+    files = {**LOOSE, "wrangler.toml": LOOSE["wrangler.toml"].replace("BUNDLING", bundling)}
+    out = tmp_path / "out"
+    out.mkdir()
+    prepare_project(write(tmp_path / "project", files), toolchain, out)
+    staged = stage_bundle(out, tmp_path / "staged")
+    assert staged.manifest.main == "app/worker.js"
+    assert {module.name: module.kind for module in staged.modules} == {
+        "app/worker.js": ModuleKind.JS,
+        "lib/a.cjs": ModuleKind.CJS,
+        "lib/b.js": ModuleKind.JS,
+        "docs/README.md": ModuleKind.TEXT,
+        "three.bin": ModuleKind.DATA,
+    }

@@ -57,6 +57,7 @@ def test_a_build_id_is_the_name_the_version_and_the_timestamp() -> None:
         ("a.json", ModuleKind.JSON),
         ("a.txt", ModuleKind.TEXT),
         ("a.html", ModuleKind.TEXT),
+        ("a.sql", ModuleKind.TEXT),
         ("a.bin", ModuleKind.DATA),
         ("index.js.map", None),
         ("README.md", None),

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from gridiron.bundles.scan import Root, ScannedFile, open_file, open_root, read_chunks, scan_source
+from gridiron.bundles.modules import find_bundle
+from gridiron.bundles.scan import Root, ScannedFile, open_file, open_root, read_chunks
 from gridiron.model import Module
 
 
@@ -44,14 +45,17 @@ def digest_of_bundle(modules: Iterable[Module], manifests: Mapping[str, str]) ->
 def hash_bundle(source: Path) -> HashedBundle:
     """Read all of the bundle at `source`, a real path, and give its digest.
 
-    Raises what `open_root`, `scan_source` and `open_file` raise.
+    Raises what `open_root`, `find_bundle` and `open_file` raise.
     """
     with open_root(source) as root:
-        scan = scan_source(root)
-        modules = tuple(_hash(root, file) for file in scan.modules)
-        manifest_files = tuple(_hash(root, file) for file in scan.manifest_files)
+        found = find_bundle(root)
+        modules = tuple(_hash(root, module.file) for module in found.modules)
+    manifest_files = tuple(
+        HashedFile(path, len(content), hashlib.sha256(content).hexdigest())
+        for path, content in found.manifest_files.items()
+    )
     sha256 = digest_of((file.path, file.sha256) for file in (*modules, *manifest_files))
-    return HashedBundle(sha256, modules, manifest_files, scan.ignored)
+    return HashedBundle(sha256, modules, manifest_files, found.ignored)
 
 
 def digest_of(entries: Iterable[tuple[str, str]]) -> str:

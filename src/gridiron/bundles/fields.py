@@ -12,6 +12,10 @@ from gridiron.bundles.paths import check_path
 from gridiron.errors import BundlePathInvalid, ManifestInvalid
 from gridiron.model import DEFAULT_COMPATIBILITY_DATE, ModuleKind, module_kind
 
+NO_PYTHON = "a node runs no Python: write it in JavaScript, TypeScript or Wasm, and remove this"
+PYTHON_FLAG = "python_workers"
+"""Begins the flags by which workerd runs Python, which it fetches from the internet."""
+
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 
 
@@ -43,6 +47,10 @@ class Fields:
     def below(self, key: str) -> Fields:
         """Take an object, to take its values in turn."""
         return Fields(self.take_object(key), f"{self._prefix}{key}.", self._problems)
+
+    def take(self, key: str) -> object:
+        """Take a value of any type; None where there is none."""
+        return self._values.pop(key, None)
 
     def take_text(self, key: str) -> str | None:
         """Take a text that is not empty."""
@@ -85,6 +93,23 @@ class Fields:
             return tuple(value)
         self.refuse(key, "it must be a list of texts")
         return ()
+
+    def take_flags(self, key: str) -> tuple[str, ...]:
+        """Take a list of compatibility flags."""
+        flags = self.take_texts(key)
+        for flag in flags:
+            if flag.startswith(PYTHON_FLAG):
+                self.refuse(key, f"{flag}: {NO_PYTHON}")
+        return flags
+
+    def take_objects(self, key: str) -> tuple[Fields, ...]:
+        """Take a list of objects, to take their values in turn."""
+        value = self._values.pop(key, None) or []
+        if not isinstance(value, list) or not all(isinstance(each, dict) for each in value):
+            self.refuse(key, "it must be a list of objects")
+            return ()
+        prefix = f"{self._prefix}{key}"
+        return tuple(Fields(each, f"{prefix}[{n}].", self._problems) for n, each in enumerate(value))
 
     def take_object(self, key: str) -> dict[str, Any]:
         """Take an object."""

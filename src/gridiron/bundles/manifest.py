@@ -7,10 +7,14 @@ from collections.abc import Mapping
 from gridiron.bundles.documents import parse_document
 from gridiron.bundles.fields import Fields
 from gridiron.bundles.paths import METADATA_FILE, WRANGLER_FILES
-from gridiron.bundles.wrangler import parse_wrangler
+from gridiron.bundles.rules import take_rules
+from gridiron.bundles.wrangler import REFUSED, parse_wrangler
 from gridiron.model import Build, Compatibility, Manifest
 
 DEFAULT_MAIN = Manifest().main
+
+MAX_MANIFEST_SIZE = 4 * 1024 * 1024
+"""Bytes of a manifest file: `vars` may take about 1 MiB, the list of modules of a stored build as much."""
 
 OF_A_STORED_BUILD = frozenset(Build.model_fields) - frozenset(Manifest.model_fields)
 """Keys that Gridiron itself writes. They are passed over, so that a stored build can be deployed again."""
@@ -34,7 +38,12 @@ def parse_manifest(files: Mapping[str, bytes]) -> Manifest:
     for file in WRANGLER_FILES:
         if file in files:
             wrangler = parse_wrangler(file, files[file])
-            return Manifest(name=wrangler.name, compatibility=wrangler.compatibility, vars=wrangler.vars)
+            return Manifest(
+                name=wrangler.name,
+                compatibility=wrangler.compatibility,
+                vars=wrangler.vars,
+                rules=wrangler.rules,
+            )
     return Manifest()
 
 
@@ -42,13 +51,14 @@ def _parse_metadata(file: str, content: bytes) -> Manifest:
     fields = Fields(parse_document(file, content))
     name, version = fields.take_text("name"), fields.take_text("version")
     main, variables = fields.take_main(), fields.take_vars()
+    rules = take_rules(fields)
     compatibility = fields.below("compatibility")
-    date, flags = compatibility.take_date("date"), compatibility.take_texts("flags")
+    date, flags = compatibility.take_date("date"), compatibility.take_flags("flags")
     for key in compatibility.left:
         compatibility.refuse(key, UNKNOWN)
     for key in fields.left:
         if key not in OF_A_STORED_BUILD:
-            fields.refuse(key, _HINTS.get(key, UNKNOWN))
+            fields.refuse(key, _HINTS.get(key, REFUSED.get(key, UNKNOWN)))
     fields.check(file)
     return Manifest(
         name=name,
@@ -56,4 +66,5 @@ def _parse_metadata(file: str, content: bytes) -> Manifest:
         main=main or DEFAULT_MAIN,
         compatibility=Compatibility(date=date, flags=flags),
         vars=variables,
+        rules=rules,
     )

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import gzip
+import io
 import tarfile
 from pathlib import Path
 from typing import BinaryIO
 
 from gridiron.bundles.disk import storing
-from gridiron.bundles.scan import Root, Scan, open_file, open_root, resolve_source, scan_source
+from gridiron.bundles.modules import FoundBundle, find_bundle
+from gridiron.bundles.scan import Root, open_file, open_root, resolve_source
 
 FASTEST = 1
 """Of gzip's levels: a bundle is sent once, mostly over a fast network."""
@@ -17,23 +19,29 @@ FASTEST = 1
 def pack(directory: Path, archive: Path) -> tuple[str, ...]:
     """Write the modules and manifest files of a bundle into a `.tar.gz`; give what is no part of the bundle.
 
-    Times, owners and permissions of the files are left out. Raises what `resolve_source`
-    and `scan_source` raise, StorageFailed.
+    Times, owners and permissions of the files are left out. Raises what `resolve_source` and `find_bundle`
+    raise, StorageFailed.
     """
     with open_root(resolve_source(directory)) as root:
-        scan = scan_source(root)
+        found = find_bundle(root)
         with storing("Writing", archive), archive.open("xb") as file:
-            _write(root, scan, file)
-    return scan.ignored
+            _write(root, found, file)
+    return found.ignored
 
 
-def _write(root: Root, scan: Scan, file: BinaryIO) -> None:
+def _write(root: Root, found: FoundBundle, file: BinaryIO) -> None:
     with (
         gzip.GzipFile(fileobj=file, mode="wb", filename="", compresslevel=FASTEST, mtime=0) as packed,
         tarfile.open(fileobj=packed, mode="w|", format=tarfile.PAX_FORMAT) as tar,
     ):
-        for part in sorted((*scan.modules, *scan.manifest_files), key=lambda each: each.path):
-            member = tarfile.TarInfo(part.path)
-            member.size = part.size
-            with open_file(root, part.path) as opened:
-                tar.addfile(member, opened)
+        for path, content in sorted(found.manifest_files.items()):
+            tar.addfile(_make_member(path, len(content)), io.BytesIO(content))
+        for module in found.modules:
+            with open_file(root, module.file.path) as opened:
+                tar.addfile(_make_member(module.file.path, module.file.size), opened)
+
+
+def _make_member(path: str, size: int) -> tarfile.TarInfo:
+    member = tarfile.TarInfo(path)
+    member.size = size
+    return member

@@ -14,18 +14,15 @@ from operator import itemgetter
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
-from gridiron.bundles.paths import Part, check_case, check_path, is_left_out, part_of
+from gridiron.bundles.paths import MANIFEST_FILES, check_path, is_left_out
 from gridiron.errors import (
-    BundleEmpty,
     BundleHasDevice,
     BundleHasLink,
-    BundleTooLarge,
     SourceHasTooManyFiles,
     SourceMissing,
     SourceNotADirectory,
     SourceUnreadable,
 )
-from gridiron.model import MAX_MODULES_SIZE
 
 CHUNK_SIZE = 1024 * 1024
 """Bytes that are read at once: large enough that hashing, and not the calls, takes the time."""
@@ -54,11 +51,11 @@ class ScannedFile:
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """What a directory has of a bundle. Each part is sorted by path."""
+    """What a directory may have of a bundle. Each part is sorted by path."""
 
-    modules: tuple[ScannedFile, ...]
+    files: tuple[ScannedFile, ...]  # those that may be modules: the manifest decides
     manifest_files: tuple[ScannedFile, ...]
-    ignored: tuple[str, ...]  # what is no part of a bundle; a directory ends in a slash
+    ignored: tuple[str, ...]  # what is no part of any bundle; a directory ends in a slash
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,29 +104,21 @@ def open_root(path: Path) -> Iterator[Root]:
 def scan_source(root: Root, max_files: int = UNLIMITED) -> Scan:
     """Look through a directory, without following links.
 
-    Names that begin with a dot, and `node_modules`, are passed over with all that is in them; files with
-    another ending than a module's are passed over too. Stops at the first thing that no bundle can have, and
-    at more than `max_files` names. Raises SourceUnreadable, SourceHasTooManyFiles, BundleHasLink,
-    BundleHasDevice, BundlePathInvalid, BundlePathNotUtf8, BundlePathCollides, BundleTooLarge, BundleEmpty.
+    Names that begin with a dot, and `node_modules`, are passed over with all that is in them. Stops at the
+    first thing that no bundle can have, and at more than `max_files` names. Raises SourceUnreadable,
+    SourceHasTooManyFiles, BundleHasLink, BundleHasDevice, BundlePathInvalid, BundlePathNotUtf8.
     """
-    found: dict[Part, list[ScannedFile]] = {Part.MODULE: [], Part.MANIFEST: []}
+    found: list[ScannedFile] = []
     ignored: list[str] = []
-    size = 0
     for path, file in _walk(root, max_files):
-        part = Part.NONE if file is None else part_of(path)
-        if file is None or part is Part.NONE:
+        if file is None:
             ignored.append(path)
-            continue
-        found[part].append(file)
-        size += file.size if part is Part.MODULE else 0
-        if size > MAX_MODULES_SIZE:
-            raise BundleTooLarge(size, MAX_MODULES_SIZE)
-    modules = sorted(found[Part.MODULE], key=lambda file: file.path)
-    if not modules:
-        raise BundleEmpty(str(root.path))
-    check_case(file.path for file in modules)
-    manifest_files = sorted(found[Part.MANIFEST], key=lambda file: file.path)
-    return Scan(tuple(modules), tuple(manifest_files), tuple(sorted(ignored)))
+        else:
+            found.append(file)
+    found.sort(key=lambda file: file.path)
+    files = tuple(file for file in found if file.path not in MANIFEST_FILES)
+    manifest_files = tuple(file for file in found if file.path in MANIFEST_FILES)
+    return Scan(files, manifest_files, tuple(sorted(ignored)))
 
 
 def open_file(root: Root, path: str) -> BinaryIO:

@@ -17,9 +17,9 @@ from gridiron.bundles.connections import CheckedBackend
 from gridiron.bundles.disk import storing
 from gridiron.bundles.limits import Meter
 from gridiron.bundles.listing import Listed, parse_modules
+from gridiron.bundles.manifest import MAX_MANIFEST_SIZE
 from gridiron.bundles.paths import METADATA_FILE
 from gridiron.bundles.source import HttpSource, redact_url
-from gridiron.bundles.staging import MAX_MANIFEST_SIZE
 from gridiron.bundles.transfer import Interrupted, Saved, check_status, save, transfer
 from gridiron.errors import (
     SourceInsecure,

@@ -8,7 +8,8 @@ from typing import Any
 
 from gridiron.bundles.documents import parse_document
 from gridiron.bundles.fields import Fields
-from gridiron.model import Compatibility
+from gridiron.bundles.rules import take_wrangler_rules
+from gridiron.model import Compatibility, Rule
 
 _BUILDS = "it says how wrangler builds the project"
 _SITE = "it says how Cloudflare runs or shows the worker"
@@ -25,7 +26,6 @@ PASSED_OVER: Mapping[str, str] = {
     "keep_names": _BUILDS,
     "no_bundle": _BUILDS,
     "preserve_file_names": _BUILDS,
-    "rules": _BUILDS,
     "tsconfig": _BUILDS,
     "upload_source_maps": _BUILDS,
     "account_id": _SITE,
@@ -128,6 +128,8 @@ class Wrangler:
     main: str | None  # the source that the bundle is built from, relative to the file
     compatibility: Compatibility
     vars: dict[str, Any]
+    rules: tuple[Rule, ...] = ()  # for what wrangler builds
+    base: str | None = None  # the directory that modules are named from which wrangler leaves apart
 
 
 def parse_wrangler(file: str, content: bytes) -> Wrangler:
@@ -137,9 +139,11 @@ def parse_wrangler(file: str, content: bytes) -> Wrangler:
         name=fields.take_text("name"),
         main=fields.take_text("main"),
         compatibility=Compatibility(
-            date=fields.take_date("compatibility_date"), flags=fields.take_texts("compatibility_flags")
+            date=fields.take_date("compatibility_date"), flags=fields.take_flags("compatibility_flags")
         ),
         vars=fields.take_vars(),
+        rules=take_wrangler_rules(fields),
+        base=_find_base(fields.left),
     )
     for key, value in fields.left.items():
         problem = _find_problem(key, value)
@@ -147,6 +151,13 @@ def parse_wrangler(file: str, content: bytes) -> Wrangler:
             fields.refuse(key, problem)
     fields.check(file)
     return wrangler
+
+
+def _find_base(keys: Mapping[str, Any]) -> str | None:
+    """Give `base_dir` where it has a meaning: where not all that is imported goes into one file."""
+    base = keys.get("base_dir")
+    is_apart = keys.get("no_bundle") is True or keys.get("find_additional_modules") is True
+    return base if is_apart and isinstance(base, str) else None
 
 
 def _find_problem(key: str, value: object) -> str | None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
 from gridiron.bundles.build import BuildPlan, BuildToolchain, run_build
+from gridiron.bundles.disk import storing
 from gridiron.bundles.manifest import DEFAULT_MAIN
 from gridiron.bundles.wrangler import Wrangler
 from gridiron.errors import BuildStepFailed
@@ -19,21 +20,31 @@ WRANGLER_ENVIRONMENT: Mapping[str, str] = {
     "WRANGLER_HIDE_BANNER": "true",
 }
 
+WRANGLERS_README = "README.md"
+"""wrangler writes it beside each build. It names the time, and may not become a module by a rule."""
+
 
 def build_by_wrangler(
     directory: Path, file: str, wrangler: Wrangler, toolchain: BuildToolchain, out: Path
 ) -> Manifest:
     """Build the project in `directory` into `out`, by the wrangler file named `file`; give its manifest.
 
-    Raises BuildStepFailed, and what the toolchain raises.
+    Raises BuildStepFailed, StorageFailed, and what the toolchain raises.
     """
     plan = plan_build(file, wrangler, toolchain, out)
     output = run_build(directory, plan)
+    written = _find_main(plan, wrangler, output)
+    main = plan_main(written, wrangler)
+    with storing("Writing", out):
+        (out / WRANGLERS_README).unlink(missing_ok=True)
+        (out / main).parent.mkdir(parents=True, exist_ok=True)
+        (out / written).replace(out / main)
     return Manifest(
         name=wrangler.name,
-        main=_find_main(plan, wrangler, output),
+        main=main,
         compatibility=wrangler.compatibility,
         vars=wrangler.vars,
+        rules=wrangler.rules,
     )
 
 
@@ -51,6 +62,17 @@ def plan_build(file: str, wrangler: Wrangler, toolchain: BuildToolchain, out: Pa
         out=out.absolute(),
         environment=WRANGLER_ENVIRONMENT,
     )
+
+
+def plan_main(written: str, wrangler: Wrangler) -> str:
+    """Say where the main module belongs that wrangler wrote into the root of the bundle.
+
+    The modules that it leaves apart are named from a directory that may be above the main module's.
+    """
+    source = PurePosixPath(wrangler.main or written)
+    if wrangler.base is None or not source.is_relative_to(wrangler.base):
+        return written
+    return str(source.relative_to(wrangler.base).with_name(written))
 
 
 def _find_main(plan: BuildPlan, wrangler: Wrangler, output: str) -> str:

@@ -74,6 +74,7 @@ def plan_build(address: Address, staged: Staged, request: ActivateRequest, now: 
         modules=staged.modules,
         compatibility=staged.manifest.compatibility,
         vars={**staged.manifest.vars, **request.vars},
+        rules=staged.manifest.rules,
         git=request.git,
     )
 

@@ -251,6 +251,8 @@ async function fetchModule(directory, module) {
   switch (module.kind) {
     case "js":
       return { js: text() };
+    case "cjs":
+      return { cjs: text() };
     case "wasm":
       return { wasm: content };
     case "json":

@@ -21,7 +21,8 @@ from typing import Any, TypeVar
 
 import httpx2
 
-from gridiron.model import Build, Compatibility, Module, module_kind
+from gridiron.bundles.rules import kind_of
+from gridiron.model import Build, Compatibility, Module, Rule
 from gridiron.settings import Settings, load_settings
 from gridiron.testing.processes import descendants
 from gridiron.workers.cells import Cells
@@ -134,7 +135,9 @@ class Plane:
             source="file:///test",
             sha256="0" * 64,
             main="index.js",
-            modules=tuple(describe_module(path, body) for path, body in sorted(encoded.items())),
+            modules=tuple(
+                describe_module(path, body, more.get("rules", ())) for path, body in sorted(encoded.items())
+            ),
             **{"compatibility": Compatibility(), **more},
         )
         return self.write_files(build, encoded)
@@ -171,8 +174,8 @@ class Plane:
         return [name for name, answer in zip(names, answers, strict=True) if answer is not None]
 
 
-def describe_module(path: str, body: bytes) -> Module:
-    kind = module_kind(path)
+def describe_module(path: str, body: bytes, rules: tuple[Rule, ...] = ()) -> Module:
+    kind = kind_of(path, rules)
     assert kind is not None, path
     return Module(name=path, kind=kind, size=len(body), sha256=hashlib.sha256(body).hexdigest())
 

@@ -6,7 +6,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from gridiron.model import Build, Compatibility
+from gridiron.model import Build, Compatibility, ModuleKind, Rule
 from gridiron.settings import load_settings
 from gridiron.testing.probe import ProbeBundles, build_probe
 from gridiron.toolchain.programs import find_toolchain
@@ -33,6 +33,29 @@ def problem_of(response: httpx2.Response) -> dict[str, Any]:
     assert set(body) == {"type", "title", "status", "code", "detail"}
     assert (body["type"], body["status"]) == ("about:blank", response.status_code)
     return {"status": body["status"], "code": body["code"], "detail": body["detail"]}
+
+
+async def test_a_rule_gives_a_module_its_kind(shared_plane: Plane) -> None:
+    script = """
+        import legacy from "./legacy.js";
+        import query from "./lib/query.gql";
+        export default { fetch: () => Response.json({ legacy, query }) };
+    """
+    build = shared_plane.write_build(
+        "rules",
+        {
+            "index.js": script,
+            "legacy.js": 'exports.all = require("./other.js").one + 1;',
+            "other.js": "module.exports = { one: 1 };",
+            "lib/query.gql": "{ all }",
+        },
+        rules=(
+            Rule(type=ModuleKind.TEXT, globs=("*.gql",)),
+            Rule(type=ModuleKind.CJS, globs=("legacy.js", "other.js")),
+        ),
+    )
+    response = await shared_plane.get(build.address.path)
+    assert response.json() == {"legacy": {"all": 2}, "query": "{ all }"}
 
 
 async def test_every_kind_of_module_can_be_imported(shared_plane: Plane) -> None:

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gridiron.bundles.documents import MAX_DEPTH, plain_json
+from gridiron.bundles.fields import NO_PYTHON
 from gridiron.bundles.manifest import parse_manifest
 from gridiron.bundles.wrangler import PASSED_OVER, REFUSED
 from gridiron.errors import ManifestInvalid
@@ -102,6 +103,11 @@ def test_a_manifest_reads_back_as_the_metadata_json_that_it_is_written_to() -> N
         ({"compatibility": {"flags": "a"}}, "compatibility.flags: it must be a list of texts"),
         ({"compatibility": {"flags": [1]}}, "compatibility.flags: it must be a list of texts"),
         ({"compatibility": {"dates": 1}}, "compatibility.dates: it is unknown: remove it"),
+        (
+            {"compatibility": {"flags": ["a", "python_workers"]}},
+            f"compatibility.flags: python_workers: {NO_PYTHON}",
+        ),
+        ({"kv_namespaces": []}, f"kv_namespaces: {REFUSED['kv_namespaces']}"),
         ({"vars": ["A"]}, "vars: it must be an object"),
         ({"colour": "red"}, "colour: it is unknown: remove it"),
         ({"compatibility_date": "2025-01-31"}, 'compatibility_date: write "compatibility": {"date": …}'),
@@ -113,7 +119,7 @@ def test_a_value_that_cannot_be_used(keys: dict[str, Any], told: str) -> None:
 
 
 def test_everything_that_is_wrong_is_told_at_once() -> None:
-    files = metadata(name=1, main="x.ts", compatibility={"date": 1, "x": 1}, colour=1)
+    files = metadata(name=1, main="x.ts", compatibility={"date": 1, "x": 1}, colour=1, r2_buckets=[])
     assert problems(files) == (
         "metadata.json",
         [
@@ -122,6 +128,7 @@ def test_everything_that_is_wrong_is_told_at_once() -> None:
             'compatibility.date: it must be a day as "YYYY-MM-DD"',
             "compatibility.x: it is unknown: remove it",
             "colour: it is unknown: remove it",
+            f"r2_buckets: {REFUSED['r2_buckets']}",
         ],
     )
 
@@ -221,6 +228,7 @@ def test_all_that_a_node_cannot_do_is_told_at_once() -> None:
     text = """
         minify = true
         colour = "red"
+        compatibility_flags = ["nodejs_compat", "python_workers_20250116"]
         compatibility_date = 2025-01-31
         kv_namespaces = [{ binding = "KV", id = "1" }]
         [vars]
@@ -233,6 +241,7 @@ def test_all_that_a_node_cannot_do_is_told_at_once() -> None:
         "wrangler.toml",
         [
             'compatibility_date: it must be a day as "YYYY-MM-DD"',
+            f"compatibility_flags: python_workers_20250116: {NO_PYTHON}",
             "vars.day: it must be a value that JSON has: no date, no infinite number",
             "vars.far: it must be a value that JSON has: no date, no infinite number",
             "minify: the Restate SDK breaks when it is minified: remove this",

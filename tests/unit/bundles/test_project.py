@@ -187,7 +187,7 @@ def test_the_call_of_esbuild() -> None:
         "NODE_PATH": "/p"
     }
     copied = {option for option in OPTIONS if option.endswith("=copy")}
-    assert copied == {f"--loader:.{ending}=copy" for ending in ("wasm", "txt", "html", "bin")}
+    assert copied == {f"--loader:.{ending}=copy" for ending in ("wasm", "txt", "html", "sql", "bin")}
     assert not [option for option in OPTIONS if "minify" in option]
 
 

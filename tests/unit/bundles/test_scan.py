@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gridiron.bundles.modules import FoundBundle, choose_modules, find_bundle
 from gridiron.bundles.scan import (
     Scan,
     ScannedFile,
@@ -23,11 +24,14 @@ from gridiron.bundles.staging import stage_bundle
 from gridiron.errors import (
     BundleHasDevice,
     BundleHasLink,
+    BundlePathCollides,
+    BundleTooLarge,
     GridironError,
+    MainModuleMissing,
     SourceHasTooManyFiles,
     SourceUnreadable,
 )
-from gridiron.model import MAX_MODULES_SIZE
+from gridiron.model import MAX_MODULES_SIZE, Manifest, ModuleKind, Rule
 
 
 def write(root: Path, *paths: str) -> Path:
@@ -42,14 +46,19 @@ def scan(root: Path, max_files: int = 1000) -> Scan:
         return scan_source(opened, max_files)
 
 
-def test_a_scan_has_modules_manifest_files_and_what_is_ignored(tmp_path: Path) -> None:
-    modules = ["a.html", "a.txt", "data/x.bin", "index.js", "lib/a.mjs", "lib/metadata.json", "core.wasm"]
+def find(root: Path) -> FoundBundle:
+    with open_root(resolve_source(root)) as opened:
+        return find_bundle(opened)
+
+
+def test_a_scan_has_files_manifest_files_and_what_is_ignored(tmp_path: Path) -> None:
+    files = ["a.html", "data/x.bin", "index.js", "lib/a.mjs", "lib/metadata.json", "README.md", "lib/b.ts"]
     manifest_files = ["wrangler.toml", "metadata.json", "wrangler.jsonc", "wrangler.json"]
-    ignored = ["README.md", "index.js.map", ".env", "lib/.hidden.js", "lib/b.ts"]
-    write(tmp_path, *modules, *manifest_files, *ignored, ".git/a.js", "node_modules/a/index.js")
+    ignored = [".env", "lib/.hidden.js"]
+    write(tmp_path, *files, *manifest_files, *ignored, ".git/a.js", "node_modules/a/index.js")
     (tmp_path / "node_modules" / "link").symlink_to("/")
     assert scan(tmp_path) == Scan(
-        modules=tuple(ScannedFile(path, len(path)) for path in sorted(modules)),
+        files=tuple(ScannedFile(path, len(path)) for path in sorted(files)),
         manifest_files=tuple(ScannedFile(path, len(path)) for path in sorted(manifest_files)),
         ignored=tuple(sorted([*ignored, ".git/", "node_modules/"])),
     )
@@ -58,7 +67,52 @@ def test_a_scan_has_modules_manifest_files_and_what_is_ignored(tmp_path: Path) -
 def test_a_root_may_be_a_link(tmp_path: Path) -> None:
     write(tmp_path / "real", "index.js")
     (tmp_path / "link").symlink_to("real")
-    assert scan(tmp_path / "link").modules == (ScannedFile("index.js", 8),)
+    assert scan(tmp_path / "link").files == (ScannedFile("index.js", 8),)
+
+
+def test_the_rules_of_a_manifest_choose_modules(tmp_path: Path) -> None:
+    modules = {
+        "core.wasm": ModuleKind.WASM,
+        "index.js": ModuleKind.JS,
+        "lib/a.mjs": ModuleKind.JS,
+        "lib/legacy.js": ModuleKind.CJS,
+        "query.gql": ModuleKind.TEXT,
+        "view.html": ModuleKind.DATA,
+    }
+    rules = (
+        Rule(type=ModuleKind.TEXT, globs=("*.gql", "*.toml")),
+        Rule(type=ModuleKind.CJS, globs=("**/*.js",)),
+        Rule(type=ModuleKind.DATA, globs=("*.html",)),
+        Rule(type=ModuleKind.TEXT, globs=("*.html",)),
+    )
+    content = Manifest(rules=rules).model_dump_json().encode()
+    write(tmp_path, *modules, "README.md", "lib/a.ts", ".env", "wrangler.toml")
+    (tmp_path / "metadata.json").write_bytes(content)
+    found = find(tmp_path)
+    assert found.manifest == Manifest(rules=rules)
+    assert found.manifest_files == {"metadata.json": content, "wrangler.toml": b"wrangler.toml"}
+    assert {module.file.path: module.kind for module in found.modules} == modules
+    assert found.ignored == (".env", "README.md", "lib/a.ts")
+
+
+def test_what_a_rule_makes_a_module_counts_as_one(tmp_path: Path) -> None:
+    rules = (Rule(type=ModuleKind.DATA, globs=("*.dat", "*.DAT")),)
+    large = (ScannedFile("a.dat", MAX_MODULES_SIZE), ScannedFile("index.js", 1))
+    with pytest.raises(BundleTooLarge):
+        choose_modules(large, Manifest(rules=rules))
+    assert [module.file for module in choose_modules(large, Manifest())] == [ScannedFile("index.js", 1)]
+
+    write(tmp_path, "index.js", "a.dat", "a.DAT")
+    assert find(tmp_path).ignored == ("a.DAT", "a.dat")
+    (tmp_path / "metadata.json").write_text(Manifest(rules=rules).model_dump_json())
+    with pytest.raises(BundlePathCollides):
+        find(tmp_path)
+
+
+def test_a_main_module_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(MainModuleMissing) as caught:
+        find(write(tmp_path, "a.js"))
+    assert vars(caught.value) == {"main": "index.js"}
 
 
 def missing(root: Path) -> Path:
@@ -93,7 +147,8 @@ def empty(root: Path) -> Path:
 
 
 def no_module(root: Path) -> Path:
-    return write(root, "README.md", "metadata.json", ".index.js", "node_modules/index.js")
+    (root / "metadata.json").write_text("{}")
+    return write(root, "README.md", ".index.js", "node_modules/index.js")
 
 
 def a_link(root: Path) -> Path:
@@ -202,7 +257,7 @@ def test_a_directory_that_is_no_bundle(
     make: Callable[[Path], Path], code: str, path: str | None, tmp_path: Path
 ) -> None:
     with pytest.raises(GridironError) as caught:
-        scan(make(tmp_path))
+        find(make(tmp_path))
     told = vars(caught.value).get("path")
     assert (caught.value.code, told) == (code, path and path.replace("{root}", str(tmp_path)))
     str(caught.value).encode()  # a sentence can always be written
@@ -212,7 +267,8 @@ def test_modules_may_be_as_large_as_workerd_loads(tmp_path: Path) -> None:
     with (tmp_path / "a.bin").open("wb") as file:
         file.truncate(MAX_MODULES_SIZE)
     write(tmp_path, "README.md", "metadata.json")
-    assert scan(tmp_path).modules == (ScannedFile("a.bin", MAX_MODULES_SIZE),)
+    modules = choose_modules(scan(tmp_path).files, Manifest())
+    assert [module.file for module in modules] == [ScannedFile("a.bin", MAX_MODULES_SIZE)]
 
 
 @pytest.mark.parametrize("name", ["lib", "lib/a.js"])
@@ -250,11 +306,11 @@ def test_any_names_make_a_bundle_or_an_error_with_a_code(paths: list[list[str]])
             ):  # a file and a directory of one name; a name that none can have
                 continue
         try:
-            found = scan(root)
+            found = find(root)
         except GridironError as error:
             str(error).encode()
         else:
-            "\n".join([*(file.path for file in found.modules), *found.ignored]).encode()
+            "\n".join([*(module.file.path for module in found.modules), *found.ignored]).encode()
 
 
 # -- what changes after the scan -------------------------------------------------------------------------
@@ -333,7 +389,7 @@ def test_a_root_that_is_moved_and_replaced_while_it_is_open(tmp_path: Path) -> N
     with open_root(root) as opened:
         root.rename(tmp_path / "moved")
         root.symlink_to("secret")
-        assert scan_source(opened).modules == (ScannedFile("lib/a.js", 8),)
+        assert scan_source(opened).files == (ScannedFile("lib/a.js", 8),)
         with open_file(opened, "lib/a.js") as file:
             assert file.read() == b"lib/a.js"
 

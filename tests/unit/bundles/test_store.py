@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from gridiron.bundles.digest import digest_of
-from gridiron.bundles.staging import MAX_MANIFEST_SIZE
+from gridiron.bundles.manifest import MAX_MANIFEST_SIZE
 from gridiron.bundles.store import BundleStore, Staged
 from gridiron.errors import (
     BuildNotFound,
@@ -83,6 +83,7 @@ def plan(staged: Staged, timestamp: int = 1, name: str = "greeter", version: str
         modules=staged.modules,
         compatibility=staged.manifest.compatibility,
         vars=staged.manifest.vars,
+        rules=staged.manifest.rules,
     )
 
 

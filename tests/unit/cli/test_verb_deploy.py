@@ -67,7 +67,7 @@ def test_a_bundle_is_packed_sent_and_activated(run: Run, manager: Any, bundle: P
     ((sha256, archive),) = manager.sent.items()
     assert sha256 == hashlib.sha256(archive).hexdigest()
     with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
-        assert tar.getnames() == ["index.js", "metadata.json"]
+        assert tar.getnames() == ["metadata.json", "index.js"]
     request = {"source": f"bundle:{sha256}", "sha256": sha256, "name": "greeter", "version": "1.1.0"}
     assert manager.asked == [("POST /activate", request)]
     assert result.stderr.splitlines() == [f"Preparing {bundle}", "Activating greeter 1.1.0"]
