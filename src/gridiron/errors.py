@@ -12,7 +12,7 @@
     │   ├── signature      SignatureMissing SignatureInvalid KeyInvalid
     │   ├── names          NameInvalid VersionInvalid
     │   ├── script         ScriptFailed NoRestateService
-    │   ├── project        ProjectNotRecognised BuildStepFailed IdentityMissing
+    │   ├── project        ProjectNotRecognised BuildStepFailed IdentityMissing DirectoryNotEmpty
     │   └── other          RequestInvalid SettingsInvalid TemplateInvalid
     ├── NotFound         BuildNotFound
     ├── Conflict         ActivationInProgress BuildInUse ServiceTaken BreakingChange NothingToRollBackTo
@@ -21,7 +21,7 @@
     │                    DrainUnknown RoutingUnknown SourceUnreachable ManagerStopping
     ├── Rejected         RestateRejected InvocationFailed ProxyRefused (Restate or HAProxy said no)
     ├── Environment      ToolMissing ToolVersionWrong ToolchainNotInstalled PortTaken DirectoryInUse
-    │                    StorageFailed BundlesElsewhere ComponentFailed ConfigNotApplied
+    │                    StorageFailed ProjectNotWritten BundlesElsewhere ComponentFailed ConfigNotApplied
     └── ActivationFailed the step of an activation that failed; its cause is one of the above
 
 A class has a stable `code` and a `sentence` over its own fields that says what happened and what to do.
@@ -448,6 +448,15 @@ class IdentityMissing(BadInput):
     path: str
 
 
+@dataclass(eq=False)
+class DirectoryNotEmpty(BadInput):
+    """A new project was to be made where there is something already."""
+
+    code = "directory_not_empty"
+    sentence = "{path} is not empty, and nothing in it was changed. Give another directory: --dir."
+    path: str
+
+
 # -- requests and settings -------------------------------------------------------------------------------
 
 
@@ -744,6 +753,16 @@ class StorageFailed(Environment):
     code = "storage_failed"
     sentence = "{action} {path} failed: {reason}. Mend the disk or its permissions, then try again."
     action: str
+    path: str
+    reason: str
+
+
+@dataclass(eq=False)
+class ProjectNotWritten(Environment):
+    """A new project could not be written."""
+
+    code = "project_not_written"
+    sentence = "The project cannot be written to {path} ({reason}). Give another directory: --dir."
     path: str
     reason: str
 

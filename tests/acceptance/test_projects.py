@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import re
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +15,7 @@ import pytest
 from gridiron.cli.demo.subject import Subject
 from gridiron.settings import load_settings
 from gridiron.toolchain.programs import Toolchain, find_toolchain
+from tests.harness import wait_until
 
 PLAIN = {
     "package.json": '{"name": "@shop/shouter", "version": "1.0.0"}',
@@ -98,11 +102,11 @@ def git(directory: Path, *arguments: str) -> str:
     return done.stdout.strip()
 
 
-def call(node: Subject, path: str, argument: object = None) -> object:
+def call(node: Subject, path: str, argument: object = None, status: int = 200) -> object:
     body = {} if argument is None else {"json": argument}
     response = httpx2.post(f"{node.settings.ingress_url}/{path}", timeout=30, **body)
-    assert response.status_code == 200, response.text
-    return response.json()
+    assert response.status_code == status, response.text
+    return response.json() if response.content else None
 
 
 def test_a_plain_project_is_built_deployed_and_called(node: Subject, tmp_path: Path) -> None:
@@ -155,3 +159,89 @@ def test_the_rules_of_a_wrangler_project_hold_on_a_node(
     again = node.run("deploy", str(node.settings.bundles_dir / back["build_id"]), "--version", "2.0.0")
     assert again["outcome"] == "activated"
     assert call(node, "reader/read") == expected
+
+
+# -- what `gridiron init` makes ---------------------------------------------------------------------------
+
+
+@pytest.fixture
+def make_project(tmp_path: Path) -> Callable[[str, str], Path]:
+    def make(name: str, kind: str) -> Path:
+        command = (sys.executable, "-P", "-m", "gridiron", "init", name, "--kind", kind)
+        subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+        return tmp_path / name
+
+    return make
+
+
+def run_node(project: Path, toolchain: Toolchain, *arguments: str) -> None:
+    done = subprocess.run(
+        [str(toolchain.node().path), *arguments], cwd=project, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("kind", ["service", "object", "workflow"])
+def test_a_new_project_passes_its_tests_and_its_type_check(
+    kind: str, toolchain: Toolchain, make_project: Callable[[str, str], Path]
+) -> None:
+    project = make_project(f"my-{kind}", kind)
+    run_node(project, toolchain, "--test", "--test-reporter=tap")  # with nothing installed
+    (project / "node_modules").symlink_to(toolchain.node_modules)
+    run_node(project, toolchain, "node_modules/typescript/bin/tsc")
+
+    (logic,) = {*project.glob("src/*.ts")} - {project / "src" / "index.ts"}
+    logic.write_text(logic.read_text().replace("return ", "return !"))
+    with pytest.raises(AssertionError):
+        run_node(project, toolchain, "--test")
+    with pytest.raises(AssertionError):
+        run_node(project, toolchain, "node_modules/typescript/bin/tsc")
+
+
+def test_a_new_service_is_deployed_with_nothing_installed_and_with_the_sdk(
+    node: Subject, toolchain: Toolchain, make_project: Callable[[str, str], Path]
+) -> None:
+    project = make_project("my-greeter", "service")
+    activated = node.run("deploy", str(project))
+    assert activated["build_id"].startswith("my-greeter-1.0.0-")
+    assert (activated["protocol"], activated["services"]) == ("BidiStream", ["my-greeter"])
+    assert re.fullmatch(r"Good \w+, Ada", str(call(node, "my-greeter/greet", "Ada")))
+    core = read_core(node, activated["build_id"])
+    assert core in {each.sha256 for each in toolchain.sdk_cores()}
+    assert node.run("deploy", str(project))["outcome"] == "unchanged"
+
+    (project / "node_modules").symlink_to(toolchain.node_modules)
+    installed = node.run("deploy", str(project), "--version", "1.0.1")
+    assert installed["outcome"] == "activated"
+    assert read_core(node, installed["build_id"]) == core
+    assert re.fullmatch(r"Good \w+, Ada", str(call(node, "my-greeter/greet", "Ada")))
+
+
+def read_core(node: Subject, build_id: str) -> str:
+    """The digest of the one Wasm module of a build."""
+    metadata = json.loads((node.settings.bundles_dir / build_id / "metadata.json").read_bytes())
+    (core,) = (module["sha256"] for module in metadata["modules"] if module["kind"] == "wasm")
+    return str(core)
+
+
+def test_a_new_object_keeps_its_state(node: Subject, make_project: Callable[[str, str], Path]) -> None:
+    node.run("deploy", str(make_project("my-tally", "object")))
+    for value in (4, -1, 2):
+        call(node, "my-tally/steps/add", value)
+    expected = {"count": 3, "sum": 5, "largest": 4}
+    assert call(node, "my-tally/steps/get") == expected
+    assert call(node, "my-tally/others/get") == {"count": 0, "sum": 0, "largest": None}
+
+
+def test_a_new_workflow_waits_for_a_decision(node: Subject, make_project: Callable[[str, str], Path]) -> None:
+    node.run("deploy", str(make_project("my-claim", "workflow")))
+    claims = {"small": 10, "trip": 700, "boat": 70_000}
+    for key, amount in claims.items():
+        call(node, f"my-claim/{key}/run/send", {"purpose": key, "amount": amount}, status=202)
+    statuses = {"small": "paid", "trip": "waiting", "boat": "waiting"}
+    for key, status in statuses.items():
+        wait_until(lambda: call(node, f"my-claim/{key}/status") == status, 30, f"{key} is {status}")  # noqa: B023
+    call(node, "my-claim/trip/decide", True)
+    call(node, "my-claim/boat/decide", False)
+    for key, status in {"trip": "paid", "boat": "refused"}.items():
+        wait_until(lambda: call(node, f"my-claim/{key}/status") == status, 30, f"{key} is {status}")  # noqa: B023

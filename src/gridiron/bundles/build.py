@@ -37,9 +37,8 @@ class BuildToolchain(Protocol):
     def esbuild(self) -> Program:
         """Give esbuild."""
 
-    @property
-    def node_modules(self) -> Path:
-        """The directory with the Restate SDK that Gridiron was tested with."""
+    def sdk_entries(self) -> Mapping[str, Path]:
+        """Give the file of each entry of the Restate SDK, by what scripts import."""
 
 
 @dataclass(frozen=True, slots=True)

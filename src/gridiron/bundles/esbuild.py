@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
 from gridiron.bundles.build import BuildPlan, BuildToolchain, run_build
 from gridiron.bundles.disk import storing
-from gridiron.bundles.identity import PACKAGE_FILE
+from gridiron.bundles.sdk import fetch_sdk
 from gridiron.model import MODULE_KINDS, Manifest, ModuleKind
 from gridiron.toolchain.packages import SDK_PACKAGE
 
@@ -71,8 +69,7 @@ def build_by_esbuild(directory: Path, entry: str, toolchain: BuildToolchain, out
     The same content gives the same bundle, at the same place. Raises BuildStepFailed, StorageFailed, and
     what the toolchain raises.
     """
-    with _packages_for(directory, toolchain) as packages:
-        run_build(directory, plan_esbuild(entry, toolchain, out, packages))
+    run_build(directory, plan_esbuild(entry, toolchain, out, fetch_sdk(directory, toolchain)))
     script, metafile = out / OUTPUT, out / METAFILE
     with storing("Writing", script):
         script.write_text(finish_script(script.read_text("utf-8"), metafile.read_bytes()), "utf-8")
@@ -80,16 +77,17 @@ def build_by_esbuild(directory: Path, entry: str, toolchain: BuildToolchain, out
     return Manifest(main=OUTPUT)
 
 
-def plan_esbuild(entry: str, toolchain: BuildToolchain, out: Path, packages: Path | None) -> BuildPlan:
+def plan_esbuild(entry: str, toolchain: BuildToolchain, out: Path, sdk: Mapping[str, Path]) -> BuildPlan:
     """Say how esbuild builds the project of its working directory into `out`, from the script `entry`.
 
-    `packages` is a directory of packages for what the project has not installed; None for none.
+    `sdk` are the files of the Restate SDK, by what scripts import; none for a project that has installed it.
     """
     arguments = (
         entry,
         *OPTIONS,
         *(f"--alias:{name}=node:{name}" for name in NODE_MODULES),
-        *(f"--alias:{name}={SDK_FOR_WORKERD}" for name in SDK_FOR_NODE),
+        *(f"--alias:{name}={file}" for name, file in sdk.items()),
+        *(f"--alias:{name}={sdk.get(SDK_FOR_WORKERD, SDK_FOR_WORKERD)}" for name in SDK_FOR_NODE),
         f"--outdir={out.absolute()}",
         f"--metafile={out.absolute() / METAFILE}",
     )
@@ -97,7 +95,7 @@ def plan_esbuild(entry: str, toolchain: BuildToolchain, out: Path, packages: Pat
         command=(str(toolchain.esbuild().path), *arguments),
         shown=f"esbuild {entry} --bundle",
         out=out.absolute(),
-        environment={"NODE_PATH": "" if packages is None else str(packages)},
+        environment={"NODE_PATH": ""},  # packages of the project alone
     )
 
 
@@ -116,24 +114,3 @@ def finish_script(script: str, metafile: bytes) -> str:
     for name in (PurePosixPath(output).name for output in outputs):
         script = script.replace(f'"./{name}?module"', f'"./{name}"')
     return REQUIRE + script if any(used["kind"] == "require-call" for used in outside) else script
-
-
-@contextmanager
-def _packages_for(directory: Path, toolchain: BuildToolchain) -> Iterator[Path | None]:
-    """Give a directory with the Restate SDK of the toolchain, and no other package, for a project without.
-
-    None for a project that has installed it, there or in a directory above.
-    """
-    if any((above / "node_modules" / SDK_PACKAGE / PACKAGE_FILE).is_file() for above in _upwards(directory)):
-        yield None
-        return
-    with tempfile.TemporaryDirectory(prefix="gridiron-packages-") as packages:
-        link = Path(packages, SDK_PACKAGE)
-        link.parent.mkdir(parents=True)
-        link.symlink_to((toolchain.node_modules / SDK_PACKAGE).absolute())
-        yield Path(packages)
-
-
-def _upwards(directory: Path) -> tuple[Path, ...]:
-    resolved = directory.resolve()
-    return (resolved, *resolved.parents)

@@ -9,8 +9,8 @@ from gridiron.bundles.documents import parse_document
 from gridiron.bundles.fields import Fields
 from gridiron.bundles.git import fetch_repository_name
 from gridiron.model import NAME, Git
+from gridiron.toolchain.packages import PACKAGE_FILE
 
-PACKAGE_FILE = "package.json"
 COMMIT_DIGITS = 12
 """Of a commit in a version: no two commits of a repository as large as Linux begin with the same twelve."""
 

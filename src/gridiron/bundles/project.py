@@ -10,7 +10,7 @@ from gridiron.bundles.build import BuildToolchain
 from gridiron.bundles.disk import storing
 from gridiron.bundles.esbuild import build_by_esbuild
 from gridiron.bundles.git import fetch_git
-from gridiron.bundles.identity import PACKAGE_FILE, Identity, fetch_identity, parse_package
+from gridiron.bundles.identity import Identity, fetch_identity, parse_package
 from gridiron.bundles.manifest import DEFAULT_MAIN, parse_manifest
 from gridiron.bundles.paths import MANIFEST_FILES, METADATA_FILE, WRANGLER_FILES
 from gridiron.bundles.scan import check_directory, reading
@@ -18,6 +18,7 @@ from gridiron.bundles.wrangler import Wrangler, parse_wrangler
 from gridiron.bundles.wrangler_build import build_by_wrangler
 from gridiron.errors import MainModuleMissing, ProjectNotRecognised
 from gridiron.model import Git, Manifest
+from gridiron.toolchain.packages import PACKAGE_FILE
 
 TYPESCRIPT_ENTRIES = ("index.ts", "src/index.ts")
 PACKAGE_ENTRIES = ("index.js", "src/index.js")

@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 from gridiron.bundles.build import BuildPlan, BuildToolchain, run_build
 from gridiron.bundles.disk import storing
 from gridiron.bundles.manifest import DEFAULT_MAIN
+from gridiron.bundles.sdk import fetch_sdk
 from gridiron.bundles.wrangler import Wrangler
 from gridiron.errors import BuildStepFailed
 from gridiron.model import Manifest
@@ -31,7 +32,7 @@ def build_by_wrangler(
 
     Raises BuildStepFailed, StorageFailed, and what the toolchain raises.
     """
-    plan = plan_build(file, wrangler, toolchain, out)
+    plan = plan_build(file, wrangler, toolchain, out, fetch_sdk(directory, toolchain))
     output = run_build(directory, plan)
     written = _find_main(plan, wrangler, output)
     main = plan_main(written, wrangler)
@@ -48,16 +49,20 @@ def build_by_wrangler(
     )
 
 
-def plan_build(file: str, wrangler: Wrangler, toolchain: BuildToolchain, out: Path) -> BuildPlan:
+def plan_build(
+    file: str, wrangler: Wrangler, toolchain: BuildToolchain, out: Path, sdk: Mapping[str, Path]
+) -> BuildPlan:
     """Say how a project is built into `out`, by the wrangler file named `file` and for no environment of it.
 
+    `sdk` are the files of the Restate SDK, by what scripts import; none for a project that has installed it.
     The compatibility date is given as we understood it: wrangler builds nothing without one.
     """
     date = wrangler.compatibility.date.isoformat()
     where = ("--config", file, "--env=", "--outdir", str(out.absolute()))
     arguments = ("deploy", "--dry-run", *where, "--compatibility-date", date)
+    aliases = [f"--alias={name}:{file}" for name, file in sdk.items()]
     return BuildPlan(
-        command=(*toolchain.wrangler_command(), *arguments),
+        command=(*toolchain.wrangler_command(), *arguments, *aliases),
         shown=" ".join(("wrangler", *arguments)),
         out=out.absolute(),
         environment=WRANGLER_ENVIRONMENT,

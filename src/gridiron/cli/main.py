@@ -14,6 +14,7 @@ from gridiron.cli import (
     demo_verb,
     deploy,
     digest,
+    init,
     keys,
     prune,
     roles,
@@ -36,6 +37,7 @@ app = typer.Typer(
 
 app.command()(roles.up)
 app.command()(demo_verb.demo)
+app.command(epilog=init.EPILOG)(init.init)
 app.command(epilog=deploy.EPILOG)(deploy.deploy)
 app.command()(builds.ls)
 app.command()(builds.show)

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+PACKAGE_FILE = "package.json"
+
 SDK_PACKAGE = "@restatedev/restate-sdk-cloudflare-workers"
 SDK_ALIAS_PREFIX = "restate-sdk-cloudflare-workers-"
 """Further versions of the SDK are installed under names that begin so (`npm:` aliases)."""
@@ -82,6 +84,16 @@ def wanted_versions(package_json: Mapping[str, Any]) -> dict[str, str]:
 def sdk_packages(wanted: Mapping[str, str]) -> list[str]:
     """List the packages among `wanted` that are the Restate SDK, one a version; the plain name first."""
     return [name for name in sorted(wanted) if name == SDK_PACKAGE or name.startswith(SDK_ALIAS_PREFIX)]
+
+
+def sdk_entries(package_json: Mapping[str, Any]) -> dict[str, str]:
+    """Read from the SDK's package.json which file each of its entries is, by what scripts import."""
+    exports: Mapping[str, Any] = package_json["exports"]
+    return {
+        SDK_PACKAGE + entry.removeprefix("."): files["import"]
+        for entry, files in exports.items()
+        if isinstance(files, dict)
+    }
 
 
 def plan_packages(lock: Mapping[str, Any], system: str, machine: str) -> list[str]:

@@ -24,13 +24,16 @@ from gridiron.toolchain.haproxy import find_haproxy
 from gridiron.toolchain.nodejs import find_node
 from gridiron.toolchain.packages import (
     ESBUILD,
+    PACKAGE_FILE,
     RESTATE_SERVER,
     SDK_CORE,
+    SDK_PACKAGE,
     WORKERD,
     WRANGLER_ENTRY,
     WRANGLER_PACKAGE,
     NpmProgram,
     package_of,
+    sdk_entries,
     sdk_packages,
     wanted_versions,
 )
@@ -109,6 +112,13 @@ class Toolchain:
     def sdk_cores(self) -> tuple[SdkCore, ...]:
         """Give the core of each Restate SDK that our package.json names; two may have the same content."""
         return self._sdk_cores
+
+    def sdk_entries(self) -> dict[str, Path]:
+        """Give the file of each entry of the Restate SDK, by what scripts import."""
+        package = self._package("the Restate SDK", SDK_PACKAGE)
+        description = self._file(package, "the Restate SDK", PACKAGE_FILE)
+        files = sdk_entries(json.loads(description.read_bytes()))
+        return {name: self._file(package, "the Restate SDK", file) for name, file in files.items()}
 
     @property
     def node_modules(self) -> Path:

@@ -2,31 +2,45 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
 from gridiron.bundles.build import MAX_OUTPUT_LINES, BuildPlan, plain_lines, plan_advice, plan_environment
-from gridiron.bundles.esbuild import NODE_MODULES, OPTIONS, REQUIRE, finish_script, plan_esbuild
+from gridiron.bundles.esbuild import (
+    NODE_MODULES,
+    OPTIONS,
+    REQUIRE,
+    SDK_FOR_NODE,
+    SDK_FOR_WORKERD,
+    finish_script,
+    plan_esbuild,
+)
 from gridiron.bundles.identity import Identity, parse_package, plan_name
 from gridiron.bundles.project import Project, prepare_project
+from gridiron.bundles.sdk import fetch_sdk
 from gridiron.bundles.wrangler import Wrangler
 from gridiron.bundles.wrangler_build import WRANGLER_ENVIRONMENT, plan_build
 from gridiron.errors import GridironError
 from gridiron.model import Compatibility
+from gridiron.toolchain.packages import SDK_PACKAGE
 from gridiron.toolchain.programs import Program
+
+SDK = {"sdk": Path("/sdk/index.js"), "sdk/fetch": Path("/sdk/fetch.js")}
 
 
 class Toolchain:
     """Has commands that only a plan may hold."""
-
-    node_modules = Path("/tools/node_modules")
 
     def wrangler_command(self) -> tuple[str, ...]:
         return ("/tools/bin/node", "/tools/wrangler.js")
 
     def esbuild(self) -> Program:
         return Program("esbuild", Path("/tools/esbuild"), "0.1.0")
+
+    def sdk_entries(self) -> Mapping[str, Path]:
+        return SDK
 
 
 class Asked(Exception):
@@ -42,9 +56,8 @@ class NoToolchain:
     def esbuild(self) -> Program:
         raise Asked("esbuild")
 
-    @property
-    def node_modules(self) -> Path:
-        return Path("/tools/node_modules")
+    def sdk_entries(self) -> Mapping[str, Path]:
+        return {}
 
 
 def write(root: Path, files: dict[str, str]) -> Path:
@@ -159,7 +172,7 @@ def test_a_directory_that_is_not_there(tmp_path: Path) -> None:
 def test_the_call_of_wrangler() -> None:
     compatibility = Compatibility(date=dt.date(2025, 1, 31), flags=("nodejs_compat",))
     wrangler = Wrangler(name="a", main="src/a.ts", compatibility=compatibility, vars={})
-    plan = plan_build("wrangler.jsonc", wrangler, Toolchain(), Path("/out"))
+    plan = plan_build("wrangler.jsonc", wrangler, Toolchain(), Path("/out"), {})
     shown = "deploy --dry-run --config wrangler.jsonc --env= --outdir /out --compatibility-date 2025-01-31"
     assert plan == BuildPlan(
         ("/tools/bin/node", "/tools/wrangler.js", *shown.split()),
@@ -170,7 +183,7 @@ def test_the_call_of_wrangler() -> None:
 
 
 def test_the_call_of_esbuild() -> None:
-    own = plan_esbuild("src/index.ts", Toolchain(), Path("/out"), None)
+    own = plan_esbuild("src/index.ts", Toolchain(), Path("/out"), {})
     aliases = (
         *(f"--alias:{name}=node:{name}" for name in NODE_MODULES),
         "--alias:@restatedev/restate-sdk=@restatedev/restate-sdk-cloudflare-workers/fetch",
@@ -183,9 +196,6 @@ def test_the_call_of_esbuild() -> None:
         Path("/out"),
         {"NODE_PATH": ""},
     )
-    assert plan_esbuild("src/index.ts", Toolchain(), Path("/out"), Path("/p")).environment == {
-        "NODE_PATH": "/p"
-    }
     copied = {option for option in OPTIONS if option.endswith("=copy")}
     assert copied == {f"--loader:.{ending}=copy" for ending in ("wasm", "txt", "html", "sql", "bin")}
     assert not [option for option in OPTIONS if "minify" in option]
@@ -208,6 +218,35 @@ def test_the_call_of_esbuild() -> None:
 def test_a_script_is_finished(script: str, imports: list[dict[str, object]], finished: str) -> None:
     outputs = {"../out/index.js": {"imports": imports, "bytes": 1}, "../out/a-1.wasm": {"imports": []}}
     assert finish_script(script, json.dumps({"inputs": {}, "outputs": outputs}).encode()) == finished
+
+
+def test_the_sdk_is_given_to_a_project_without(tmp_path: Path) -> None:
+    assert fetch_sdk(tmp_path, Toolchain()) == SDK
+    wrangler = Wrangler(name="a", main="src/a.ts", compatibility=Compatibility(), vars={})
+    plans = (
+        plan_build("wrangler.toml", wrangler, Toolchain(), Path("/out"), SDK),
+        plan_esbuild("src/index.ts", Toolchain(), Path("/out"), SDK),
+    )
+    assert [[part for part in plan.command if "sdk" in part] for plan in plans] == [
+        ["--alias=sdk:/sdk/index.js", "--alias=sdk/fetch:/sdk/fetch.js"],
+        [
+            "--alias:sdk=/sdk/index.js",
+            "--alias:sdk/fetch=/sdk/fetch.js",
+            *(f"--alias:{name}={SDK_FOR_WORKERD}" for name in SDK_FOR_NODE),
+        ],
+    ]
+    write(tmp_path, {f"node_modules/{SDK_PACKAGE}/package.json": "{}", "deep/index.ts": ""})
+    assert fetch_sdk(tmp_path / "deep", Toolchain()) == {}
+
+
+def test_the_sdk_for_node_becomes_that_for_workerd() -> None:
+    given = {SDK_FOR_WORKERD: Path("/sdk/fetch.js")}
+    plan = plan_esbuild("index.ts", Toolchain(), Path("/out"), given)
+    assert [part for part in plan.command if "restate-sdk" in part] == [
+        "--alias:@restatedev/restate-sdk-cloudflare-workers/fetch=/sdk/fetch.js",
+        "--alias:@restatedev/restate-sdk=/sdk/fetch.js",
+        "--alias:@restatedev/restate-sdk/fetch=/sdk/fetch.js",
+    ]
 
 
 def test_what_is_not_installed_is_advised_about() -> None:

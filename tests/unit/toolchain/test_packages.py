@@ -9,6 +9,7 @@ from gridiron.toolchain.packages import (
     NpmProgram,
     package_of,
     plan_packages,
+    sdk_entries,
     sdk_packages,
     wanted_versions,
 )
@@ -38,6 +39,17 @@ def test_a_program_comes_in_the_package_of_its_platform(
     program: NpmProgram, system: str, machine: str, package: str | None
 ) -> None:
     assert package_of(program, system, machine) == package
+
+
+def test_what_scripts_import_of_the_sdk() -> None:
+    package = "@restatedev/restate-sdk-cloudflare-workers"
+    exports = {
+        ".": {"import": "./dist/index.js", "require": "./dist/index.cjs"},
+        "./fetch": {"import": "./dist/fetch.js"},
+        "./package.json": "./package.json",
+    }
+    expected = {package: "./dist/index.js", f"{package}/fetch": "./dist/fetch.js"}
+    assert sdk_entries({"exports": exports}) == expected
 
 
 def test_wanted_versions_are_those_of_package_json() -> None:
