@@ -17,7 +17,7 @@ from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 from pydantic_settings import (
     BaseSettings,
@@ -195,6 +195,13 @@ class Settings(BaseSettings):
     sweep_seconds: Annotated[float, Field(gt=0)] = 30.0
     drain_grace_seconds: Annotated[float, Field(ge=0)] = 60.0
     retain: Annotated[int, Field(ge=0)] = 5  # retired builds of a name whose files are kept
+
+    @field_validator("require_signature")
+    @classmethod
+    def _signatures_need_keys(cls, value: bool, info: ValidationInfo) -> bool:  # noqa: FBT001 - of pydantic
+        if value and info.data.get("trusted_keys") is None:
+            raise PydanticCustomError("no_keys", "no signature would do: set GRIDIRON_TRUSTED_KEYS too")
+        return value
 
     @classmethod
     def settings_customise_sources(

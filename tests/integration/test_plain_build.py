@@ -154,3 +154,14 @@ def test_a_name_and_version_that_nothing_says_come_from_git(toolchain: Toolchain
     dirty = git.model_copy(update={"dirty": True})
     assert prepared == Project(tmp_path / "out", "greeter", "1.0.0", built=True, git=dirty)
     assert staged.manifest == Manifest(name="greeter", version="1.0.0")
+
+
+def test_a_project_written_for_node_gets_the_sdk_for_workerd(toolchain: Toolchain, tmp_path: Path) -> None:
+    for_node = {
+        path: text.replace("restate-sdk-cloudflare-workers/fetch", "restate-sdk")
+        for path, text in PROJECT.items()
+    }
+    assert '"@restatedev/restate-sdk"' in for_node["src/index.ts"]
+    _, ported = prepare(write(tmp_path / "node", for_node), toolchain, tmp_path / "node-out")
+    _, written = prepare(write(tmp_path / "workerd", PROJECT), toolchain, tmp_path / "workerd-out")
+    assert ported.modules == written.modules

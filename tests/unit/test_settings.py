@@ -116,6 +116,14 @@ def test_opened_ranges_alone_are_read_anew(tmp_path: Path) -> None:
             "egress_allow: 10.1.2.3/16 has bits set behind its length: write 10.1.0.0/16.",
         ),
         ({"colour": "red"}, "colour: Extra inputs are not permitted."),
+        (
+            {"require_signature": True},
+            "require_signature: no signature would do: set GRIDIRON_TRUSTED_KEYS too.",
+        ),
+        (
+            {"source_allow": "10.1.0.1/16"},
+            "source_allow: 10.1.0.1/16 has host bits set.",
+        ),
     ],
 )
 def test_a_setting_that_cannot_be_used_is_named(flags: dict[str, object], message: str) -> None:
