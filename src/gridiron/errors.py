@@ -13,8 +13,9 @@
     │   ├── names          NameInvalid VersionInvalid
     │   ├── script         ScriptFailed NoRestateService
     │   ├── project        ProjectNotRecognised BuildStepFailed IdentityMissing DirectoryNotEmpty
+    │   ├── secrets        SecretInvalid SecretTooLarge SecretsMissing SecretIsVariable
     │   └── other          RequestInvalid SettingsInvalid TemplateInvalid
-    ├── NotFound         BuildNotFound
+    ├── NotFound         BuildNotFound SecretNotFound
     ├── Conflict         ActivationInProgress BuildInUse ServiceTaken BreakingChange NothingToRollBackTo
     │                    RegistrationLost
     ├── Unavailable      RestateUnavailable RegistrationUnknown WorkersUnavailable ManagerUnavailable
@@ -22,6 +23,7 @@
     ├── Rejected         RestateRejected InvocationFailed ProxyRefused (Restate or HAProxy said no)
     ├── Environment      ToolMissing ToolVersionWrong ToolchainNotInstalled PortTaken DirectoryInUse
     │                    StorageFailed ProjectNotWritten BundlesElsewhere ComponentFailed ConfigNotApplied
+    │                    SecretsUnreadable SecretKeyInvalid
     └── ActivationFailed the step of an activation that failed; its cause is one of the above
 
 A class has a stable `code` and a `sentence` over its own fields that says what happened and what to do.
@@ -457,6 +459,56 @@ class DirectoryNotEmpty(BadInput):
     path: str
 
 
+# -- secrets ---------------------------------------------------------------------------------------------
+
+
+@dataclass(eq=False)
+class SecretInvalid(BadInput):
+    """What was given as a secret cannot be one. It is not repeated here: it may be the secret itself."""
+
+    code = "secret_invalid"
+    sentence = "That is no secret: {problem}."
+    problem: str
+
+
+@dataclass(eq=False)
+class SecretTooLarge(BadInput):
+    """A secret, or all of a name together, are more than a node keeps."""
+
+    code = "secret_too_large"
+    sentence = "{what} {amount}, and {limit} is the most. Keep less, and fetch large data from elsewhere."
+    what: str
+    amount: str
+    limit: str
+
+
+@dataclass(eq=False)
+class SecretsMissing(BadInput):
+    """A bundle requires secrets that its name has not."""
+
+    code = "secrets_missing"
+    sentence = (
+        "The bundle requires secrets that {name} does not have: {keys}. "
+        "Put each of them, its value on standard input: `{command}`."
+    )
+    name: str
+    keys: str
+    command: str
+
+
+@dataclass(eq=False)
+class SecretIsVariable(BadInput):
+    """A binding is to be a variable and a secret."""
+
+    code = "secret_is_variable"
+    sentence = (
+        "The bundle has variables where {name} has secrets: {keys}. Take them out of `vars`, or remove the "
+        "secrets: `gridiron secret delete {name} KEY`."
+    )
+    name: str
+    keys: str
+
+
 # -- requests and settings -------------------------------------------------------------------------------
 
 
@@ -499,6 +551,16 @@ class BuildNotFound(NotFound):
     code = "build_not_found"
     sentence = "There is no build {build_id} (any more). `gridiron ls` lists those that there are."
     build_id: str
+
+
+@dataclass(eq=False)
+class SecretNotFound(NotFound):
+    """The name has no such secret."""
+
+    code = "secret_not_found"
+    sentence = "{name} has no secret {key}. `gridiron secret list {name}` lists those that there are."
+    name: str
+    key: str
 
 
 @dataclass(eq=False)
@@ -777,6 +839,29 @@ class BundlesElsewhere(Environment):
         "To go on with the directory as it is, remove state.json from the manager's state directory."
     )
     path: str
+
+
+@dataclass(eq=False)
+class SecretsUnreadable(Environment):
+    """What is kept of secrets does not open: the node's key is gone or another, or the file was changed."""
+
+    code = "secrets_unreadable"
+    sentence = (
+        "The secrets of {owner} cannot be read: {reason}. Restore the node's secrets directory with its key "
+        "as they were; where they are lost, docs/secrets.md says how to begin anew."
+    )
+    owner: str
+    reason: str
+
+
+@dataclass(eq=False)
+class SecretKeyInvalid(Environment):
+    """The file with the node's key must not be used as it is."""
+
+    code = "secret_key_invalid"
+    sentence = "{path} cannot be the key of this node's secrets: {problem}."
+    path: str
+    problem: str
 
 
 @dataclass(eq=False)

@@ -7,6 +7,7 @@ back checks it.
 from __future__ import annotations
 
 import datetime as dt
+import operator
 import re
 from collections.abc import Mapping
 from enum import StrEnum
@@ -139,6 +140,7 @@ class Manifest(Value):
     compatibility: Compatibility = Compatibility()
     vars: dict[str, JsonValue] = Field(default_factory=dict)
     rules: tuple[Rule, ...] = ()  # the first that matches counts
+    required_secrets: tuple[str, ...] = Field(default=(), exclude_if=operator.not_)
 
 
 class Signature(Value):
@@ -157,7 +159,10 @@ class Git(Value):
 
 
 class Build(Value):
-    """One stored, immutable bundle; exactly what its `metadata.json` holds."""
+    """One stored, immutable bundle; exactly what its `metadata.json` holds.
+
+    What concerns secrets is left out of that where there is none.
+    """
 
     name: Annotated[str, AfterValidator(check_name)]
     version: Annotated[str, AfterValidator(check_version)]
@@ -174,6 +179,9 @@ class Build(Value):
     vars: dict[str, JsonValue] = Field(default_factory=dict)
     rules: tuple[Rule, ...] = ()  # by which its modules were chosen
     git: Git | None = None  # None: not known
+    required_secrets: tuple[str, ...] = Field(default=(), exclude_if=operator.not_)
+    secrets: tuple[str, ...] = Field(default=(), exclude_if=operator.not_)  # names of those it has, sorted
+    secrets_tag: str | None = Field(default=None, exclude_if=operator.not_)  # equal for equal secrets
 
     @property
     def address(self) -> Address:

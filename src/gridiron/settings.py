@@ -120,6 +120,7 @@ class Settings(BaseSettings):
     manager_state_dir: AbsolutePath = Field(
         default_factory=lambda given: given["data_dir"] / "manager", validation_alias="manager_state_dir"
     )
+    secrets_dir: AbsolutePath = Field(default_factory=lambda given: given["data_dir"] / "secrets")
     workerd_config_path: AbsolutePath = Field(
         default_factory=lambda given: given["data_dir"] / "workers" / "workerd.capnp",
         validation_alias="workerd_config_path",

@@ -11,6 +11,7 @@ from typing import Any
 from gridiron.bundles.paths import check_path
 from gridiron.errors import BundlePathInvalid, ManifestInvalid
 from gridiron.model import DEFAULT_COMPATIBILITY_DATE, ModuleKind, module_kind
+from gridiron.secrets.rules import is_key
 
 NO_PYTHON = "a node runs no Python: write it in JavaScript, TypeScript or Wasm, and remove this"
 PYTHON_FLAG = "python_workers"
@@ -110,6 +111,13 @@ class Fields:
             return ()
         prefix = f"{self._prefix}{key}"
         return tuple(Fields(each, f"{prefix}[{n}].", self._problems) for n, each in enumerate(value))
+
+    def take_keys(self, key: str) -> tuple[str, ...]:
+        """Take a list of names of secrets; give it sorted, each once."""
+        names = self.take_texts(key)
+        if not all(is_key(name) for name in names):
+            self.refuse(key, "the name of a secret has a letter or '_' first, then up to 63 of those and digits")
+        return tuple(sorted(set(names)))
 
     def take_object(self, key: str) -> dict[str, Any]:
         """Take an object."""

@@ -43,6 +43,7 @@ def parse_manifest(files: Mapping[str, bytes]) -> Manifest:
                 compatibility=wrangler.compatibility,
                 vars=wrangler.vars,
                 rules=wrangler.rules,
+                required_secrets=wrangler.required_secrets,
             )
     return Manifest()
 
@@ -52,6 +53,7 @@ def _parse_metadata(file: str, content: bytes) -> Manifest:
     name, version = fields.take_text("name"), fields.take_text("version")
     main, variables = fields.take_main(), fields.take_vars()
     rules = take_rules(fields)
+    required = fields.take_keys("required_secrets")
     compatibility = fields.below("compatibility")
     date, flags = compatibility.take_date("date"), compatibility.take_flags("flags")
     for key in compatibility.left:
@@ -67,4 +69,5 @@ def _parse_metadata(file: str, content: bytes) -> Manifest:
         compatibility=Compatibility(date=date, flags=flags),
         vars=variables,
         rules=rules,
+        required_secrets=required,
     )

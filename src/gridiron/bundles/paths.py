@@ -20,7 +20,11 @@ MANIFEST_FILES = (METADATA_FILE, *WRANGLER_FILES)
 RESERVED_MODULE = "__gridiron.js"
 """The main module that the router adds to every build."""
 
-LEFT_OUT_DIRECTORY = "node_modules"
+SEALED_FILE = "secrets.sealed"
+"""The secrets of a stored build, beside its modules. By its ending it is no module itself; the router of a cell
+reads it under this name, and no file whose name begins with a dot."""
+
+LEFT_OUT = frozenset({"node_modules", SEALED_FILE})
 
 MAX_PATH_BYTES = 1024
 """Of a path in a bundle: a quarter of what Linux takes, so that there is room for the path of the store."""
@@ -73,7 +77,7 @@ def shorten(path: str) -> str:
 
 def is_left_out(name: str) -> bool:
     """Tell whether a file or directory of this name is passed over, with all that is in it."""
-    return name.startswith(".") or name == LEFT_OUT_DIRECTORY
+    return name.startswith(".") or name in LEFT_OUT
 
 
 def part_of(path: str) -> Part:
@@ -86,11 +90,12 @@ def part_of(path: str) -> Part:
 def check_case(paths: Iterable[str]) -> None:
     """Raise BundlePathCollides where two files, or directories of them, differ by upper and lower case only.
 
-    They would be one file on a disk that does not tell them apart. Every stored build has a `metadata.json`,
-    so that name is always taken.
+    They would be one file on a disk that does not tell them apart. A stored build has a `metadata.json`, and
+    may have `secrets.sealed`, so these names are always taken.
     """
     names = Names(str.casefold)
-    names.add(METADATA_FILE)
+    for name in (METADATA_FILE, SEALED_FILE):
+        names.add(name)
     for path in sorted(paths):
         names.add(path)
 

@@ -1,6 +1,7 @@
 """The builds of a node on its disk: each whole and never changed, or not there.
 
     {directory}/{build_id}/            a stored build: its modules, our metadata.json, and perhaps a .mark
+                                       and secrets.sealed
     {directory}/.staging/{random}/     a bundle on its way in, or a build on its way out
     {directory}/.store                 the identity of the directory
 
@@ -14,13 +15,14 @@ import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from gridiron.bundles.digest import digest_of_bundle, hash_file
 from gridiron.bundles.disk import make_directory, storing, sync, sync_tree
 from gridiron.bundles.inventory import IDENTITY_FILE, MARK_FILE, InventoryReader
 from gridiron.bundles.limits import Meter
-from gridiron.bundles.paths import METADATA_FILE
+from gridiron.bundles.paths import METADATA_FILE, SEALED_FILE
 from gridiron.bundles.staging import Staged, stage_bundle
 from gridiron.errors import BuildNotFound, BundlesElsewhere, DigestMismatch, StorageFailed
 from gridiron.lifecycle.observation import Inventory, Mark
@@ -91,9 +93,10 @@ class BundleStore:
             self._delete(directory)
             raise
 
-    def publish(self, staged: Staged, build: Build) -> Path:
+    def publish(self, staged: Staged, build: Build, sealed: bytes | None = None) -> Path:
         """Make a build of what was staged: write its metadata.json, sync it all, rename it into place.
 
+        `sealed` are its secrets, which only a cell of this node can open; None where it has none.
         It is marked as one whose activation is under way; `unmark` takes that away. Gives its directory. A
         build that is there already is never replaced: StorageFailed.
         """
@@ -103,6 +106,8 @@ class BundleStore:
                 raise StorageFailed("Storing", str(target), "there is a build of this id already")
             (staged.directory / METADATA_FILE).write_text(build.model_dump_json(indent=2) + "\n", "utf-8")
             (staged.directory / MARK_FILE).write_text(Mark.ACTIVATING, "ascii")
+            if sealed is not None:
+                (staged.directory / SEALED_FILE).write_bytes(sealed)
             sync_tree(staged.directory)
             staged.directory.rename(target)
             try:
@@ -140,7 +145,7 @@ class BundleStore:
         if staged.modules != build.modules:
             self.discard(staged)
             raise DigestMismatch(build.sha256, staged.sha256)
-        return staged
+        return replace(staged, ignored=())  # what else there is, we have put there
 
     def discard(self, staged: Staged) -> None:
         """Remove what was staged, unless it was published. Safe to repeat."""
@@ -195,6 +200,12 @@ class BundleStore:
         if build.manifests is not None and digest_of_bundle(build.modules, build.manifests) != build.sha256:
             path = self._directory_of(build.build_id) / METADATA_FILE
             raise StorageFailed("Verifying", str(path), "its parts do not make its sha256")
+
+    def fetch_sealed(self, build_id: str) -> bytes:
+        """Read the sealed secrets of a build that has some. Raises StorageFailed, also when they are gone."""
+        path = self._directory_of(build_id) / SEALED_FILE
+        with storing("Reading", path):
+            return path.read_bytes()
 
     def _new_staging(self, direction: str) -> Path:
         return self._staging / f"{direction}-{secrets.token_hex(8)}"

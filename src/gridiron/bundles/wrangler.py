@@ -53,7 +53,7 @@ _NO_STORAGE = "a node has no such store: keep the state in Restate (`ctx.set`), 
 _NO_SERVICE = "a node has no such service: call one over HTTP from the handler, and remove this"
 _NO_OBJECT = "a node has no Durable Objects: make it a virtual object of Restate, and remove this"
 _NO_FILES = "a node serves Restate services and no files: serve them elsewhere, and remove this"
-_NO_SECRETS = "a node keeps no secrets yet: remove this"
+_NO_SECRETS_STORE = "a node has no store of secrets for several names: `gridiron secret put NAME KEY`, and remove this"
 _NO_LOGS = "a node passes its logs to no worker: remove this"
 _NO_NETWORK = "workers of a node reach the public internet only: remove this"
 _NO_CONTAINERS = "a node runs no containers: remove this"
@@ -87,8 +87,7 @@ REFUSED: Mapping[str, str] = {
     "assets": _NO_FILES,
     "pages_build_output_dir": _NO_FILES,
     "site": _NO_FILES,
-    "secrets": _NO_SECRETS,
-    "secrets_store_secrets": _NO_SECRETS,
+    "secrets_store_secrets": _NO_SECRETS_STORE,
     "logfwdr": _NO_LOGS,
     "streaming_tail_consumers": _NO_LOGS,
     "tail_consumers": _NO_LOGS,
@@ -130,6 +129,7 @@ class Wrangler:
     vars: dict[str, Any]
     rules: tuple[Rule, ...] = ()  # for what wrangler builds
     base: str | None = None  # the directory that modules are named from which wrangler leaves apart
+    required_secrets: tuple[str, ...] = ()
 
 
 def parse_wrangler(file: str, content: bytes) -> Wrangler:
@@ -144,6 +144,7 @@ def parse_wrangler(file: str, content: bytes) -> Wrangler:
         vars=fields.take_vars(),
         rules=take_wrangler_rules(fields),
         base=_find_base(fields.left),
+        required_secrets=_take_required(fields.below("secrets")),
     )
     for key, value in fields.left.items():
         problem = _find_problem(key, value)
@@ -158,6 +159,13 @@ def _find_base(keys: Mapping[str, Any]) -> str | None:
     base = keys.get("base_dir")
     is_apart = keys.get("no_bundle") is True or keys.get("find_additional_modules") is True
     return base if is_apart and isinstance(base, str) else None
+
+
+def _take_required(secrets: Fields) -> tuple[str, ...]:
+    required = secrets.take_keys("required")
+    for key in secrets.left:
+        secrets.refuse(key, "it is unknown to Gridiron: remove this")
+    return required
 
 
 def _find_problem(key: str, value: object) -> str | None:

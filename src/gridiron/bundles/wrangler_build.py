@@ -46,6 +46,7 @@ def build_by_wrangler(
         compatibility=wrangler.compatibility,
         vars=wrangler.vars,
         rules=wrangler.rules,
+        required_secrets=wrangler.required_secrets,
     )
 
 

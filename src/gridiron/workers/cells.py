@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import httpx2
 from pydantic import ValidationError
 
-from gridiron.errors import StorageFailed, WorkersUnavailable
+from gridiron.errors import SecretsUnreadable, StorageFailed, WorkersUnavailable
 from gridiron.workers.control import ANSWER_LIMIT, ask_once
 from gridiron.workers.sockets import POOL_SOCKET, control_socket, list_cells
 from gridiron.workers.status import PoolCell, PoolStatus
@@ -26,7 +26,7 @@ DISCOVERY_TYPES = ", ".join(
 RESTART_LIMIT = timedelta(hours=1)
 """How long replacing all cells may take; each may drain for two minutes."""
 
-CODES = {"build_not_found", "script_failed", "bundle_unreadable"}
+CODES = {"build_not_found", "script_failed", "bundle_unreadable", SecretsUnreadable.code}
 """Of the problems that the router answers with."""
 
 NO_ANSWER = "no_answer"

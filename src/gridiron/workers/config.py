@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 
-from gridiron.egress import Range, plan_rules
+from gridiron.egress import plan_rules
 from gridiron.errors import StorageFailed, TemplateInvalid
 from gridiron.process.files import replace_file
 from gridiron.settings import Settings
@@ -42,7 +42,7 @@ def ensure_config(settings: Settings, toolchain: Toolchain) -> bool:
     """
     scripts = {name: (files("gridiron.workers") / name).read_bytes() for name in SCRIPTS}
     cores = {core.sha256: core for core in toolchain.sdk_cores()}  # two SDKs may have the same core
-    values = plan_workerd_values(settings.bundles_dir, scripts, tuple(cores), settings.egress_allow)
+    values = plan_workerd_values(settings, scripts, tuple(cores))
     workerd_config = render_workerd_config(_read_template(settings.workerd_template_path), values)
     haproxy_config = render_haproxy_config(
         _read_template(settings.haproxy_template_path),
@@ -61,15 +61,13 @@ def ensure_config(settings: Settings, toolchain: Toolchain) -> bool:
 
 
 def plan_workerd_values(
-    bundles_dir: Path,
-    scripts: Mapping[str, bytes],
-    core_digests: tuple[str, ...],
-    opened: tuple[Range, ...],
+    settings: Settings, scripts: Mapping[str, bytes], core_digests: tuple[str, ...]
 ) -> WorkerdValues:
-    """Give the variables of the workerd template: for scripts by name, cores' sha256, opened ranges."""
-    rules = plan_rules(opened)
+    """Give the variables of the workerd template: for the settings, scripts by name, cores' sha256."""
+    rules = plan_rules(settings.egress_allow)
     return WorkerdValues(
-        bundles_dir=str(bundles_dir),
+        bundles_dir=str(settings.bundles_dir),
+        secrets_dir=str(settings.secrets_dir),
         scripts=tuple(Embedded(name, script_file(name, content)) for name, content in scripts.items()),
         cores=tuple(Embedded(f"{digest}.wasm", core_file(digest)) for digest in core_digests),
         core_digests=json.dumps(core_digests),

@@ -15,6 +15,7 @@ import structlog
 from gridiron.errors import GridironError, StorageFailed
 from gridiron.process.lines import LineWriter
 from gridiron.process.lock import lock_directory
+from gridiron.secrets.key import ensure_key
 from gridiron.settings import Settings
 from gridiron.toolchain.programs import Toolchain
 from gridiron.workers.cell import CellPlan
@@ -45,6 +46,7 @@ async def run_workers(settings: Settings, toolchain: Toolchain) -> None:
         remove_sockets(settings.run_dir)
         raise_descriptor_limit()
         _ensure_bundles_dir(settings)
+        ensure_key(settings.secrets_dir)  # nor without this directory
         await asyncio.to_thread(ensure_config, settings, toolchain)
         quarantine = Quarantine(settings.workers_dir / "quarantine.json", settings.bundles_dir)
         quarantine.load()

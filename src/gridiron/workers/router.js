@@ -12,6 +12,7 @@ import { env } from "cloudflare:workers";
 import { OUR_ENTRYPOINT, OUR_EVICTOR, addMainModule, completeFlags } from "./main_module.js";
 
 const HEALTH = "-/health";
+const NONCE_SIZE = 12; // bytes before what AES-GCM has sealed
 const NAME = /^[a-z][a-z0-9-]{0,62}$/;
 const VERSION_AND_TIMESTAMP = /^[0-9A-Za-z][0-9A-Za-z._-]{0,63}-(0|[1-9][0-9]*)$/;
 
@@ -54,6 +55,8 @@ class Problem extends Error {
 
 const notFound = (detail) => new Problem(404, "build_not_found", "No such build", detail);
 const unreadable = (detail) => new Problem(503, "bundle_unreadable", "The bundle cannot be read", detail);
+const secretsUnreadable = (detail) =>
+  new Problem(503, "secrets_unreadable", "The secrets of the build cannot be read", detail);
 const scriptFailed = (detail) => new Problem(502, "script_failed", "The bundle does not load", detail);
 
 export default {
@@ -174,6 +177,7 @@ async function startBuild(key) {
   try {
     const { metadata, directory } = await fetchMetadata(key);
     for (const module of metadata.modules) await fetchFile(directory, module, "HEAD");
+    await openSecrets(directory, metadata);
   } catch (error) {
     if (findUsable(key) === undefined) builds.delete(key);
     throw toProblem(error);
@@ -200,6 +204,7 @@ async function handOver(build) {
 /** Read all that workerd needs to know of a build. */
 async function fetchCode(key) {
   const { metadata, directory } = await fetchMetadata(key);
+  const secrets = await openSecrets(directory, metadata);
   const modules = {};
   for (const module of metadata.modules) {
     modules[module.name] = cores.get(module.sha256) ?? (await fetchModule(directory, module));
@@ -207,7 +212,8 @@ async function fetchCode(key) {
   const mainModule = addMainModule(modules, metadata.main);
   const { date, flags } = metadata.compatibility;
   const compatibilityFlags = completeFlags(flags);
-  return { compatibilityDate: date, compatibilityFlags, mainModule, modules, env: metadata.vars };
+  const bindings = { ...metadata.vars, ...secrets };
+  return { compatibilityDate: date, compatibilityFlags, mainModule, modules, env: bindings };
 }
 
 /** Read what a build says of itself; a 404 unless it is the build of exactly this address. */
@@ -264,6 +270,32 @@ async function fetchModule(directory, module) {
     default:
       throw scriptFailed(`${module.name} is of a kind that this node does not know: ${module.kind}.`);
   }
+}
+
+/**
+ * Open the secrets that a build was made with, KEY -> value; gridiron.secrets.seal says how they are sealed. The key is
+ * read anew each time, so that it helps at once when it is restored.
+ */
+async function openSecrets(directory, metadata) {
+  if (!metadata.secrets?.length) return {};
+  if (env.SECRETS === undefined) throw secretsUnreadable("The template of the configuration binds no SECRETS.");
+  const raw = await fetchSecret(env.SECRETS, "http://secrets/key", "The node's key");
+  const sealed = await fetchSecret(env.BUNDLES, `http://bundles/${directory}/secrets.sealed`, "secrets.sealed");
+  try {
+    const key = await crypto.subtle.importKey("raw", raw, "AES-GCM", false, ["decrypt"]);
+    const additionalData = new TextEncoder().encode(`snapshot:${directory}`);
+    const how = { name: "AES-GCM", iv: sealed.slice(0, NONCE_SIZE), additionalData };
+    return JSON.parse(new TextDecoder().decode(await crypto.subtle.decrypt(how, key, sealed.slice(NONCE_SIZE))));
+  } catch {
+    throw secretsUnreadable("secrets.sealed does not open with this node's key.");
+  }
+}
+
+async function fetchSecret(service, url, what) {
+  const file = await service.fetch(url);
+  if (file.status === 404) throw secretsUnreadable(`${what} is missing.`);
+  if (file.status !== 200) throw secretsUnreadable(`${what}: HTTP ${file.status}.`);
+  return file.arrayBuffer();
 }
 
 async function digest(content) {

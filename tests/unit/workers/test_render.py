@@ -12,9 +12,8 @@ from typing import Any
 
 import pytest
 
-from gridiron.egress import parse_ranges
 from gridiron.errors import GridironError, SettingsInvalid
-from gridiron.settings import shared_path
+from gridiron.settings import load_settings, shared_path
 from gridiron.workers.config import plan_workerd_values
 from gridiron.workers.render import (
     HaproxyValues,
@@ -34,12 +33,13 @@ SHIPPED = {"workerd": "config/workerd-template.capnp", "haproxy": "config/haprox
 
 def render(kind: str, template: Template, given: dict[str, Any]) -> str:
     if kind == "workerd":
-        values = plan_workerd_values(
-            Path(given["bundles_dir"]),
-            {name: content.encode() for name, content in given["scripts"].items()},
-            tuple(given["cores"]),
-            parse_ranges(given.get("egress_allow", [])),
+        settings = load_settings(
+            bundles_dir=given["bundles_dir"],
+            secrets_dir=given.get("secrets_dir", "/data/secrets"),
+            egress_allow=given.get("egress_allow", []),
         )
+        scripts = {name: content.encode() for name, content in given["scripts"].items()}
+        values = plan_workerd_values(settings, scripts, tuple(given["cores"]))
         return render_workerd_config(template, values)
     return render_haproxy_config(
         template,

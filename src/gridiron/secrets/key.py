@@ -1,0 +1,89 @@
+"""The node's key: a file of random bytes that opens every secret of the node, and that nobody else may read."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import tempfile
+from pathlib import Path
+
+import structlog
+
+from gridiron.errors import SecretKeyInvalid, StorageFailed
+
+log = structlog.get_logger()
+
+KEY_FILE = "key"
+"""In the secrets directory. The router of a cell reads it under this name, too."""
+
+KEY_SIZE = 32
+"""Bytes: AES-256."""
+
+KEPT_SUFFIX = ".json"
+"""Of the files with the secrets of a name, beside the key: see gridiron.secrets.store."""
+
+OF_OTHERS = 0o027
+"""Permissions that a key must not give: writing for a group, anything for all others. Reading for a group is
+for a manager and workers that are two users."""
+
+
+def ensure_key(directory: Path) -> None:
+    """Make the secrets directory and the key where they are missing. Safe to repeat, also from two processes.
+
+    A key that is there is never replaced. Where it is gone and secrets are kept, none is made: it could not
+    open them, and the old one may come back. Raises SecretKeyInvalid for a key that must not be used,
+    StorageFailed.
+    """
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not (directory / KEY_FILE).exists():
+            if any(directory.glob(f"*{KEPT_SUFFIX}")):
+                log.error("secrets.key_missing", path=str(directory / KEY_FILE))
+                return
+            _make_key(directory)
+    except OSError as error:
+        raise StorageFailed("Making", str(directory / KEY_FILE), error.strerror or str(error)) from error
+    fetch_key(directory)
+
+
+def fetch_key(directory: Path) -> bytes:
+    """Read the key. Raises SecretKeyInvalid where others can read it or it is none, StorageFailed."""
+    path = directory / KEY_FILE
+    try:
+        with path.open("rb") as file:
+            mode = os.fstat(file.fileno()).st_mode & 0o777
+            key = file.read(KEY_SIZE + 1)
+    except OSError as error:
+        raise StorageFailed("Reading", str(path), error.strerror or str(error)) from error
+    if mode & OF_OTHERS:
+        problem = f"its permissions are {mode:04o}, so that others can read or change it: `chmod 600` it"
+        raise SecretKeyInvalid(str(path), problem)
+    if len(key) != KEY_SIZE:
+        size = f"more than {KEY_SIZE}" if len(key) > KEY_SIZE else str(len(key))
+        raise SecretKeyInvalid(str(path), f"it has {size} bytes instead of {KEY_SIZE}: restore it")
+    return key
+
+
+def _make_key(directory: Path) -> None:
+    """Have the key appear whole and on the disk; that of another process, where it was first. Raises OSError."""
+    descriptor, temporary = tempfile.mkstemp(dir=directory, prefix=f".{KEY_FILE}-")  # of mode 0600
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(secrets.token_bytes(KEY_SIZE))
+            file.flush()
+            os.fsync(file.fileno())
+        Path(directory / KEY_FILE).hardlink_to(temporary)  # fails where there is one
+    except FileExistsError:
+        return
+    finally:
+        Path(temporary).unlink()
+    sync_directory(directory)
+
+
+def sync_directory(directory: Path) -> None:
+    """See the names in a directory onto the disk. Raises OSError."""
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
