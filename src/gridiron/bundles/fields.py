@@ -116,7 +116,9 @@ class Fields:
         """Take a list of names of secrets; give it sorted, each once."""
         names = self.take_texts(key)
         if not all(is_key(name) for name in names):
-            self.refuse(key, "the name of a secret has a letter or '_' first, then up to 63 of those and digits")
+            self.refuse(
+                key, "the name of a secret has a letter or '_' first, then up to 63 of those and digits"
+            )
         return tuple(sorted(set(names)))
 
     def take_object(self, key: str) -> dict[str, Any]:

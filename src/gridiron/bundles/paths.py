@@ -21,8 +21,8 @@ RESERVED_MODULE = "__gridiron.js"
 """The main module that the router adds to every build."""
 
 SEALED_FILE = "secrets.sealed"
-"""The secrets of a stored build, beside its modules. By its ending it is no module itself; the router of a cell
-reads it under this name, and no file whose name begins with a dot."""
+"""The secrets of a stored build, beside its modules. By its ending it is no module itself, and workerd gives
+the router no file whose name begins with a dot."""
 
 LEFT_OUT = frozenset({"node_modules", SEALED_FILE})
 

@@ -53,7 +53,9 @@ _NO_STORAGE = "a node has no such store: keep the state in Restate (`ctx.set`), 
 _NO_SERVICE = "a node has no such service: call one over HTTP from the handler, and remove this"
 _NO_OBJECT = "a node has no Durable Objects: make it a virtual object of Restate, and remove this"
 _NO_FILES = "a node serves Restate services and no files: serve them elsewhere, and remove this"
-_NO_SECRETS_STORE = "a node has no store of secrets for several names: `gridiron secret put NAME KEY`, and remove this"
+_NO_SECRETS_STORE = (
+    "a node has no store of secrets for several names: `gridiron secret put NAME KEY`, and remove this"
+)
 _NO_LOGS = "a node passes its logs to no worker: remove this"
 _NO_NETWORK = "workers of a node reach the public internet only: remove this"
 _NO_CONTAINERS = "a node runs no containers: remove this"

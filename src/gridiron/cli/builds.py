@@ -139,6 +139,7 @@ def render_build(view: DeploymentView, now: datetime) -> Table:
         ("signed by", view.signed_by or ""),
         ("source", view.source or ""),
         ("commit", "" if view.git is None else render_git(view.git)),
+        ("secrets", ", ".join(view.secrets)),
         ("created", render_moment(view.created_at, now)),
         ("activated", render_moment(view.activated_at, now)),
         ("drained", render_moment(view.drained_at, now)),

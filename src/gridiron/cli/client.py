@@ -29,9 +29,12 @@ from gridiron.manager.api import (
     Progress,
     PruneOutcome,
     PruneRequest,
+    PutSecretRequest,
     Released,
     Restarted,
     RollbackRequest,
+    SecretChanged,
+    SecretList,
     Uploaded,
 )
 from gridiron.model import State, Value, describe_validation
@@ -150,6 +153,19 @@ class ManagerClient:
                 raise ManagerUnavailable(self.url, "it answers the same page again and again")
             given["cursor"] = page.next
 
+    def fetch_secrets(self, name: str) -> SecretList:
+        """Read which secrets a name has."""
+        return self._send("GET", f"/secrets/{quote(name, safe='')}", SecretList)
+
+    def put_secret(self, name: str, key: str, request: PutSecretRequest, limit: timedelta) -> SecretChanged:
+        """Set a secret of a name; wait up to `limit` for the answer, which comes when the new build is active."""
+        limits = {"timeout": limit.total_seconds()}
+        return self._send("PUT", _secret_path(name, key), SecretChanged, json=_body(request), **limits)
+
+    def delete_secret(self, name: str, key: str, limit: timedelta) -> SecretChanged:
+        """Remove a secret of a name; wait as `put_secret` does."""
+        return self._send("DELETE", _secret_path(name, key), SecretChanged, timeout=limit.total_seconds())
+
     def release(self, build_id: str) -> Released:
         """Take a build out of quarantine."""
         return self._send("POST", f"/deployments/{quote(build_id, safe='')}/release", Released)
@@ -210,6 +226,10 @@ def _read_pieces(file: BinaryIO, size: int, on_progress: Callable[[int, int], No
         yield piece
         done += len(piece)
         on_progress(done, size)
+
+
+def _secret_path(name: str, key: str) -> str:
+    return f"/secrets/{quote(name, safe='')}/{quote(key, safe='')}"
 
 
 def _body(request: Value) -> Any:  # noqa: ANN401 - JSON

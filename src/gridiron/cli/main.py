@@ -19,6 +19,7 @@ from gridiron.cli import (
     prune,
     roles,
     rollback,
+    secret,
     status,
     versions,
 )
@@ -44,6 +45,11 @@ app.command()(builds.show)
 app.command()(builds.release)
 app.command(epilog=rollback.EPILOG)(rollback.rollback)
 app.command(epilog=prune.EPILOG)(prune.prune)
+secrets = typer.Typer(no_args_is_help=True, help=secret.HELP)
+secrets.command("put", epilog=secret.PUT_EPILOG)(secret.put)
+secrets.command("list")(secret.list_secrets)
+secrets.command("delete")(secret.delete)
+app.add_typer(secrets, name="secret")
 app.command(epilog=call.EPILOG, context_settings=call.CONTEXT_SETTINGS)(call.call)
 app.command(epilog=digest.EPILOG)(digest.digest)
 app.add_typer(keys.app, name="keys")

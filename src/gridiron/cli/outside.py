@@ -17,6 +17,10 @@ if TYPE_CHECKING:  # see gridiron.cli.edge
     from gridiron.cli.client import ManagerClient
 
 
+def _has_terminal() -> bool:
+    return sys.stdin.isatty()
+
+
 @dataclass(frozen=True, slots=True)
 class Outside:
     """The world as a verb sees it; the defaults are the real one."""
@@ -26,6 +30,7 @@ class Outside:
     monotonic: Callable[[], float] = time.monotonic  # seconds
     sleep: Callable[[float], None] = time.sleep  # seconds
     can_ask: Callable[[], bool] = lambda: sys.stdin.isatty() and sys.stdout.isatty()
+    types: Callable[[], bool] = _has_terminal  # whether somebody types what the verb reads
 
 
 def outside_of(ctx: typer.Context) -> Outside:

@@ -6,7 +6,7 @@
     discover   Restate reads the build's services without registering it, which loads it into the cell that
                will serve it
     compare    whose are these services now, and what would change for their callers?
-    register   Restate makes it the newest for its services
+    register   the name's secrets are kept as the build has them; Restate makes it the newest for its services
 
 A failure before the registration takes away what was made; the build that is active goes on. Where Restate
 did not say whether it registered the build, the build stays, since nothing is removed on an unknown: the loop
@@ -18,8 +18,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Collection, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 
@@ -29,6 +30,7 @@ from gridiron.bundles.intake import Wanted
 from gridiron.bundles.staging import Staged
 from gridiron.errors import (
     ActivationFailed,
+    GridironError,
     RegistrationUnknown,
     RestateRejected,
     RestateUnavailable,
@@ -57,18 +59,20 @@ from gridiron.manager.activation import (
     render_activated,
     render_unchanged,
 )
-from gridiron.manager.api import Activated, ActivateRequest, RollbackRequest
+from gridiron.manager.api import Activated, ActivateRequest, RollbackRequest, SecretChanged
 from gridiron.manager.context import Context
 from gridiron.manager.discover import alongside, check_loads, discover
 from gridiron.manager.execute import Executor, name_turn, service_turns
 from gridiron.manager.loop import Loop
 from gridiron.manager.observe import Observer
+from gridiron.manager.secrets import Change, find_missing, plan_change, plan_given
 from gridiron.manager.steps import Report, Steps, report_nothing
 from gridiron.manager.tolerate import tolerating
 from gridiron.manager.turns import Turns
 from gridiron.manager.verify import find_damage
 from gridiron.model import Address, Build
 from gridiron.restate.port import Registered
+from gridiron.secrets.store import Secrets, Snapshot
 
 log = structlog.get_logger()
 
@@ -115,17 +119,48 @@ class Activator:
         async with self._turn(request.name) as incarnation:
             before = await self._look_before(request.name, incarnation)
             earlier = find_earlier(request.name, before.builds, before.active, request.build_id)
-            with self._claim(request.name, earlier.version) as address:
-                steps = Steps(str(address))
-                build = plan_rollback(earlier, address, self._context.now())
-                same = find_same(build, before.active)
-                if same is not None and await self._is_whole(same.build):
-                    return render_unchanged(same, (), steps.timings_ms)
-                with steps.step("stage"):
-                    self._context.intake.check_again(earlier)
-                    staged = await asyncio.to_thread(self._context.store.stage_again, earlier)
-                await self._store(staged, build, steps)
-                return await self._go_live(build, staged, before, steps, Allowed(breaking=True))
+            return await self._make_again(earlier, before)
+
+    async def change_secret(self, change: Change) -> SecretChanged:
+        """Set or remove a secret of a name. Waits for activations of this name. Safe to repeat.
+
+        The code of the name's active build becomes active again, as a new build with the secrets as they are
+        then; where that fails, they are as before. Where no build is active, or where the active one requires
+        secrets that are still to come, the change is kept for later. Raises as `activate` does, and
+        SecretInvalid, SecretTooLarge, SecretNotFound, SecretsMissing, SecretIsVariable, SecretsUnreadable.
+        """
+        async with self._turn(change.name) as incarnation:
+            plan = partial(plan_change, change=change, now=self._context.now())
+            before = await self._look_before(change.name, incarnation, plan)
+            active = find_newest(before.active)
+            missing = find_missing(active.build, before.wanted, change) if active else ()
+            activated = None
+            if active is None or missing or await self._has_secrets(active.build, before.wanted):
+                await self._keep(change.name, before)
+            else:
+                activated = await self._make_again(active.build, before)
+            return SecretChanged(
+                name=change.name,
+                key=change.key,
+                changed=before.wanted != before.kept,
+                activated=activated,
+                missing=missing,
+            )
+
+    async def _make_again(self, earlier: Build, before: Before) -> Activated:
+        """Make the content of a stored build active, as a new build, unless it is active already."""
+        with self._claim(earlier.name, earlier.version) as address:
+            steps = Steps(str(address))
+            snapshot = await self._snapshot(address, before)
+            build = plan_rollback(earlier, address, self._context.now(), snapshot)
+            same = find_same(build, before.active)
+            if same is not None and await self._is_whole(same.build):
+                return render_unchanged(same, (), steps.timings_ms)
+            with steps.step("stage"):
+                self._context.intake.check_again(earlier)
+                staged = await asyncio.to_thread(self._context.store.stage_again, earlier)
+            await self._store(staged, build, snapshot, steps)
+            return await self._go_live(build, staged, before, steps, Allowed(breaking=True))
 
     async def settle(self) -> None:
         """For the start: leave alone what Restate may still register of what a manager before this one asked.
@@ -188,8 +223,10 @@ class Activator:
     async def _activate(
         self, request: ActivateRequest, address: Address, allowed: Allowed, incarnation: str, steps: Steps
     ) -> Activated:
+        given = {key: value.get_secret_value() for key, value in request.secrets.items()}
+        plan = partial(plan_given, given=given, now=self._context.now())
         async with alongside(
-            self._look_before(request.name, incarnation)
+            self._look_before(request.name, incarnation, plan)
         ) as asking:  # while the source is copied
             with steps.step("stage"):
                 wanted = Wanted(request.source, request.sha256, request.signature)
@@ -197,42 +234,78 @@ class Activator:
                 staged = await asyncio.to_thread(self._context.intake.take_in, wanted, report_size)
             try:
                 with steps.step("check"):
-                    build = plan_build(address, staged, request, self._context.now())
                     before = await asking
+                    snapshot = await self._snapshot(address, before)
+                    build = plan_build(address, staged, request, self._context.now(), snapshot)
             except ActivationFailed:
                 await asyncio.to_thread(self._context.store.discard, staged)
                 raise
         same = None if allowed.dry_run else find_same(build, before.active)
         if same is not None and await self._is_whole(same.build):
             await asyncio.to_thread(self._context.store.discard, staged)
+            await self._keep(request.name, before)
             return render_unchanged(same, staged.ignored, steps.timings_ms)
-        await self._store(staged, build, steps)
+        await self._store(staged, build, snapshot, steps)
         return await self._go_live(build, staged, before, steps, allowed)
 
     async def _is_whole(self, build: Build) -> bool:
         """Tell whether the files of a build are what was stored: a damaged one is no reason to do nothing."""
-        problem = await find_damage(self._context.store, build)
+        problem = await find_damage(self._context, build)
         if problem:
             log.warning("build.damaged", build_id=build.build_id, reason=problem)
         return not problem
 
-    async def _store(self, staged: Staged, build: Build, steps: Steps) -> None:
+    async def _has_secrets(self, build: Build, wanted: Secrets) -> bool:
+        """Tell whether a build was made with exactly these secrets, and is as it was stored."""
+        tag = await asyncio.to_thread(self._context.secrets.fetch_tag, build.name, wanted)
+        return build.secrets_tag == tag and await self._is_whole(build)
+
+    async def _snapshot(self, address: Address, before: Before) -> Snapshot:
+        secrets = self._context.secrets
+        return await asyncio.to_thread(secrets.snapshot, str(address), address.name, before.wanted)
+
+    async def _keep(self, name: str, before: Before) -> None:
+        """Keep the secrets of a name as they are wanted."""
+        if before.wanted != before.kept:
+            await asyncio.to_thread(self._context.secrets.replace, name, before.wanted)
+
+    @asynccontextmanager
+    async def _keeping(self, name: str, before: Before) -> AsyncIterator[None]:
+        """Keep the secrets of a name as wanted while it is registered; as before where that fails.
+
+        After a crash in between they are kept: the next change or activation brings them to life.
+        """
+        await self._keep(name, before)
+        try:
+            yield
+        except RegistrationUnknown:
+            raise
+        except GridironError:
+            with tolerating("secrets.not_restored", name=name):
+                await self._keep(name, replace(before, kept=before.wanted, wanted=before.kept))
+            raise
+
+    async def _store(self, staged: Staged, build: Build, snapshot: Snapshot, steps: Steps) -> None:
         try:
             with steps.step("store"):
-                await asyncio.to_thread(self._context.store.publish, staged, build)
+                await asyncio.to_thread(self._context.store.publish, staged, build, snapshot.sealed)
         except ActivationFailed:  # not where this is cancelled: the thread goes on with what is staged
             await asyncio.to_thread(self._context.store.discard, staged)
             raise
 
-    async def _look_before(self, name: str, incarnation: str) -> Before:
-        """Look at the builds of a name; raises what Restate and the disk raise.
+    async def _look_before(
+        self, name: str, incarnation: str, plan: Callable[[Secrets], Secrets] = dict
+    ) -> Before:
+        """Look at the builds and secrets of a name; raises what `plan`, Restate and the disk raise.
 
         Restate says what is newest; which build that is stands in the registry. So this costs the same
-        whatever else is registered.
+        whatever else is registered. `plan` says what the secrets are to become.
         """
+        kept = await asyncio.to_thread(self._context.secrets.fetch, name)
+        wanted = plan(kept)
         builds = await asyncio.to_thread(self._context.store.list_builds_of, name)
         newest = await self._context.restate.fetch_newest() if builds else {}
-        return Before(incarnation, builds, self._find_active(builds, newest))
+        return Before(incarnation, builds, self._find_active(builds, newest), kept, wanted)
 
     def _find_active(self, builds: Collection[Build], newest: Mapping[str, str]) -> tuple[Active, ...]:
         services: dict[str, list[str]] = defaultdict(list)
@@ -270,7 +343,8 @@ class Activator:
                         "dry_run", build, live, staged.ignored, before.active, steps.timings_ms
                     )
                 with steps.step("register"):
-                    registered = await self._register(build, steps, allowed)
+                    async with self._keeping(build.name, before):
+                        registered = await self._register(build, steps, allowed)
         except ActivationFailed as failure:
             if not isinstance(failure.cause, RegistrationUnknown):
                 with tolerating("build.not_withdrawn", build_id=build.build_id):  # the loop does it later

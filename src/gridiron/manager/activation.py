@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
@@ -15,6 +15,8 @@ from gridiron.lifecycle.routing import Change, Routing, Service
 from gridiron.manager.api import Activated, ActivateRequest, ChangeView, Keeping, Refusal
 from gridiron.manager.registry import Record
 from gridiron.model import Address, Build
+from gridiron.secrets.rules import check_bindings
+from gridiron.secrets.store import NO_SECRETS, Secrets, Snapshot
 
 SOURCE_OF_A_ROLLBACK = "build:"
 """Begins the `source` of a build that has its content from an earlier one; the id of that follows."""
@@ -56,11 +58,22 @@ class Before:
     incarnation: str  # of Restate
     builds: tuple[Build, ...]  # of the name, by timestamp
     active: tuple[Active, ...]  # of them
+    kept: Secrets = field(default_factory=dict)  # of the name
+    wanted: Secrets = field(default_factory=dict)  # what these are to be in the end
 
 
-def plan_build(address: Address, staged: Staged, request: ActivateRequest, now: datetime) -> Build:
-    """Make the record of a build from what was staged and asked for."""
-    return Build(
+def plan_build(
+    address: Address,
+    staged: Staged,
+    request: ActivateRequest,
+    now: datetime,
+    snapshot: Snapshot = NO_SECRETS,
+) -> Build:
+    """Make the record of a build from what was staged and asked for, and the secrets that it is given.
+
+    Raises SecretsMissing, SecretIsVariable.
+    """
+    build = Build(
         name=address.name,
         version=address.version,
         timestamp=address.timestamp,
@@ -76,19 +89,40 @@ def plan_build(address: Address, staged: Staged, request: ActivateRequest, now: 
         vars={**staged.manifest.vars, **request.vars},
         rules=staged.manifest.rules,
         git=request.git,
+        required_secrets=staged.manifest.required_secrets,
+        secrets=snapshot.keys,
+        secrets_tag=snapshot.tag,
     )
+    check_bindings(build.name, build.vars, build.secrets, build.required_secrets)
+    return build
 
 
-def plan_rollback(earlier: Build, address: Address, now: datetime) -> Build:
-    """Make the record of a new build that has the content of an earlier one."""
-    source = SOURCE_OF_A_ROLLBACK + earlier.build_id
-    changed = {"timestamp": address.timestamp, "created_at": now, "source": source}
+def plan_rollback(earlier: Build, address: Address, now: datetime, snapshot: Snapshot = NO_SECRETS) -> Build:
+    """Make the record of a new build that has the content of an earlier one, and the secrets of now.
+
+    Raises SecretsMissing, SecretIsVariable.
+    """
+    check_bindings(earlier.name, earlier.vars, snapshot.keys, earlier.required_secrets)
+    changed = {
+        "timestamp": address.timestamp,
+        "created_at": now,
+        "source": SOURCE_OF_A_ROLLBACK + earlier.build_id,
+        "secrets": snapshot.keys,
+        "secrets_tag": snapshot.tag,
+    }
     return earlier.model_copy(update=changed)
 
 
 def find_same(build: Build, active: Collection[Active]) -> Active | None:
-    """Find the build with this version and content that is active with all that it has."""
-    return next((each for each in active if each.whole and _alike(each.build, build)), None)
+    """Find the build with this version, content and secrets that is active with all that it has."""
+    return next(
+        (
+            each
+            for each in active
+            if each.whole and _alike(each.build, build) and each.build.secrets_tag == build.secrets_tag
+        ),
+        None,
+    )
 
 
 def find_earlier(
@@ -96,8 +130,8 @@ def find_earlier(
 ) -> Build:
     """Choose what to roll back to: the build that is named, or the newest one before the active one.
 
-    That is one of another version or content, as the same again would change nothing. `builds` are those of
-    the name. Raises BuildNotFound, NothingToRollBackTo.
+    That is one of another version or content, as the same again would change nothing: whatever its secrets
+    were, it gets those of now. `builds` are those of the name. Raises BuildNotFound, NothingToRollBackTo.
     """
     if build_id is not None:
         for build in builds:
@@ -121,6 +155,7 @@ def find_newest(active: Collection[Active]) -> Active | None:
 
 
 def _alike(one: Build, other: Build) -> bool:
+    """Tell whether two builds have the same version, content and variables; their secrets may differ."""
     # by their JSON, as in Python 1 and True are equal
     one_vars, other_vars = (json.dumps(each.vars, sort_keys=True) for each in (one, other))
     return (one.version, one.sha256, one_vars) == (other.version, other.sha256, other_vars)

@@ -5,13 +5,16 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, JsonValue, model_validator
+from pydantic import AfterValidator, Field, JsonValue, PlainSerializer, SecretStr, model_validator
 
 from gridiron.lifecycle.routing import ChangeKind
 from gridiron.model import Git, State, Value, check_name, check_version
 
 PROBLEM_MEDIA_TYPE = "application/problem+json"
 EVENTS_MEDIA_TYPE = "text/event-stream"
+
+SecretText = Annotated[SecretStr, PlainSerializer(SecretStr.get_secret_value, when_used="json")]
+"""A value that no `repr` and no error shows. It is in the JSON that a client sends, and in nothing else."""
 
 
 class ActivateRequest(Value):
@@ -36,6 +39,10 @@ class ActivateRequest(Value):
     vars: dict[str, JsonValue] = Field(
         default_factory=dict, description="Bindings of the worker; these win over those of the bundle."
     )
+    secrets: dict[str, SecretText] = Field(
+        default_factory=dict,
+        description="Secrets of the name from now on, beside those that it has; kept when this succeeds.",
+    )
     breaking: bool = Field(
         default=False,
         description="Allow what callers may not expect: a service or handler less, or one of another type.",
@@ -58,6 +65,12 @@ class RollbackRequest(Value):
         default=None,
         description="None: the newest build before the active one that differs from it, and is kept.",
     )
+
+
+class PutSecretRequest(Value):
+    """Set one secret of a name."""
+
+    value: SecretText = Field(description="A text of 1 byte to 64 KiB in UTF-8.")
 
 
 class PruneRequest(Value):
@@ -151,6 +164,7 @@ class DeploymentView(Value):
     size: int | None = Field(description="Bytes of its modules.")
     source: str | None
     git: Git | None = Field(default=None, description="The commit that it was made from; None: not known.")
+    secrets: tuple[str, ...] = Field(default=(), description="Names of the secrets that it was made with.")
     created_at: datetime | None
     activated_at: datetime | None
     drained_at: datetime | None
@@ -241,6 +255,35 @@ class Uploaded(Value):
 
     sha256: str
     source: str = Field(description="What to activate it by.")
+
+
+class SecretView(Value):
+    """One secret of a name; nothing shows its value."""
+
+    key: str
+    set_at: datetime
+
+
+class SecretList(Value):
+    """The secrets of a name, by key."""
+
+    name: str
+    secrets: tuple[SecretView, ...]
+
+
+class SecretChanged(Value):
+    """The outcome of setting or removing a secret."""
+
+    name: str
+    key: str
+    changed: bool = Field(description="False: it had this value already.")
+    activated: Activated | None = Field(
+        description="The new build, of the same code as the active one. None: no build of it is active, "
+        "it has these secrets already, or `missing` keeps the new one from being made."
+    )
+    missing: tuple[str, ...] = Field(
+        description="Secrets that the active build's code requires and that the name has not got yet."
+    )
 
 
 class Pruned(Value):

@@ -12,6 +12,7 @@ from gridiron.lifecycle.plan import Policy
 from gridiron.manager.registry import Registry
 from gridiron.model import Address
 from gridiron.restate.port import RestatePort
+from gridiron.secrets.store import SecretStore
 from gridiron.settings import Settings
 from gridiron.workers.cells import CellsPort
 
@@ -26,6 +27,7 @@ class Context:
     restate: RestatePort
     cells: CellsPort
     registry: Registry
+    secrets: SecretStore
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
 
     @property

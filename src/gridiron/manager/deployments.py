@@ -207,6 +207,7 @@ def render_deployment(
         size=build.size if build else None,
         source=build.source if build else None,
         git=build.git if build else None,
+        secrets=build.secrets if build else (),
         created_at=build.created_at if build else registration.created_at if registration else None,
         activated_at=record.activated_at if record else None,
         drained_at=record.drained_at if record else None,

@@ -13,6 +13,7 @@ from gridiron.errors import (
     RestateRejected,
     RestateUnavailable,
     ScriptFailed,
+    SecretsUnreadable,
     WorkersUnavailable,
 )
 from gridiron.manager.context import Context
@@ -58,14 +59,17 @@ async def discover(context: Context, build: Build) -> Discovered:
 async def check_loads(context: Context, build: Build) -> Problem | None:
     """Ask the workers for a build; give its problem where it loads and answers too late, else None.
 
-    Raises ScriptFailed with the script's error; StorageFailed where its files are not what was stored;
-    WorkersUnavailable where it is the workers' fault that it does not load.
+    Raises ScriptFailed with the script's error; SecretsUnreadable where its secrets do not open;
+    StorageFailed where its files are not what was stored; WorkersUnavailable where it is the workers' fault
+    that it does not load.
     """
     problem = await context.cells.fetch_problem(build.address.path)
     if problem is None or problem.code == NO_ANSWER:
         return problem
     if problem.code == ScriptFailed.code:
         raise ScriptFailed(problem.detail)
+    if problem.code == SecretsUnreadable.code:
+        raise SecretsUnreadable(build.build_id, problem.detail)
     await asyncio.to_thread(context.store.verify, build)
     raise WorkersUnavailable(context.uri(build.address), problem.detail)
 

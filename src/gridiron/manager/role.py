@@ -32,6 +32,7 @@ from gridiron.manager.tolerate import tolerating
 from gridiron.manager.turns import Turns
 from gridiron.process.lock import lock_directory
 from gridiron.restate.admin import RestateAdmin
+from gridiron.secrets.store import SecretStore
 from gridiron.settings import Settings
 from gridiron.toolchain.programs import find_toolchain
 from gridiron.workers.cells import Cells
@@ -49,7 +50,7 @@ async def run_manager(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT.
 
     Raises DirectoryInUse when another manager has the state directory or the bundle directory,
-    BundlesElsewhere when the bundle directory is another than before, StorageFailed.
+    BundlesElsewhere when the bundle directory is another than before, SecretKeyInvalid, StorageFailed.
     """
     with lock_directory(settings.manager_state_dir), lock_directory(settings.bundles_dir, BUNDLES_LOCK):
         async with (
@@ -64,7 +65,9 @@ async def run_manager(settings: Settings) -> None:
                 restate=restate,
                 cells=Cells(settings.run_dir, settings.workers_url, client),
                 registry=Registry(settings.manager_state_dir / "state.json"),
+                secrets=SecretStore(settings.secrets_dir),
             )
+            await asyncio.to_thread(context.secrets.prepare)
             identity = await asyncio.to_thread(store.prepare, context.registry.store)
             with tolerating("registry.not_written"):
                 context.registry.bind(identity)

@@ -6,8 +6,7 @@ import asyncio
 
 import structlog
 
-from gridiron.bundles.store import BundleStore
-from gridiron.errors import StorageFailed
+from gridiron.errors import SecretKeyInvalid, SecretsUnreadable, StorageFailed
 from gridiron.manager.context import Context
 from gridiron.manager.observe import Look, Observer
 from gridiron.model import Build
@@ -46,7 +45,7 @@ class Verifier:
             read += build.size
 
     async def _verify(self, build: Build) -> None:
-        problem = await find_damage(self._context.store, build)
+        problem = await find_damage(self._context, build)
         if problem:
             if self._observer.damage.get(build.build_id) != problem:
                 log.error("build.damaged", build_id=build.build_id, reason=problem)
@@ -56,10 +55,18 @@ class Verifier:
             self._verified.add(build.build_id)
 
 
-async def find_damage(store: BundleStore, build: Build) -> str:
+async def find_damage(context: Context, build: Build) -> str:
     """Say how the files of a build differ from what was stored; empty where they do not."""
     try:
-        await asyncio.to_thread(store.verify, build)
+        await asyncio.to_thread(context.store.verify, build)
+        if build.secrets:
+            await asyncio.to_thread(_check_secrets, context, build.build_id)
     except StorageFailed as error:
         return f"{error.path} is not as it was stored: {error.reason}"
+    except (SecretsUnreadable, SecretKeyInvalid) as error:
+        return str(error)
     return ""
+
+
+def _check_secrets(context: Context, build_id: str) -> None:
+    context.secrets.check_snapshot(build_id, context.store.fetch_sealed(build_id))

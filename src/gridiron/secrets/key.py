@@ -1,4 +1,4 @@
-"""The node's key: a file of random bytes that opens every secret of the node, and that nobody else may read."""
+"""The node's key: a file of random bytes that opens every secret of the node, and that no other may read."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def fetch_key(directory: Path) -> bytes:
 
 
 def _make_key(directory: Path) -> None:
-    """Have the key appear whole and on the disk; that of another process, where it was first. Raises OSError."""
+    """Have a key appear whole, and on the disk; none where another process is first. Raises OSError."""
     descriptor, temporary = tempfile.mkstemp(dir=directory, prefix=f".{KEY_FILE}-")  # of mode 0600
     try:
         with os.fdopen(descriptor, "wb") as file:

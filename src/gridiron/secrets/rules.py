@@ -19,7 +19,7 @@ MAX_KEYS = 100
 
 
 def is_key(text: str) -> bool:
-    """Tell whether a text can be the name of a secret. `__proto__` cannot: in JavaScript it is no property."""
+    """Tell whether a text can be the name of a secret; `__proto__` is another thing to JavaScript."""
     return KEY.fullmatch(text) is not None and text != "__proto__"
 
 

@@ -1,7 +1,7 @@
 """The secrets of each name, sealed, in a file of its own; and the snapshots of them that builds are given.
 
-    {directory}/key            the node's key: see gridiron.secrets.key
-    {directory}/{name}.json    by KEY: when it was set, and the sealed value
+{directory}/key            the node's key: see gridiron.secrets.key
+{directory}/{name}.json    by KEY: when it was set, and the sealed value
 """
 
 from __future__ import annotations

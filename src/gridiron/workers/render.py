@@ -144,5 +144,7 @@ def _escape(character: str) -> str:
     if character < " " or character == "\x7f":
         return f"\\x{ord(character):02x}"
     if "\ud800" <= character <= "\udfff":  # how Python keeps a byte of a path that is no UTF-8
-        raise SettingsInvalid("bundles_dir, secrets_dir", "the path is no UTF-8, so workerd cannot be told it")
+        raise SettingsInvalid(
+            "bundles_dir, secrets_dir", "the path is no UTF-8, so workerd cannot be told it"
+        )
     return character

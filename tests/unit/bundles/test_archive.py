@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from gridiron.bundles.archive import unpack
 from gridiron.bundles.limits import Limits, Meter
-from gridiron.bundles.paths import LEFT_OUT_DIRECTORY, Names
+from gridiron.bundles.paths import LEFT_OUT, Names
 from gridiron.errors import GridironError, SourceTooLarge
 from tests.unit.bundles.archives import END, ZipEntry, pax, tar_entry, tar_header, targz, zip_archive
 
@@ -273,7 +273,7 @@ NAMES = st.text(
     st.characters(codec="utf-8", exclude_categories=["Cc", "Zl", "Zp"], exclude_characters="/\\:"),
     min_size=1,
     max_size=20,
-).filter(lambda name: not name.startswith(".") and name != LEFT_OUT_DIRECTORY)
+).filter(lambda name: not name.startswith(".") and name not in LEFT_OUT)
 TREES = st.dictionaries(
     st.lists(NAMES, min_size=1, max_size=3).map("/".join), st.binary(max_size=3000), max_size=6
 )

@@ -144,6 +144,7 @@ def make_view() -> Callable[..., dict[str, Any]]:
             "size": 1_640_000,
             "source": "file:///greeter",
             "git": None,
+            "secrets": [],
             "created_at": "2026-11-01T11:55:00Z",
             "activated_at": "2026-11-01T11:55:01Z",
             "drained_at": None,

@@ -23,6 +23,7 @@ from gridiron.manager.registry import Registry
 from gridiron.manager.turns import Turns
 from gridiron.model import Address
 from gridiron.restate.answers import address_of
+from gridiron.secrets.store import SecretStore
 from gridiron.settings import Settings, load_settings
 from gridiron.testing.restate import FakeEndpoint, FakeRestate, fake_service
 from gridiron.testing.workers import FakeCells
@@ -79,8 +80,10 @@ class Manager:
             restate=self.restate,
             cells=self.cells,
             registry=Registry(self.settings.manager_state_dir / "state.json"),
+            secrets=SecretStore(self.settings.secrets_dir),
             now=self.clock,
         )
+        self.context.secrets.prepare()
         self.context.registry.bind(self.context.store.prepare(self.context.registry.store))
         self.observer, turns = Observer(self.context), Turns()
         self.executor = Executor(self.context, self.observer, turns)

@@ -13,7 +13,6 @@ from urllib.parse import urlsplit
 import pytest
 
 from gridiron.bundles import store as store_module
-from gridiron.bundles.staging import Staged
 from gridiron.errors import (
     ActivationFailed,
     DigestMismatch,
@@ -30,7 +29,7 @@ from gridiron.manager import activate as activate_module
 from gridiron.manager import discover as discover_module
 from gridiron.manager.api import ActivateRequest, RollbackRequest
 from gridiron.manager.registry import Registry
-from gridiron.model import Build, Git
+from gridiron.model import Git
 from gridiron.testing.restate import Refusal, fake_service
 from gridiron.workers.cells import NO_ANSWER, Problem
 from tests.unit.manager.conftest import Manager, make_settings
@@ -454,9 +453,9 @@ async def test_a_cancelled_activation_leaves_what_the_next_start_takes_away(
     monkeypatch.setattr(store_module.shutil, "rmtree", hollow)
     publish, published = manager.context.store.publish, threading.Event()
 
-    def publishing(staged: Staged, build: Build) -> Path:
+    def publishing(*given: Any) -> Path:
         try:
-            return publish(staged, build)
+            return publish(*given)
         finally:
             published.set()
 

@@ -602,8 +602,8 @@ def unmarked(patch: pytest.MonkeyPatch) -> None:
     """A build is not known for one whose activation is under way."""
     publish = BundleStore.publish
 
-    def publishing(self: BundleStore, staged: Staged, build: Build) -> Path:
-        directory = publish(self, staged, build)
+    def publishing(self: BundleStore, staged: Staged, build: Build, *sealed: bytes | None) -> Path:
+        directory = publish(self, staged, build, *sealed)
         self.unmark(build.build_id)
         return directory
 

@@ -24,9 +24,13 @@ from gridiron.manager.api import (
     Problem,
     PruneOutcome,
     PruneRequest,
+    PutSecretRequest,
     Released,
     Restarted,
     RollbackRequest,
+    SecretChanged,
+    SecretList,
+    SecretView,
     Uploaded,
 )
 from gridiron.manager.context import Context
@@ -37,7 +41,10 @@ from gridiron.manager.http.problems import add_problem_handlers
 from gridiron.manager.http.uploads import receive
 from gridiron.manager.loop import Loop
 from gridiron.manager.metrics import CONTENT_TYPE, render_metrics
-from gridiron.model import State
+from gridiron.manager.secrets import Change
+from gridiron.model import State, check_name
+from gridiron.secrets.rules import check_key, check_value
+from gridiron.secrets.store import SecretStore
 from gridiron.workers.cells import CellsPort
 from gridiron.workers.status import PoolStatus
 
@@ -77,6 +84,7 @@ def make_app(context: Context, control: Control, health: HealthChecker, tasks: a
     _add_commands(app, control, tasks)
     _add_bundles(app, context.intake)
     _add_reads(app, control.deployments)
+    _add_secrets(app, control.activator, context.secrets)
     _add_workers(app, control.deployments, context.cells)
     _add_metrics(app, context.cells)
     _add_health(app, health)
@@ -179,6 +187,29 @@ def _add_reads(app: FastAPI, deployments: Deployments) -> None:
     @app.get("/deployments/{build_id}", summary="Show one build", responses=_problems(404, 500))
     async def show_deployment(build_id: str) -> DeploymentView:
         return await deployments.fetch(build_id)
+
+
+def _add_secrets(app: FastAPI, activator: Activator, secrets: SecretStore) -> None:
+    problems = _problems(404, 409, 422, 500, 502, 503)
+
+    @app.get(
+        "/secrets/{name}", summary="List the secrets of a name, without values", responses=_problems(422, 500)
+    )
+    async def list_secrets(name: str) -> SecretList:
+        times = await asyncio.to_thread(secrets.fetch_times, name)
+        views = tuple(SecretView(key=key, set_at=set_at) for key, set_at in times.items())
+        return SecretList(name=name, secrets=views)
+
+    @app.put("/secrets/{name}/{key}", summary="Set a secret, and renew the active build", responses=problems)
+    async def put_secret(name: str, key: str, request: PutSecretRequest) -> SecretChanged:
+        change = Change(check_name(name), check_key(key), check_value(request.value.get_secret_value()))
+        return await activator.change_secret(change)
+
+    @app.delete(
+        "/secrets/{name}/{key}", summary="Remove a secret, and renew the active build", responses=problems
+    )
+    async def delete_secret(name: str, key: str) -> SecretChanged:
+        return await activator.change_secret(Change(check_name(name), check_key(key), None))
 
 
 def _add_workers(app: FastAPI, deployments: Deployments, cells: CellsPort) -> None:

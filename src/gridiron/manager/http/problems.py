@@ -76,11 +76,20 @@ def answer(problem: Problem) -> JSONResponse:
     )
 
 
+def _loggable(path: str) -> str:
+    """Cut what stands where the name of a secret belongs: somebody may have put the secret itself there."""
+    match path.split("/", 3):
+        case "", "secrets" as room, name, _:
+            return f"/{room}/{name}/…"
+        case _:
+            return path
+
+
 async def _answer_failure(request: Request, error: Exception) -> JSONResponse:
     if not isinstance(error, GridironError):  # registered for GridironError only
         raise error
     problem = render_problem(error)
-    log.info("request.failed", path=request.url.path, code=problem.code, status=problem.status)
+    log.info("request.failed", path=_loggable(request.url.path), code=problem.code, status=problem.status)
     return answer(problem)
 
 
@@ -106,7 +115,7 @@ async def _answer_http(_request: Request, error: Exception) -> JSONResponse:
 
 
 async def _answer_unexpected(request: Request, error: Exception) -> JSONResponse:
-    log.error("request.crashed", path=request.url.path, exc_info=error)
+    log.error("request.crashed", path=_loggable(request.url.path), exc_info=error)
     return answer(render_unexpected())
 
 
