@@ -158,7 +158,7 @@ class ManagerClient:
         return self._send("GET", f"/secrets/{quote(name, safe='')}", SecretList)
 
     def put_secret(self, name: str, key: str, request: PutSecretRequest, limit: timedelta) -> SecretChanged:
-        """Set a secret of a name; wait up to `limit` for the answer, which comes when the new build is active."""
+        """Set a secret of a name; wait up to `limit` for the answer: the new build is active then."""
         limits = {"timeout": limit.total_seconds()}
         return self._send("PUT", _secret_path(name, key), SecretChanged, json=_body(request), **limits)
 

@@ -45,6 +45,7 @@ def test_every_key_of_metadata_json() -> None:
         main="./lib/main.mjs",
         compatibility={"date": "2025-01-31", "flags": ["nodejs_compat"]},
         vars={"A": "text", "B": 1, "C": {"d": [True, None, 1.5]}},
+        required_secrets=["B_KEY", "A_KEY", "B_KEY"],
     )
     assert parse_manifest(files) == Manifest(
         name="greeter",
@@ -52,6 +53,7 @@ def test_every_key_of_metadata_json() -> None:
         main="lib/main.mjs",
         compatibility=OLD,
         vars={"A": "text", "B": 1, "C": {"d": [True, None, 1.5]}},
+        required_secrets=("A_KEY", "B_KEY"),
     )
 
 
@@ -218,6 +220,30 @@ def test_a_key_that_does_no_harm_is_passed_over(key: str) -> None:
 def test_a_key_that_a_node_cannot_do_is_refused(key: str) -> None:
     files = {"wrangler.json": json.dumps({key: "any"}).encode()}
     assert problems(files) == ("wrangler.json", [f"{key}: {REFUSED[key]}"])
+
+
+def test_the_secrets_that_a_wrangler_file_requires() -> None:
+    text = b'name = "greeter"\n[secrets]\nrequired = ["B", "A"]\n'
+    assert parse_manifest({"wrangler.toml": text}) == Manifest(name="greeter", required_secrets=("A", "B"))
+
+
+RULE = "the name of a secret has a letter or '_' first, then up to 63 of those and digits"
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        ({"required": ["A-B"]}, f"secrets.required: {RULE}"),
+        ({"required": "A"}, "secrets.required: it must be a list of texts"),
+        (["A"], "secrets: it must be an object"),
+        ({"optional": []}, "secrets.optional: it is unknown to Gridiron: remove this"),
+    ],
+)
+def test_secrets_of_a_wrangler_file_that_are_none(value: Any, told: str) -> None:
+    files = {"wrangler.json": json.dumps({"secrets": value}).encode()}
+    assert problems(files) == ("wrangler.json", [told])
+    files = {"wrangler.json": json.dumps({"secrets": {"required": []}}).encode()}
+    assert parse_manifest(files) == Manifest()
 
 
 def test_no_key_is_both_passed_over_and_refused() -> None:

@@ -19,6 +19,7 @@ from gridiron.errors import BundlePathCollides, BundlePathInvalid, BundlePathNot
         ("a/" + "x" * 256, "a name in it has more than 255 bytes"),
         ("metadata.json/a.js", "Gridiron writes a file metadata.json there"),
         ("__gridiron.js", "Gridiron gives this name to a module of its own"),
+        ("secrets.sealed/a.js", "Gridiron gives the name of this directory to a file of its own"),
     ],
 )
 def test_a_path_that_no_module_can_have(path: str, reason: str) -> None:
@@ -46,6 +47,8 @@ def test_a_path_that_is_too_long_is_told_by_its_beginning() -> None:
         "lib/__gridiron.js",
         "a%2f?#.bin",
         "日本.js",
+        "secrets.sealed",
+        "lib/secrets.sealed/a.js",
     ],
 )
 def test_a_path_that_a_module_can_have(path: str) -> None:

@@ -205,6 +205,22 @@ def test_a_published_build(store: BundleStore, root: Path, source: Path) -> None
     store.verify(build)
 
 
+def test_sealed_secrets_are_stored_as_they_are(store: BundleStore, source: Path) -> None:
+    staged = store.stage(source)
+    build = plan(staged)
+    directory = store.publish(staged, build, b"\x00sealed")
+    assert content(directory)["secrets.sealed"] == b"\x00sealed"
+    assert store.fetch_sealed(build.build_id) == b"\x00sealed"
+    again = store.stage_again(build)
+    assert (again.modules, again.ignored) == (build.modules, ())
+    assert "secrets.sealed" not in content(again.directory)  # it is of that one build
+    store.discard(again)
+    assert store.stage(directory).ignored == (".mark", "secrets.sealed")
+    (directory / "secrets.sealed").unlink()
+    with pytest.raises(StorageFailed, match=r"Reading .*secrets\.sealed failed: No such file"):
+        store.fetch_sealed(build.build_id)
+
+
 def test_a_build_is_never_replaced(store: BundleStore, root: Path, source: Path) -> None:
     first = add(store, source)
     staged = store.stage(source)

@@ -105,16 +105,19 @@ def clock() -> Clock:
 
 @pytest.fixture
 def run(manager: FakeManager, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
-    """Run the command line as in a shell; `can_ask` makes that shell a terminal."""
+    """Run the command line as in a shell; `can_ask` makes that shell a terminal, `types` its input."""
     monkeypatch.setenv("GRIDIRON_MANAGER_URL", "http://manager.test")
 
-    def run(*arguments: str, can_ask: bool = False, typed: str | None = None) -> Result:
+    def run(
+        *arguments: str, can_ask: bool = False, types: bool = False, typed: str | bytes | None = None
+    ) -> Result:
         outside = Outside(
             transport=httpx2.MockTransport(manager.handle),
             now=lambda: NOW,
             monotonic=clock.monotonic,
             sleep=clock.sleep,
             can_ask=lambda: can_ask,
+            types=lambda: types,
         )
         return CliRunner().invoke(app, list(arguments), input=typed, obj=outside, prog_name="gridiron")
 
