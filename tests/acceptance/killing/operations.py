@@ -132,12 +132,20 @@ ROLL_BACK = Operation(
     done=(("1", SUPERSEDED), ("2", SUPERSEDED), ("1", ACTIVE)),
     redone=((("1", SUPERSEDED), ("2", SUPERSEDED), ("1", SUPERSEDED), ("2", ACTIVE)),),
 )
+SET_SECRET = Operation(
+    title="set a secret",
+    arrange=_one_active,
+    act=lambda scene: scene.set_secret(),
+    undone=((("1", ACTIVE),),),
+    done=(("1", SUPERSEDED), ("1", ACTIVE)),
+)
 
 ALL = (
     (ACTIVATE_SECOND, ROLL_BACK),
     (ACTIVATE_BROKEN, PRUNE, PRUNE_FORCED),
     (PRUNE_DRAINED,),
     (RETIRE,),
+    (SET_SECRET,),
 )
 """By the nodes that they share. What a manager was registering when it died, the next leaves alone for 15 s,
 which is waited for once on each node."""

@@ -76,6 +76,10 @@ class Scene:
         """Make the version before active again."""
         return self._post("/rollback", {"name": self.name})
 
+    def set_secret(self) -> httpx2.Response | None:
+        """Set a secret of the name, the same each time."""
+        return self._send("PUT", f"/secrets/{self.name}/TOKEN", {"value": "hunter2"})
+
     def call(self) -> str:
         """Call the service; give the version that answered, or what else came."""
         response = self._client.ingress.post(f"/{self.service}/version")
@@ -100,8 +104,11 @@ class Scene:
         return self._post("/activate", {"source": bundle.as_uri(), "name": self.name, "version": version})
 
     def _post(self, path: str, body: dict[str, Any]) -> httpx2.Response | None:
+        return self._send("POST", path, body)
+
+    def _send(self, method: str, path: str, body: dict[str, Any]) -> httpx2.Response | None:
         """Ask the manager for something; None where the connection broke off, so that nothing is known."""
         try:
-            return self._client.manager.post(path, json=body)
+            return self._client.manager.request(method, path, json=body)
         except httpx2.TransportError:
             return None

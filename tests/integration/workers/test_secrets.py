@@ -1,4 +1,4 @@
-"""Cells open the secrets of a build with the key of the node; what does not open is told, and can come back."""
+"""Cells open the secrets of a build with the node's key. What does not open is told, and may come back."""
 
 from __future__ import annotations
 
