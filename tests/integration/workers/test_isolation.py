@@ -232,7 +232,7 @@ async def test_a_build_cannot_call_another(plane: Plane, victim: Build) -> None:
         *(f"http://{host}{path}" for host in (f"localhost:{port}", f"127.0.0.1:{port}", f"[::1]:{port}")),
         *(
             f"http://{host}{path}"
-            for host in ("x", "workers", "router", "builds", "victim", "bundles", "internet")
+            for host in ("x", "workers", "router", "builds", "victim", "bundles", "secrets", "internet")
         ),
         *(
             f"{scheme}:{path}"
@@ -243,6 +243,7 @@ async def test_a_build_cannot_call_another(plane: Plane, victim: Build) -> None:
     names = [
         "LOADER",
         "BUNDLES",
+        "SECRETS",
         "SDK_CORES",
         "victim",
         key,
