@@ -155,6 +155,7 @@ class Activator:
             build = plan_rollback(earlier, address, self._context.now(), snapshot)
             same = find_same(build, before.active)
             if same is not None and await self._is_whole(same.build):
+                await self._keep(earlier.name, before)
                 return render_unchanged(same, (), steps.timings_ms)
             with steps.step("stage"):
                 self._context.intake.check_again(earlier)
@@ -275,8 +276,8 @@ class Activator:
 
         After a crash in between they are kept: the next change or activation brings them to life.
         """
-        await self._keep(name, before)
         try:
+            await self._keep(name, before)
             yield
         except RegistrationUnknown:
             raise

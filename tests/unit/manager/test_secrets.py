@@ -21,9 +21,11 @@ from gridiron.errors import (
     SecretsMissing,
     SecretsUnreadable,
     SecretTooLarge,
+    StorageFailed,
 )
 from gridiron.manager.api import PruneRequest, RollbackRequest, SecretChanged
 from gridiron.manager.secrets import Change
+from gridiron.secrets import store as store_module
 from gridiron.secrets.key import KEY_FILE, fetch_key
 from gridiron.secrets.seal import snapshot_of, unseal
 from gridiron.secrets.store import Secret
@@ -221,6 +223,24 @@ async def test_where_the_registration_is_refused_all_is_as_before(
         assert (failure.step, type(failure.cause)) == ("register", RestateRejected)
         assert (kept(manager), await active(manager), manager.stored) == ({"A": "a"}, first, [first])
     assert seen == [{"A": "b"}, {}]
+
+
+async def test_where_the_disk_fails_under_the_change_all_is_as_before(
+    manager: Manager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await put(manager, "A", "a")
+    first = (await manager.activate("1")).build_id
+    sync, failures = store_module.sync_directory, iter([OSError(5, "Input/output error")])
+
+    def fail_once(directory: Path) -> None:
+        for failure in failures:
+            raise failure
+        sync(directory)
+
+    monkeypatch.setattr(store_module, "sync_directory", fail_once)
+    failure = await fail(manager, "A", "b")
+    assert (failure.step, type(failure.cause)) == ("register", StorageFailed)
+    assert (kept(manager), await active(manager), manager.stored) == ({"A": "a"}, first, [first])
 
 
 async def test_where_the_registration_is_unknown_the_secret_stays_with_the_build(manager: Manager) -> None:
