@@ -19,12 +19,16 @@ from gridiron.secrets.rules import MAX_VALUE, check_key, check_value
 if TYPE_CHECKING:  # see gridiron.cli.edge
     from gridiron.manager.api import SecretChanged, SecretList
 
-HELP = "Set, list and remove the secrets of a name: its workers have them as bindings, `env.KEY`."
-PUT_EPILOG = """Examples:
+EPILOG = """Examples:
 
 gridiron secret put greeter API_KEY < api-key.txt
 
 pass show api-key | gridiron secret put greeter API_KEY"""
+
+app = typer.Typer(
+    help="Set, list and remove the secrets of a name: its workers have them as bindings, `env.KEY`.",
+    epilog=EPILOG,
+)
 
 HEADER = ("KEY", "SET")
 LINE_ENDS = ("\r\n", "\n")
@@ -34,6 +38,7 @@ Name = Annotated[str, typer.Argument(metavar="NAME", help="Of the bundles that h
 Timeout = Annotated[float, typer.Option("--timeout", metavar="SECONDS", min=1, help="How long it may take.")]
 
 
+@app.command()
 def put(  # noqa: PLR0913, PLR0917 - one for each option
     ctx: typer.Context,
     name: Name,
@@ -56,6 +61,7 @@ def put(  # noqa: PLR0913, PLR0917 - one for each option
     report(changed, "is set", as_json=as_json)
 
 
+@app.command("list")
 def list_secrets(
     ctx: typer.Context, name: Name, as_json: Json = False, url: Url = None, port_offset: PortOffset = None
 ) -> None:
@@ -70,6 +76,7 @@ def list_secrets(
         print_text(f"{name} has no secrets. `gridiron secret put {name} KEY` sets one.")
 
 
+@app.command()
 def delete(  # noqa: PLR0913, PLR0917 - one for each option
     ctx: typer.Context,
     name: Name,
