@@ -20,7 +20,7 @@ from gridiron.settings import load_settings
 from gridiron.toolchain.programs import Toolchain, find_toolchain
 from tests.harness import wait_until
 
-USED = {"name", "main", "compatibility_date", "compatibility_flags", "vars", "minify", "rules"}
+USED = {"name", "main", "compatibility_date", "compatibility_flags", "vars", "secrets", "minify", "rules"}
 
 PROJECT = {
     "wrangler.toml": """

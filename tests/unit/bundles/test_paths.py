@@ -19,7 +19,6 @@ from gridiron.errors import BundlePathCollides, BundlePathInvalid, BundlePathNot
         ("a/" + "x" * 256, "a name in it has more than 255 bytes"),
         ("metadata.json/a.js", "Gridiron writes a file metadata.json there"),
         ("__gridiron.js", "Gridiron gives this name to a module of its own"),
-        ("secrets.sealed/a.js", "Gridiron gives the name of this directory to a file of its own"),
     ],
 )
 def test_a_path_that_no_module_can_have(path: str, reason: str) -> None:
