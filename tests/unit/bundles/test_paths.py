@@ -85,7 +85,7 @@ def test_what_a_file_is_to_a_bundle(path: str, part: Part) -> None:
     assert part_of(path) is part
 
 
-@pytest.mark.parametrize("name", [".git", ".a.js", "node_modules"])
+@pytest.mark.parametrize("name", [".git", ".a.js", "node_modules", "secrets.sealed"])
 def test_names_that_are_left_out(name: str) -> None:
     assert is_left_out(name)
 

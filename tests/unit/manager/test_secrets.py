@@ -450,6 +450,22 @@ async def test_a_stored_build_can_be_deployed_again(manager: Manager) -> None:
         await manager.activate_source(source, "1", name="other")
 
 
+async def test_no_rule_makes_the_snapshot_a_module(manager: Manager) -> None:
+    source = manager.bundle("// offers demo")
+    directory = Path(source.removeprefix("file://"))
+    (directory / "metadata.json").write_text(json.dumps({"rules": [{"type": "data", "globs": ["**"]}]}))
+    (directory / SEALED_FILE).write_bytes(b"of somewhere else")
+    await put(manager, "A", "a")
+    manager.clock.now += timedelta(seconds=1)
+    first = await manager.activate_source(source, "1")
+    assert (SEALED_FILE in first.ignored, given(manager, first.build_id)) == (True, {"A": "a"})
+    changed = await put(manager, "A", "b")
+    assert changed.activated is not None
+    modules = metadata(manager, changed.activated.build_id)["modules"]
+    assert [module["name"] for module in modules] == ["index.js"]
+    assert given(manager, await active(manager)) == {"A": "b"}
+
+
 # -- the end of a build ----------------------------------------------------------------------------------
 
 

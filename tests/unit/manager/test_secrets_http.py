@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from typing import Any
@@ -12,7 +13,7 @@ import structlog
 
 from gridiron.cli.logs import configure_logging
 from gridiron.manager.health import HealthChecker
-from gridiron.manager.http.app import make_app
+from gridiron.manager.http.app import Control, make_app
 from tests.unit.manager.conftest import Manager
 
 VALUE = "hunter2-hunter2"
@@ -20,9 +21,10 @@ VALUE = "hunter2-hunter2"
 
 @pytest.fixture
 async def client(manager: Manager) -> AsyncIterator[httpx2.AsyncClient]:
-    async with httpx2.AsyncClient() as outside:
+    async with httpx2.AsyncClient() as outside, asyncio.TaskGroup() as tasks:
         health = HealthChecker(manager.context, outside)
-        app = make_app(manager.activator, manager.loop, manager.deployments, health, manager.context)
+        control = Control(manager.activator, manager.loop, manager.deployments)
+        app = make_app(manager.context, control, health, tasks)
         transport = httpx2.ASGITransport(app, raise_app_exceptions=False)
         async with httpx2.AsyncClient(transport=transport, base_url="http://manager") as client:
             yield client
