@@ -25,7 +25,7 @@ from gridiron.toolchain.programs import find_toolchain
 from tests.harness import alive, wait_until
 
 ROOT = Path(__file__).parents[2]
-DOCUMENTS = ("demo/GETTING_STARTED.md",)
+DOCUMENTS = ("demo/GETTING_STARTED.md", "docs/wasm.md")
 COMMAND_LIMIT_SECONDS = 120
 
 
