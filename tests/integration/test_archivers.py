@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -76,7 +77,8 @@ def test_a_sparse_file_by_tar_is_refused(tmp_path: Path) -> None:
 def make(command: str, root: Path) -> None:
     """Write the files of a project, and run a command in its directory."""
     program = re.findall(r"\b(tar|zip|git|npm|python\S*) ", command)[0]
-    if not program.startswith(("npm", "python")) and shutil.which(program) is None:
+    is_debians = not program.startswith(("npm", "python"))
+    if is_debians and shutil.which(program) is None and "CI" not in os.environ:
         pytest.skip(f"there is no {program}")
     for name, content in {**FILES, **PASSED_OVER}.items():
         path = root / "project" / name
