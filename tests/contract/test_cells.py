@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime
 from typing import Protocol
 
 import httpx2
@@ -14,7 +15,12 @@ import pytest
 from gridiron.errors import WorkersUnavailable
 from gridiron.testing.workers import FakeCells
 from gridiron.workers.cells import Cells, CellsPort, LoadedBuild, Problem
+from gridiron.workers.logs import LogEntry, LogPage
 from tests.integration.workers.plane import Plane
+
+FLOOD, KEPT = 1200, 1000
+NOW = datetime(2026, 11, 1, tzinfo=UTC)
+SERVES_NOTHING = "export default { fetch: () => new Response() };"
 
 
 class World(Protocol):
@@ -27,6 +33,9 @@ class World(Protocol):
 
     async def break_build(self) -> str:
         """Store a build whose script throws `no luck` at its start; give its path."""
+
+    async def flood(self) -> str:
+        """Load a build that prints `line 0` and so on, 1,200 times, in no request; give its path."""
 
     def silence(self) -> None: ...
 
@@ -45,6 +54,12 @@ class FakeWorld:
         problem = Problem(502, "script_failed", "Error: no luck\n  at index.js:1:7")
         self._fake.break_build("/broken/1.0.0-2", problem)
         return "/broken/1.0.0-2"
+
+    async def flood(self) -> str:
+        path = "/flood/1.0.0-3"
+        self._fake.load(path)
+        self._fake.log(path, *(LogEntry(NOW, "log", "log", f"line {n}") for n in range(FLOOD)))
+        return path
 
     def silence(self) -> None:
         self._fake.silence()
@@ -65,6 +80,12 @@ class RealWorld:
 
     async def break_build(self) -> str:
         build = self._plane.write_build("broken", "throw new Error('no luck'); export default {};")
+        return build.address.path
+
+    async def flood(self) -> str:
+        printing = f"for (let n = 0; n < {FLOOD}; n++) console.log('line ' + n);"
+        build = self._plane.write_build("flood", f"{printing} {SERVES_NOTHING}")
+        assert (await self._plane.get(f"{build.address.path}/discover")).status_code == 200
         return build.address.path
 
     def silence(self) -> None:
@@ -133,6 +154,41 @@ async def test_the_problem_of_a_build_that_does_not_load(world: World) -> None:
     assert await world.cells.fetch_loaded() == {"cell-1": ()}
 
 
+def messages(page: LogPage | None) -> tuple[int, list[str]]:
+    """What was missed, and what is there."""
+    assert page is not None
+    return page.missed, [entry.message for entry in page.entries]
+
+
+async def test_a_log_is_read_from_where_it_was_read_before(world: World) -> None:
+    path = await world.flood()
+    kept = [f"line {n}" for n in range(FLOOD - KEPT, FLOOD)]
+    first = (await world.cells.fetch_log(path, {}))["cell-1"]
+    assert messages(first) == (FLOOD - KEPT, kept)
+    assert first is not None
+    assert first.cursor is not None
+    assert await world.cells.fetch_log(path, {"cell-1": first.cursor}) == {
+        "cell-1": LogPage(first.cursor, 0, ())
+    }
+    await world.cells.unload(path)
+    gone = await world.cells.fetch_log(path, {"cell-1": first.cursor})
+    assert gone == {"cell-1": LogPage(first.cursor, 0, ())}
+
+
+async def test_the_log_of_a_build_that_is_loaded_anew_begins_anew(world: World) -> None:
+    first = (await world.cells.fetch_log(await world.flood(), {}))["cell-1"]
+    assert first is not None
+    assert first.cursor is not None
+    other = await world.flood()
+    second = (await world.cells.fetch_log(other, {"cell-1": first.cursor}))["cell-1"]
+    assert messages(second) == messages(first)
+
+
+async def test_a_build_that_is_not_loaded_has_no_log(world: World) -> None:
+    assert await world.cells.fetch_log("/other/1.0.0-1", {}) == {"cell-1": LogPage(None, 0, ())}
+    assert await world.cells.fetch_loaded() == {"cell-1": ()}
+
+
 async def test_a_cell_that_does_not_answer_is_unknown_and_not_empty(world: World) -> None:
     path = await world.load()
     world.silence()
@@ -143,9 +199,11 @@ async def test_a_cell_that_does_not_answer_is_unknown_and_not_empty(world: World
             world.cells.fetch_problem(path),
             return_exceptions=True,
         )
+        silent = await world.cells.fetch_log(path, {})
     finally:
         world.wake()
     assert [type(answer) for answer in answers] == [WorkersUnavailable] * 3
+    assert silent == {"cell-1": None}
     assert await world.cells.fetch_loaded() == {"cell-1": (LoadedBuild(path, 0),)}
 
 
@@ -161,6 +219,7 @@ async def test_where_no_cell_is_nothing_is_loaded(plane: Plane) -> None:
     async with httpx2.AsyncClient() as client:
         for cells in (fake, Cells(plane.run_dir / "none", plane.url, client)):
             assert await cells.fetch_loaded() == {}
+            assert await cells.fetch_log("/hello/1.0.0-1", {}) == {}
             await cells.unload("/hello/1.0.0-1")
         with pytest.raises(WorkersUnavailable, match="Not a directory"):  # unlike one that is not there
             await Cells(plane.run_dir / "lock", plane.url, client).fetch_loaded()

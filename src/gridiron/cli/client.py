@@ -25,6 +25,9 @@ from gridiron.manager.api import (
     DeploymentList,
     DeploymentView,
     Health,
+    LogEnd,
+    LogEvent,
+    LogList,
     Problem,
     Progress,
     PruneOutcome,
@@ -42,6 +45,9 @@ from gridiron.model import State, Value, describe_validation
 CONNECT_LIMIT = timedelta(seconds=5)
 ANSWER_LIMIT = timedelta(seconds=60)
 """How long a request may take that is no activation: a prune of many builds is the slowest of them."""
+
+BEAT_LIMIT_SECONDS = 30.0
+"""How long a manager may be silent that is followed: it gives a sign of life every ten seconds."""
 
 PAGE = 500
 """Builds that are asked for at once; the manager gives up to 1000."""
@@ -166,6 +172,24 @@ class ManagerClient:
         """Remove a secret of a name; wait as `put_secret` does."""
         return self._send("DELETE", _secret_path(name, key), SecretChanged, timeout=limit.total_seconds())
 
+    def fetch_log(self, build_id: str) -> LogList:
+        """Read what is kept of what a build printed."""
+        return self._send("GET", _log_path(build_id), LogList)
+
+    def follow_log(self, build_id: str) -> Iterator[LogEvent | LogEnd]:
+        """Follow what a build prints, from what is kept of it on, until it will print nothing more."""
+        try:
+            with self._http.stream(
+                "GET", self.url + _log_path(build_id), params={"follow": "true"}, timeout=BEAT_LIMIT_SECONDS
+            ) as response:
+                if not response.is_success:
+                    response.read()
+                    raise self._failure(response)
+                with self._understanding(response):
+                    yield from _read_events(response.iter_lines())
+        except (httpx2.RequestError, httpx2.InvalidURL) as error:
+            raise ManagerUnavailable(self.url, _reason(error)) from error
+
     def release(self, build_id: str) -> Released:
         """Take a build out of quarantine."""
         return self._send("POST", f"/deployments/{quote(build_id, safe='')}/release", Released)
@@ -230,6 +254,22 @@ def _read_pieces(file: BinaryIO, size: int, on_progress: Callable[[int, int], No
 
 def _secret_path(name: str, key: str) -> str:
     return f"/secrets/{quote(name, safe='')}/{quote(key, safe='')}"
+
+
+def _log_path(build_id: str) -> str:
+    return f"/deployments/{quote(build_id, safe='')}/logs"
+
+
+def _read_events(lines: Iterator[str]) -> Iterator[LogEvent | LogEnd]:
+    """Read server-sent events, each of two lines at most. Where they break off, nothing says so."""
+    kind = ""
+    for line in lines:
+        if line.startswith("event: "):
+            kind = line.removeprefix("event: ")
+        elif line.startswith("data: ") and kind == "end":
+            yield LogEnd.model_validate_json(line.removeprefix("data: "))
+        elif line.startswith("data: "):
+            yield LogEvent.model_validate_json(line.removeprefix("data: "))
 
 
 def _body(request: Value) -> Any:  # noqa: ANN401 - JSON

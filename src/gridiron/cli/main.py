@@ -16,6 +16,7 @@ from gridiron.cli import (
     digest,
     init,
     keys,
+    logs,
     prune,
     roles,
     rollback,
@@ -49,6 +50,7 @@ app.add_typer(secret.app, name="secret")
 app.command(epilog=call.EPILOG, context_settings=call.CONTEXT_SETTINGS)(call.call)
 app.command(epilog=digest.EPILOG)(digest.digest)
 app.add_typer(keys.app, name="keys")
+app.command(epilog=logs.EPILOG)(logs.logs)
 app.command()(status.status)
 app.command()(versions.version)
 app.command(rich_help_panel=ROLES_PANEL)(roles.restate)

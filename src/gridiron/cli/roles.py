@@ -33,7 +33,7 @@ def up(data_dir: DataDir = None, port_offset: PortOffset = None, cells: Cells = 
 
 def restate(data_dir: DataDir = None, port_offset: PortOffset = None) -> None:
     """Run Restate: renders its configuration, then becomes restate-server."""
-    from gridiron.cli.logs import configure_logging  # noqa: PLC0415 - see above
+    from gridiron.cli.role_logging import configure_logging  # noqa: PLC0415 - see above
     from gridiron.restate.role import exec_restate  # noqa: PLC0415 - the same
     from gridiron.settings import load_settings  # noqa: PLC0415 - the same
     from gridiron.toolchain.programs import find_toolchain  # noqa: PLC0415 - the same
@@ -51,7 +51,7 @@ def workers(
         return
     import asyncio  # noqa: PLC0415 - see above
 
-    from gridiron.cli.logs import configure_logging  # noqa: PLC0415 - the same
+    from gridiron.cli.role_logging import configure_logging  # noqa: PLC0415 - the same
     from gridiron.settings import load_settings  # noqa: PLC0415 - the same
     from gridiron.toolchain.programs import find_toolchain  # noqa: PLC0415 - the same
     from gridiron.workers.role import run_workers  # noqa: PLC0415 - the same
@@ -65,7 +65,7 @@ def manager(data_dir: DataDir = None, port_offset: PortOffset = None) -> None:
     """Run the manager: its HTTP API, and the removal of what is drained."""
     import asyncio  # noqa: PLC0415 - see above
 
-    from gridiron.cli.logs import configure_logging  # noqa: PLC0415 - the same
+    from gridiron.cli.role_logging import configure_logging  # noqa: PLC0415 - the same
     from gridiron.manager.role import run_manager  # noqa: PLC0415 - the same
     from gridiron.settings import load_settings  # noqa: PLC0415 - the same
 

@@ -24,6 +24,7 @@ from gridiron.manager.deployments import Deployments
 from gridiron.manager.execute import Executor
 from gridiron.manager.health import HealthChecker
 from gridiron.manager.http.app import Control, make_app
+from gridiron.manager.logs import Logs
 from gridiron.manager.loop import Loop
 from gridiron.manager.observe import Observer
 from gridiron.manager.registry import Registry
@@ -79,7 +80,8 @@ async def _serve(context: Context, client: httpx2.AsyncClient) -> None:
     executor = Executor(context, observer, turns)
     loop = Loop(context, observer, executor)
     activator = Activator(context, observer, executor, turns, loop)
-    control = Control(activator, loop, Deployments(context, observer))
+    logs = Logs(context, observer)
+    control = Control(activator, loop, Deployments(context, observer), logs)
     settings = context.settings
     applier = ConfigApplier(settings, find_toolchain(settings))
     await activator.settle()
@@ -88,7 +90,7 @@ async def _serve(context: Context, client: httpx2.AsyncClient) -> None:
     async with _tasks() as tasks:
         tasks.create_task(sweep_forever(applier, loop, settings.sweep_seconds), name="sweep")
         app = make_app(context, control, HealthChecker(context, client), tasks)
-        await _listen(app, context)
+        await _listen(app, context, logs)
 
 
 @asynccontextmanager
@@ -110,7 +112,7 @@ def _end() -> None:
     raise _Ended
 
 
-async def _listen(app: FastAPI, context: Context) -> None:
+async def _listen(app: FastAPI, context: Context, logs: Logs) -> None:
     """Serve the HTTP API until SIGTERM or SIGINT. Raises PortTaken."""
     settings = context.settings
     config = uvicorn.Config(
@@ -126,6 +128,7 @@ async def _listen(app: FastAPI, context: Context) -> None:
 
     def stop() -> None:
         context.intake.stop()
+        logs.close()
         server.stop()
 
     events = asyncio.get_running_loop()

@@ -9,12 +9,14 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Protocol
+from urllib.parse import quote
 
 import httpx2
 from pydantic import ValidationError
 
 from gridiron.errors import SecretsUnreadable, StorageFailed, WorkersUnavailable
 from gridiron.workers.control import ANSWER_LIMIT, ask_once
+from gridiron.workers.logs import LogPage, parse_log
 from gridiron.workers.sockets import POOL_SOCKET, control_socket, list_cells
 from gridiron.workers.status import PoolCell, PoolStatus
 
@@ -71,6 +73,13 @@ class CellsPort(Protocol):
 
     async def fetch_problem(self, path: str) -> Problem | None:
         """Ask why a build does not answer its discovery; None when it does answer, whatever it says."""
+
+    async def fetch_log(self, path: str, cursors: Mapping[str, str]) -> Mapping[str, LogPage | None]:
+        """Give what each cell has kept of a build's entries since its cursor, by the cell's name.
+
+        `cursors` are those of the pages before, by cell; of a cell without one, all that is kept is given.
+        None stands for a cell that does not answer: it may have some. Nothing is loaded for this.
+        """
 
     async def fetch_pool(self) -> PoolStatus:
         """Give what the pool says of its cells and of quarantined builds; without a pool, nothing."""
@@ -135,6 +144,24 @@ class Cells:
             return Problem(504, NO_ANSWER, f"it gave no whole answer within {MAX_ANSWER >> 20} MiB")
         return parse_problem(self._workers_url, response, content)
 
+    async def fetch_log(self, path: str, cursors: Mapping[str, str]) -> Mapping[str, LogPage | None]:
+        """Give what each cell has kept of a build's entries since its cursor; None for one that is silent.
+
+        Raises WorkersUnavailable when it cannot be said which cells there are.
+        """
+        names = await self._list_cells()
+        pages = await asyncio.gather(*(self._fetch_page(name, path, cursors.get(name)) for name in names))
+        return {name: page for name, (there, page) in zip(names, pages, strict=True) if there}
+
+    async def _fetch_page(self, cell: str, path: str, cursor: str | None) -> tuple[bool, LogPage | None]:
+        """Ask a cell; the first value says whether it is there, the second is None where it is silent."""
+        query = "" if cursor is None else f"?after={quote(cursor)}"
+        try:
+            answer = await ask_once(self._run_dir / control_socket(cell), "GET", f"/logs{path}{query}")
+            return (False, None) if answer is None else (True, parse_log(cell, answer))
+        except WorkersUnavailable:  # unknown is an answer here: the others' entries are of use without it
+            return True, None
+
     async def fetch_pool(self) -> PoolStatus:
         """Give what the pool says of its cells and of quarantined builds; nothing of either without a pool.
 
@@ -177,11 +204,7 @@ class Cells:
 
     async def _ask_shared(self, own: Collection[str], method: str, path: str) -> dict[str, dict[str, Any]]:
         """Ask every cell but some, side by side; raise the first failure when all have been asked."""
-        try:
-            listed = await asyncio.to_thread(list_cells, self._run_dir)
-        except StorageFailed as error:
-            raise WorkersUnavailable(str(self._run_dir), error.reason) from error
-        names = [name for name in listed if name not in own]
+        names = [name for name in await self._list_cells() if name not in own]
         sockets = [self._run_dir / control_socket(name) for name in names]
         answers = await asyncio.gather(
             *(ask_once(socket, method, path) for socket in sockets), return_exceptions=True
@@ -193,6 +216,12 @@ class Cells:
             if answer is not None:
                 given[name] = answer
         return given
+
+    async def _list_cells(self) -> list[str]:
+        try:
+            return await asyncio.to_thread(list_cells, self._run_dir)
+        except StorageFailed as error:
+            raise WorkersUnavailable(str(self._run_dir), error.reason) from error
 
 
 def _describe_own(cell: PoolCell) -> tuple[LoadedBuild, ...]:

@@ -30,8 +30,8 @@ from gridiron.workers.render import (
     render_workerd_config,
 )
 
-SCRIPTS = ("router.js", "main_module.js")
-"""The router worker, and the module that it imports."""
+SCRIPTS = ("router.js", "main_module.js", "build_log.js")
+"""The router worker, and the modules that it imports."""
 
 
 def ensure_config(settings: Settings, toolchain: Toolchain) -> bool:

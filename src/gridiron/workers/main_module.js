@@ -1,5 +1,7 @@
-// What every build gets beside its own modules: a main module around the bundle's, and one that is evaluated before
+// What every build gets beside its own modules: a main module around the bundle's, and two that are evaluated before
 // the bundle.
+import { OUR_READER, renderLog } from "./build_log.js";
+
 export const OUR_ENTRYPOINT = "__Gridiron";
 export const OUR_EVICTOR = "__GridironEvictor";
 // They tell who has gone, are for `work`, and let a bundle of any date have `Steps`.
@@ -25,12 +27,16 @@ const EVICTOR = `
 const JOIN_STEPS = `
     const RUN_COMMAND = 0x0411;
     const HOLD_MILLISECONDS = 20; // at most
-    function endsWithCommand(chunk) {
-      if (!(chunk instanceof Uint8Array)) return false;
+    function lookInto(chunk, call) { // give the type of its last message
+      if (!(chunk instanceof Uint8Array)) return null;
       const view = new DataView(chunk.buffer, chunk.byteOffset, chunk.byteLength);
       let type = null;
-      for (let at = 0; at + 8 <= chunk.length; at += 8 + view.getUint32(at + 4)) type = view.getUint16(at);
-      return type === RUN_COMMAND;
+      for (let at = 0, end; at + 8 <= chunk.length; at = end) {
+        type = view.getUint16(at);
+        end = at + 8 + view.getUint32(at + 4);
+        if (type === OUTPUT || type === SUSPENSION || type === ERROR) note(call, type, chunk.subarray(at + 8, end));
+      }
+      return type;
     }
     function joined(first, second) {
       const both = new Uint8Array(first.length + second.length);
@@ -38,14 +44,19 @@ const JOIN_STEPS = `
       both.set(second, first.length);
       return both;
     }
-    function joinSteps(response) {
+    function joinSteps(response, call) {
       const type = response?.headers?.get("content-type") ?? "";
-      if (!type.startsWith("application/vnd.restate.invocation") || response.body === null) return response;
-      return new Response(new ReadableStream(new Steps(response.body.getReader()), { highWaterMark: 0 }), response);
+      if (!type.startsWith("application/vnd.restate.invocation") || response.body === null) {
+        if (call.handler !== null) addOutcome(call, response?.status < 500 ? "ok" : "failed", "HTTP " + response?.status);
+        return response;
+      }
+      const steps = new Steps(response.body.getReader(), call);
+      return new Response(new ReadableStream(steps, { highWaterMark: 0 }), response);
     }
     class Steps {
-      constructor(reader) {
+      constructor(reader, call) {
         this.reader = reader;
+        this.call = call;
         this.held = null; // a chunk that ends with a command
         this.timer = null;
       }
@@ -59,18 +70,21 @@ const JOIN_STEPS = `
             }
             this.release(controller);
             if (done) break;
-            if (!endsWithCommand(value)) return controller.enqueue(value);
+            if (lookInto(value, this.call) !== RUN_COMMAND) return controller.enqueue(value);
             this.hold(value, controller);
           }
         } catch (error) {
           this.forget();
+          fail(this.call, error);
           throw error;
         }
         this.forget();
+        conclude(this.call, "retrying", "it ended without an answer");
         controller.close();
       }
       cancel(reason) { // its client has gone
         this.forget();
+        conclude(this.call, "cancelled");
         return this.reader.cancel(reason);
       }
       hold(chunk, controller) {
@@ -90,16 +104,77 @@ const JOIN_STEPS = `
       }
     }`;
 
+// How a call ended is in what it sent last. A message's body is Protocol Buffers: fields with a number, 14 and 15 of an
+// output for its value and its failure, 2 of a failure and of an error for the text.
+const TELL_OUTCOMES = String.raw`
+    const SUSPENSION = 0x0001;
+    const ERROR = 0x0002;
+    const OUTPUT = 0x0401;
+    const decoder = new TextDecoder();
+    function begin(request, resolve) {
+      const invocation = request.headers.get("x-restate-invocation-id") ?? undefined;
+      return { invocation, handler: handlerOf(request), startedAt: Date.now(), outcome: null, resolve };
+    }
+    function handlerOf(request) { // "Service/handler", or of a request that is no invocation "GET /path"
+      const { url, method } = request;
+      let slash = 7; // behind "http:/", and at the first slash of the path after one step
+      for (let step = 0; step < 3 && slash >= 0; step++) slash = url.indexOf("/", slash + 1);
+      const path = slash < 0 ? "/" : url.slice(slash).split("?", 1)[0];
+      if (path.startsWith("/invoke/")) return path.slice("/invoke/".length);
+      return path === "/discover" ? null : method + " " + path;
+    }
+    function note(call, type, body) {
+      if (type === SUSPENSION) call.outcome = ["suspended"];
+      else if (type === ERROR) call.outcome = ["retrying", textOf(body)];
+      else {
+        const failure = fieldOf(body, 15);
+        call.outcome = failure === null ? ["ok"] : ["failed", textOf(failure)];
+      }
+    }
+    const textOf = (failure) => decoder.decode(fieldOf(failure, 2) ?? new Uint8Array());
+    function fieldOf(body, wanted) {
+      for (let at = 0; at < body.length; ) {
+        const [tag, start] = varint(body, at);
+        const [value, next] = varint(body, start);
+        if ((tag & 7) > 2 || (tag & 7) === 1) return null; // of fixed length: these messages have none
+        const end = (tag & 7) === 2 ? next + value : next;
+        if (tag >> 3 === wanted && (tag & 7) === 2) return body.subarray(next, end);
+        at = end;
+      }
+      return null;
+    }
+    function varint(body, at) {
+      let value = 0;
+      for (let factor = 1; ; factor *= 128) {
+        const byte = body[at++] ?? 0;
+        value += (byte & 127) * factor;
+        if (byte < 128) return [value, at];
+      }
+    }
+    function conclude(call, ...otherwise) { // once: what comes to its end may be let go of besides
+      if (call.concluded || call.handler === null) return;
+      call.concluded = true;
+      addOutcome(call, ...(call.outcome ?? otherwise));
+    }
+    function fail(call, error) {
+      addException(error, call);
+      conclude(call, "exception", String(error));
+    }`;
+
 /** A bundle's own flags and those that our main module needs; workerd takes none twice, or beside its opposite. */
 export function completeFlags(flags) {
   const kept = flags.filter((flag) => !OPPOSITE_FLAGS.includes(flag));
   return [...new Set([...kept, ...OUR_FLAGS])];
 }
 
-/** Add our modules to a bundle's, around the one that is its main; give the name of the new main module. */
-export function addMainModule(modules, main) {
+/**
+ * Add our modules to a bundle's, around the one that is its main; give the name of the new main module. `logId` names
+ * what this isolate of the build will print, apart from all that other isolates do.
+ */
+export function addMainModule(modules, main, logId) {
   const evictor = addModule(modules, "__gridiron-evictor.js", EVICTOR);
-  return addModule(modules, "__gridiron.js", renderMain(main, evictor));
+  const log = addModule(modules, "__gridiron-log.js", renderLog(logId, Date.now()));
+  return addModule(modules, "__gridiron.js", renderMain(main, evictor, log));
 }
 
 /** Add a module of ours under a name that the bundle leaves free, and give that. */
@@ -115,11 +190,12 @@ function addModule(modules, name, js) {
  * promise holds it that nothing resolves. workerd lets go of it when that promise is garbage; so what could
  * resolve it lies in the asynchronous context, which every timer and every awaited promise of the request keeps.
  */
-function renderMain(main, evictor) {
+function renderMain(main, evictor, log) {
   const bundle = JSON.stringify(`./${main}`);
   return `
     export { ${OUR_EVICTOR} } from "./${evictor}";
-    import { AsyncLocalStorage } from "node:async_hooks";
+    export { ${OUR_READER} } from "./${log}";
+    import { addException, addOutcome, work } from "./${log}";
     import { WorkerEntrypoint } from "cloudflare:workers";
     import main from ${bundle};
     export * from ${bundle};
@@ -127,13 +203,21 @@ function renderMain(main, evictor) {
     const Main = typeof main === "function" ? main : class extends WorkerEntrypoint {
       fetch(request) { return main.fetch(request, this.env, this.ctx); }
     };
-    const work = new AsyncLocalStorage();
+    ${TELL_OUTCOMES}
     ${JOIN_STEPS}
     export class ${OUR_ENTRYPOINT} extends Main {
       fetch(request) {
         const { promise, resolve } = Promise.withResolvers();
         this.ctx.waitUntil(promise);
-        return work.run(resolve, async () => joinSteps(await super.fetch(request)));
+        const call = begin(request, resolve);
+        return work.run(call, async () => {
+          try {
+            return joinSteps(await super.fetch(request), call);
+          } catch (error) {
+            fail(call, error);
+            throw error;
+          }
+        });
       }
       ready() {}
     }`;

@@ -9,6 +9,7 @@
 //   while a build loads meet in the loader, which is made for it.
 // - A request whose client has gone is cancelled, unless `waitUntil` holds it.
 import { env } from "cloudflare:workers";
+import { OUR_READER } from "./build_log.js";
 import { OUR_ENTRYPOINT, OUR_EVICTOR, addMainModule, completeFlags } from "./main_module.js";
 
 const HEALTH = "-/health";
@@ -83,6 +84,9 @@ export const control = {
     const { pathname, searchParams } = new URL(request.url);
     if (request.method === "GET" && pathname === "/health") return Response.json({ status: "ok" });
     if (request.method === "GET" && pathname === "/builds") return Response.json({ builds: listLoaded(), evictions });
+    if (request.method === "GET" && pathname.startsWith("/logs/")) {
+      return Response.json(await readLog(pathname.slice("/logs/".length), searchParams.get("after")));
+    }
     if (request.method === "DELETE" && pathname.startsWith("/builds/")) {
       const key = pathname.slice("/builds/".length);
       const spared = searchParams.has("idle") && builds.get(key)?.inFlight > 0;
@@ -209,7 +213,7 @@ async function fetchCode(key) {
   for (const module of metadata.modules) {
     modules[module.name] = cores.get(module.sha256) ?? (await fetchModule(directory, module));
   }
-  const mainModule = addMainModule(modules, metadata.main);
+  const mainModule = addMainModule(modules, metadata.main, crypto.randomUUID());
   const { date, flags } = metadata.compatibility;
   const compatibilityFlags = completeFlags(flags);
   const bindings = { ...metadata.vars, ...secrets };
@@ -327,6 +331,22 @@ async function evict(key) {
     await getEntrypoint(build, OUR_EVICTOR).evict().then(ignore, ignore);
   }
   return wasReady;
+}
+
+/** What a build has printed since `cursor`, as far as it is kept; nothing of one that has not loaded. */
+async function readLog(key, cursor) {
+  const nothing = { cursor, missed: 0, entries: [] };
+  const build = builds.get(key);
+  if (!build?.ready) return nothing; // nor is it loaded for this
+  const [id, afterLine, afterOutcome] = (cursor ?? "").split("_");
+  try {
+    const reader = getEntrypoint(build, OUR_READER);
+    const read = await reader.read(id, Number(afterLine), Number(afterOutcome));
+    return { cursor: `${read.id}_${read.line}_${read.outcome}`, missed: read.missed, entries: read.entries };
+  } catch (error) {
+    if (builds.get(key) !== build) return nothing; // it has been evicted meanwhile
+    throw error;
+  }
 }
 
 function listLoaded() {

@@ -81,7 +81,7 @@ async def test_a_build_sees_nothing_of_the_node(plane: Plane, flags: tuple[str, 
     assert found["os"] == {"hostname": "localhost", "user": {}, "interfaces": {}}
     assert {path for path in found["tree"] if not path.startswith("/dev")} == {
         *("/bundle", "/bundle/index.js", "/bundle/own.js", "/tmp"),  # noqa: S108 - its own
-        *("/bundle/__gridiron.js", "/bundle/__gridiron-evictor.js"),
+        *("/bundle/__gridiron.js", "/bundle/__gridiron-evictor.js", "/bundle/__gridiron-log.js"),
     }
     # the control: of the files and modules that it asks for, it gets those that are its own, in the same way
     assert found["files"].pop("/bundle/own.js") == "export const own = 1;"

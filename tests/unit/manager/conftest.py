@@ -17,6 +17,7 @@ from gridiron.manager.api import Activated, ActivateRequest
 from gridiron.manager.context import Context
 from gridiron.manager.deployments import Deployments
 from gridiron.manager.execute import Executor
+from gridiron.manager.logs import Logs
 from gridiron.manager.loop import Loop
 from gridiron.manager.observe import Observer
 from gridiron.manager.registry import Registry
@@ -90,6 +91,7 @@ class Manager:
         self.loop = Loop(self.context, self.observer, self.executor)
         self.activator = Activator(self.context, self.observer, self.executor, turns, self.loop)
         self.deployments = Deployments(self.context, self.observer)
+        self.logs = Logs(self.context, self.observer)
 
     def restart(self) -> Manager:
         """What a manager finds that is started after this one died: the same disk, Restate and cells."""

@@ -23,7 +23,7 @@ from tests.unit.manager.conftest import Manager, make_settings
 @asynccontextmanager
 async def serve(manager: Manager) -> AsyncIterator[httpx2.AsyncClient]:
     """Give a client of the manager's app."""
-    control = Control(manager.activator, manager.loop, manager.deployments)
+    control = Control(manager.activator, manager.loop, manager.deployments, manager.logs)
     async with asyncio.TaskGroup() as tasks, httpx2.AsyncClient() as outside:
         app = make_app(manager.context, control, HealthChecker(manager.context, outside), tasks)
         transport = httpx2.ASGITransport(app)

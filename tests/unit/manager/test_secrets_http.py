@@ -11,7 +11,7 @@ import httpx2
 import pytest
 import structlog
 
-from gridiron.cli.logs import configure_logging
+from gridiron.cli.role_logging import configure_logging
 from gridiron.manager.health import HealthChecker
 from gridiron.manager.http.app import Control, make_app
 from tests.unit.manager.conftest import Manager
@@ -23,7 +23,7 @@ VALUE = "hunter2-hunter2"
 async def client(manager: Manager) -> AsyncIterator[httpx2.AsyncClient]:
     async with httpx2.AsyncClient() as outside, asyncio.TaskGroup() as tasks:
         health = HealthChecker(manager.context, outside)
-        control = Control(manager.activator, manager.loop, manager.deployments)
+        control = Control(manager.activator, manager.loop, manager.deployments, manager.logs)
         app = make_app(manager.context, control, health, tasks)
         transport = httpx2.ASGITransport(app, raise_app_exceptions=False)
         async with httpx2.AsyncClient(transport=transport, base_url="http://manager") as client:

@@ -50,7 +50,11 @@ def test_everything_that_is_generated_lies_side_by_side(settings: Settings, tool
     assert ensure_config(settings, toolchain)
     one, two = (hashlib.sha256(content).hexdigest() for content in (b"one", b"two"))
     scripts = [name for name in names(settings) if name.endswith(".js")]
-    assert sorted(name.partition("-")[2] for name in scripts) == ["main_module.js", "router.js"]
+    assert sorted(name.partition("-")[2] for name in scripts) == [
+        "build_log.js",
+        "main_module.js",
+        "router.js",
+    ]
     assert names(settings) == sorted(
         ["haproxy.cfg", *scripts, f"sdk-core-{one}.wasm", f"sdk-core-{two}.wasm", "workerd.capnp"]
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Any
@@ -21,6 +22,7 @@ from gridiron.manager.api import (
     DeploymentList,
     DeploymentView,
     Health,
+    LogList,
     Problem,
     PruneOutcome,
     PruneRequest,
@@ -39,6 +41,7 @@ from gridiron.manager.health import HealthChecker
 from gridiron.manager.http.events import follow
 from gridiron.manager.http.problems import add_problem_handlers
 from gridiron.manager.http.uploads import receive
+from gridiron.manager.logs import EVENT_STREAM, Logs, render_event
 from gridiron.manager.loop import Loop
 from gridiron.manager.metrics import CONTENT_TYPE, render_metrics
 from gridiron.manager.secrets import Change
@@ -61,6 +64,7 @@ class Control:
     activator: Activator
     loop: Loop
     deployments: Deployments
+    logs: Logs
 
 
 def _problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
@@ -85,6 +89,7 @@ def make_app(context: Context, control: Control, health: HealthChecker, tasks: a
     _add_bundles(app, context.intake)
     _add_reads(app, control.deployments)
     _add_secrets(app, control.activator, context.secrets)
+    _add_logs(app, control.logs)
     _add_workers(app, control.deployments, context.cells)
     _add_metrics(app, context.cells)
     _add_health(app, health)
@@ -210,6 +215,36 @@ def _add_secrets(app: FastAPI, activator: Activator, secrets: SecretStore) -> No
     )
     async def delete_secret(name: str, key: str) -> SecretChanged:
         return await activator.change_secret(Change(check_name(name), check_key(key), None))
+
+
+def _add_logs(app: FastAPI, logs: Logs) -> None:
+    @app.get(
+        "/deployments/{build_id}/logs",
+        summary="Read, or follow, what a build prints",
+        response_model=LogList,
+        responses={
+            200: {
+                "description": "What is kept. With `follow`: server-sent events, each a `LogEvent`, until "
+                "the build is unloaded for good; then one of the type `end`, a `LogEnd`.",
+                "content": {EVENT_STREAM: {"schema": {"type": "string"}}},
+            },
+            **_problems(404, 422, 500, 503),
+        },
+    )
+    async def show_logs(
+        *,
+        build_id: str,
+        follow: Annotated[bool, Query(description="Go on with what is printed from now on.")] = False,
+    ) -> LogList | StreamingResponse:
+        if not follow:
+            return await logs.fetch(build_id)
+        followed = await logs.follow(build_id)
+
+        async def stream() -> AsyncIterator[str]:
+            async for event in followed:
+                yield render_event(event)
+
+        return StreamingResponse(stream(), media_type=EVENT_STREAM, headers={"cache-control": "no-store"})
 
 
 def _add_workers(app: FastAPI, deployments: Deployments, cells: CellsPort) -> None:

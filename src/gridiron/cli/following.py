@@ -1,0 +1,50 @@
+"""Following what several builds print at once: a thread for each, and one place where it arrives."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from gridiron.cli.client import ManagerClient
+from gridiron.errors import GridironError, ManagerUnavailable
+from gridiron.manager.api import LogEnd, LogEvent
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """A build cannot be followed (any more)."""
+
+    build_id: str
+    failure: GridironError
+
+
+News = LogEvent | LogEnd | Lost
+
+
+class Following:
+    """Follows builds, until each ends or is lost. Its threads do not keep the process from ending.
+
+    `on_news` is called from those threads.
+    """
+
+    def __init__(self, manager: ManagerClient, on_news: Callable[[News], None]) -> None:
+        self._manager = manager
+        self._on_news = on_news
+        self._followed: set[str] = set()
+
+    def add(self, build_id: str) -> None:
+        """Follow a build, from what is kept of it on. Safe to repeat: it is followed once."""
+        if build_id not in self._followed:
+            self._followed.add(build_id)
+            threading.Thread(target=self._run, args=(build_id,), name=f"logs {build_id}", daemon=True).start()
+
+    def _run(self, build_id: str) -> None:
+        try:
+            for news in self._manager.follow_log(build_id):
+                self._on_news(news)
+                if isinstance(news, LogEnd):
+                    return
+            raise ManagerUnavailable(self._manager.url, "it stopped")
+        except GridironError as error:
+            self._on_news(Lost(build_id, error))
