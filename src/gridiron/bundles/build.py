@@ -49,11 +49,13 @@ class BuildPlan:
     shown: str  # the call as people would type it
     out: Path  # what it writes into; absolute
     environment: Mapping[str, str] = field(default_factory=dict)  # besides ours
+    tools: Path | None = None  # programs for commands of the project's; None: those beside the program
 
 
 def plan_environment(environment: Mapping[str, str], plan: BuildPlan) -> dict[str, str]:
     """Give the environment of a build: ours, and our Node for build commands where there is none."""
-    path = os.pathsep.join(filter(None, (environment.get("PATH"), str(Path(plan.command[0]).parent))))
+    tools = plan.tools or Path(plan.command[0]).parent
+    path = os.pathsep.join(filter(None, (environment.get("PATH"), str(tools))))
     return {**environment, **plan.environment, "PATH": path}
 
 

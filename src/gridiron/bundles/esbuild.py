@@ -82,20 +82,25 @@ def plan_esbuild(entry: str, toolchain: BuildToolchain, out: Path, sdk: Mapping[
 
     `sdk` are the files of the Restate SDK, by what scripts import; none for a project that has installed it.
     """
-    arguments = (
+    metafile = f"--metafile={out.absolute() / METAFILE}"
+    arguments = (*plan_arguments(entry, out, sdk), metafile)
+    return BuildPlan(
+        command=(str(toolchain.esbuild().path), *arguments),
+        shown=f"esbuild {entry} --bundle",
+        out=out.absolute(),
+        environment={"NODE_PATH": ""},  # packages of the project alone
+    )
+
+
+def plan_arguments(entry: str, out: Path, sdk: Mapping[str, Path]) -> tuple[str, ...]:
+    """Say what esbuild is told, however it is started, to build into `out` from the script `entry`."""
+    return (
         entry,
         *OPTIONS,
         *(f"--alias:{name}=node:{name}" for name in NODE_MODULES),
         *(f"--alias:{name}={file}" for name, file in sdk.items()),
         *(f"--alias:{name}={sdk.get(SDK_FOR_WORKERD, SDK_FOR_WORKERD)}" for name in SDK_FOR_NODE),
         f"--outdir={out.absolute()}",
-        f"--metafile={out.absolute() / METAFILE}",
-    )
-    return BuildPlan(
-        command=(str(toolchain.esbuild().path), *arguments),
-        shown=f"esbuild {entry} --bundle",
-        out=out.absolute(),
-        environment={"NODE_PATH": ""},  # packages of the project alone
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from gridiron.bundles.build import BuildToolchain
@@ -36,36 +36,62 @@ class Project:
     git: Git | None = None  # the commit that the project stands on
 
 
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """What makes a bundle of a directory: wrangler, esbuild, or nothing."""
+
+    package: Identity  # what package.json says
+    wrangler: tuple[str, Wrangler] | None = None  # the wrangler file that it is built by, with its name
+    entry: str | None = None  # the script that a plain project is built from
+    manifest: Manifest = field(default_factory=Manifest)  # of what is a bundle already
+
+
 def prepare_project(directory: Path, toolchain: BuildToolchain, out: Path) -> Project:
     """Find out what `directory` is, and make a bundle of it.
+
+    What is built goes into `out`, an empty directory. Name and version are those of the manifest, of
+    `package.json`, or of git, in this order.
+
+    Blocks for as long as the build takes. Raises what `find_recipe` raises, BuildStepFailed, StorageFailed,
+    and what the toolchain raises.
+    """
+    recipe = find_recipe(directory)
+    git = fetch_git(directory)
+    told = recipe.package.over(fetch_identity(directory, git))
+    if recipe.wrangler is not None:
+        manifest = build_by_wrangler(directory, *recipe.wrangler, toolchain, out)
+    elif recipe.entry is not None:
+        manifest = build_by_esbuild(directory, recipe.entry, toolchain, out)
+    else:
+        identity = Identity(recipe.manifest.name, recipe.manifest.version).over(told)
+        return Project(directory, identity.name, identity.version, built=False, git=git)
+    identity = Identity(manifest.name, manifest.version).over(told)
+    write_manifest(out, manifest.model_copy(update={"name": identity.name, "version": identity.version}))
+    return Project(out, identity.name, identity.version, built=True, git=git)
+
+
+def find_recipe(directory: Path) -> Recipe:
+    """Find out what `directory` is.
 
     With a `metadata.json` it is a bundle. With a wrangler file it is built by wrangler, unless the source
     that this names is not there and `index.js` is. With `index.ts` or `src/index.ts`, or with `index.js` or
     `src/index.js` beside a `package.json`, it is built by esbuild. Otherwise it is a bundle when it has
-    `index.js`. What is built goes into `out`, an empty directory. Name and version are those of the
-    manifest, of `package.json`, or of git, in this order.
+    `index.js`.
 
-    Blocks for as long as the build takes. Raises SourceMissing, SourceNotADirectory, SourceUnreadable,
-    ManifestInvalid, MainModuleMissing, ProjectNotRecognised, BuildStepFailed, StorageFailed, and what the
-    toolchain raises.
+    Raises SourceMissing, SourceNotADirectory, SourceUnreadable, ManifestInvalid, MainModuleMissing,
+    ProjectNotRecognised.
     """
     files = _fetch_files(directory)
     package = files.pop(PACKAGE_FILE, None)
-    git = fetch_git(directory)
-    told = parse_package(package).over(fetch_identity(directory, git))
+    told = parse_package(package)
     if (found := _find_wrangler(directory, files)) is not None:
-        manifest = build_by_wrangler(directory, *found, toolchain, out)
-    elif (entry := _find_entry(directory, files, package)) is not None:
-        manifest = build_by_esbuild(directory, entry, toolchain, out)
-    else:
-        manifest = parse_manifest(files)
-        if not _is_file(directory / manifest.main):
-            raise MainModuleMissing(manifest.main) if files else ProjectNotRecognised(str(directory))
-        identity = Identity(manifest.name, manifest.version).over(told)
-        return Project(directory, identity.name, identity.version, built=False, git=git)
-    identity = Identity(manifest.name, manifest.version).over(told)
-    _write_manifest(out, manifest.model_copy(update={"name": identity.name, "version": identity.version}))
-    return Project(out, identity.name, identity.version, built=True, git=git)
+        return Recipe(told, wrangler=found)
+    if (entry := _find_entry(directory, files, package)) is not None:
+        return Recipe(told, entry=entry)
+    manifest = parse_manifest(files)
+    if not _is_file(directory / manifest.main):
+        raise MainModuleMissing(manifest.main) if files else ProjectNotRecognised(str(directory))
+    return Recipe(told, manifest=manifest)
 
 
 def _fetch_files(directory: Path) -> dict[str, bytes]:
@@ -103,7 +129,8 @@ def _find_entry(directory: Path, files: Mapping[str, bytes], package: bytes | No
     return next((entry for entry in entries if _is_file(directory / entry)), None)
 
 
-def _write_manifest(out: Path, manifest: Manifest) -> None:
+def write_manifest(out: Path, manifest: Manifest) -> None:
+    """Write what a bundle says of itself into its directory. Raises StorageFailed."""
     path = out / METADATA_FILE
     with storing("Writing", path):
         path.write_text(manifest.model_dump_json(indent=2) + "\n", "utf-8")

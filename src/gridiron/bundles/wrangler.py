@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from gridiron.bundles.documents import parse_document
@@ -118,6 +118,14 @@ REFUSED: Mapping[str, str] = {
 }
 """Keys that a worker would miss or that promise what a node does not do, each with what to do instead."""
 
+_SPECIAL = frozenset(
+    {
+        *("base_dir", "find_additional_modules", "jsx_factory", "jsx_fragment", "keep_names", "no_bundle"),
+        *("preserve_file_names", "tsconfig"),
+    }
+)
+"""Keys of `PASSED_OVER` that say how wrangler builds, and that nothing else here builds by."""
+
 _MINIFIED = "the Restate SDK breaks when it is minified: remove this"
 
 
@@ -132,6 +140,11 @@ class Wrangler:
     rules: tuple[Rule, ...] = ()  # for what wrangler builds
     base: str | None = None  # the directory that modules are named from which wrangler leaves apart
     required_secrets: tuple[str, ...] = ()
+    command: str | None = None  # for the shell, to be run before the bundle is built
+    command_cwd: str = "."  # where, relative to the file
+    defines: Mapping[str, str] = field(default_factory=dict)  # names that esbuild puts expressions for
+    aliases: Mapping[str, str] = field(default_factory=dict)  # what it takes instead of a module
+    special: tuple[str, ...] = ()  # keys that only wrangler itself builds by
 
 
 def parse_wrangler(file: str, content: bytes) -> Wrangler:
@@ -147,6 +160,11 @@ def parse_wrangler(file: str, content: bytes) -> Wrangler:
         rules=take_wrangler_rules(fields),
         base=_find_base(fields.left),
         required_secrets=_take_required(fields.below("secrets")),
+        command=_find_text(fields.left.get("build"), "command"),
+        command_cwd=_find_text(fields.left.get("build"), "cwd") or ".",
+        defines=_find_texts(fields.left.get("define")),
+        aliases=_find_texts(fields.left.get("alias")),
+        special=tuple(sorted(_SPECIAL & fields.left.keys())),
     )
     for key, value in fields.left.items():
         problem = _find_problem(key, value)
@@ -168,6 +186,18 @@ def _take_required(secrets: Fields) -> tuple[str, ...]:
     for key in secrets.left:
         secrets.refuse(key, "it is unknown to Gridiron: remove this")
     return required
+
+
+def _find_text(table: object, key: str) -> str | None:
+    """Give a text of a table that means nothing to a node; None for anything else: wrangler refuses it."""
+    value = table.get(key) if isinstance(table, dict) else None
+    return value if isinstance(value, str) and value else None
+
+
+def _find_texts(table: object) -> dict[str, str]:
+    """Give the texts of such a table."""
+    given = table if isinstance(table, dict) else {}
+    return {str(key): value for key, value in given.items() if isinstance(value, str)}
 
 
 def _find_problem(key: str, value: object) -> str | None:

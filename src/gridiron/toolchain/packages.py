@@ -50,6 +50,16 @@ WORKERD = NpmProgram(
     binary="bin/workerd",
     machines={"x64": "64", "arm64": "arm64"},
 )
+ESBUILD_API = "lib/main.js"
+"""Where esbuild's package keeps what other programs import."""
+
+TYPESCRIPT = NpmProgram(
+    name="tsc",
+    package="typescript",
+    platform_package="@typescript/typescript-{system}-{machine}",
+    binary="lib/tsc",
+    machines=_PLAIN,
+)
 ESBUILD = NpmProgram(
     name="esbuild",
     package="esbuild",

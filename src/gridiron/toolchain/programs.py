@@ -24,10 +24,12 @@ from gridiron.toolchain.haproxy import find_haproxy
 from gridiron.toolchain.nodejs import find_node
 from gridiron.toolchain.packages import (
     ESBUILD,
+    ESBUILD_API,
     PACKAGE_FILE,
     RESTATE_SERVER,
     SDK_CORE,
     SDK_PACKAGE,
+    TYPESCRIPT,
     WORKERD,
     WRANGLER_ENTRY,
     WRANGLER_PACKAGE,
@@ -94,6 +96,14 @@ class Toolchain:
     def esbuild(self) -> Program:
         """Give esbuild."""
         return self._npm_program(ESBUILD)
+
+    def esbuild_api(self) -> Path:
+        """Give the module that another program of Node's imports to use esbuild."""
+        return self._file(self._package("esbuild", ESBUILD.package), "esbuild", ESBUILD_API)
+
+    def tsc(self) -> Program:
+        """Give TypeScript's compiler."""
+        return self._npm_program(TYPESCRIPT)
 
     def haproxy(self) -> Program:
         """Give HAProxy, 2.8 or later."""
