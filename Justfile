@@ -14,8 +14,10 @@ default:
 build:
     hatchling build -t wheel
 
-# Run a node that redeploys what changes (not there yet)
-dev: (later "dev")
+# Deploy what is saved in a project to the running node, and show what it prints, until Ctrl-C
+[no-cd, no-exit-message]
+dev *ARGS:
+    gridiron dev "$@"
 
 # Run a node in the foreground: Restate, HAProxy, cells, manager
 [no-cd, no-exit-message]

@@ -40,6 +40,11 @@ def build_by_wrangler(
         (out / WRANGLERS_README).unlink(missing_ok=True)
         (out / main).parent.mkdir(parents=True, exist_ok=True)
         (out / written).replace(out / main)
+    return plan_manifest(wrangler, main)
+
+
+def plan_manifest(wrangler: Wrangler, main: str) -> Manifest:
+    """Say what a bundle says of itself whose project has a wrangler file, and whose main module is `main`."""
     return Manifest(
         name=wrangler.name,
         main=main,

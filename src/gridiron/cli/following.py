@@ -39,6 +39,11 @@ class Following:
             self._followed.add(build_id)
             threading.Thread(target=self._run, args=(build_id,), name=f"logs {build_id}", daemon=True).start()
 
+    def again(self, build_id: str) -> None:
+        """Follow a build anew that was lost: what is kept of it comes once more."""
+        self._followed.discard(build_id)
+        self.add(build_id)
+
     def _run(self, build_id: str) -> None:
         try:
             for news in self._manager.follow_log(build_id):

@@ -13,6 +13,7 @@ from gridiron.cli import (
     call,
     demo_verb,
     deploy,
+    dev_verb,
     digest,
     init,
     keys,
@@ -41,6 +42,7 @@ app.command()(roles.up)
 app.command()(demo_verb.demo)
 app.command(epilog=init.EPILOG)(init.init)
 app.command(epilog=deploy.EPILOG)(deploy.deploy)
+app.command(epilog=dev_verb.EPILOG)(dev_verb.dev)
 app.command()(builds.ls)
 app.command()(builds.show)
 app.command()(builds.release)
