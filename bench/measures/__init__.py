@@ -14,6 +14,7 @@ from bench.measures import (
     intake,
     latency,
     memory,
+    save_to_live,
     scale,
     throughput,
 )
@@ -22,6 +23,7 @@ from bench.session import Session
 MEASURES: Mapping[str, Callable[[Session], Outcome]] = {
     "activation": activation.measure,
     "first-call": first_call.measure,
+    "save-to-live": save_to_live.measure,
     "upgrades": continuity.measure_upgrades,
     "latency": latency.measure,
     "throughput": throughput.measure,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,7 +14,10 @@ _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 
 @contextmanager
 def running(
-    arguments: Sequence[str | Path], output: Path, cwd: Path | None = None
+    arguments: Sequence[str | Path],
+    output: Path,
+    cwd: Path | None = None,
+    environment: Mapping[str, str] | None = None,
 ) -> Iterator[subprocess.Popen[str]]:
     """Run a program whose input stays open; its output goes into one file, its errors into one beside that.
 
@@ -28,6 +31,7 @@ def running(
             stderr=errors,
             text=True,
             cwd=cwd,
+            env=environment,
             start_new_session=True,  # Ctrl-C is ours to handle
         )
     try:
