@@ -67,6 +67,7 @@ class Services:
             "sweep_seconds": settings.sweep_seconds,
             "workerd_template_path": str(settings.workerd_template_path),
             "workers_service": str(settings.workers_service),
+            "source_roots": ["/"],
         }
 
     def pid_of(self, role: str) -> int:
