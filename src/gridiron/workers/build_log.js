@@ -3,7 +3,7 @@
 //
 // workerd's tail workers would tell the same. A streaming one took a third of the calls of a worker that does nothing,
 // and needs `allowExperimental`, which would let the bundle have it too. A plain one hears of a request when all
-// that it began has ended, and takes every request for hung that our main module holds open (docs/decisions/0017).
+// that it began has ended, and takes every request for hung that our main module holds open (docs/decisions/0019).
 export const OUR_READER = "__GridironReader";
 
 /** Give the module's source. `id` names this log among all; `loadedAt` (milliseconds) is the time until a request comes. */
