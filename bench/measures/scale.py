@@ -32,6 +32,7 @@ from bench.session import Session
 from bench.subjects.node import Node, running_node
 from gridiron.bundles.intake import Intake, Policy
 from gridiron.bundles.store import BundleStore
+from gridiron.manager.admission import Admission
 from gridiron.manager.context import Context
 from gridiron.manager.execute import Executor
 from gridiron.manager.loop import Loop
@@ -118,10 +119,12 @@ def _sweeping(session: Session, node: Node, builds: int) -> Iterator[Callable[[]
     with asyncio.Runner() as runner:
         client = httpx2.AsyncClient(trust_env=False)
         store = BundleStore(settings.bundles_dir)
+        intake = Intake(store, Policy.of(settings))
         context = Context(
             settings=settings.model_copy(update={"drain_grace_seconds": 3600.0}),
             store=store,
-            intake=Intake(store, Policy.of(settings)),
+            intake=intake,
+            admission=Admission(intake),
             restate=RestateAdmin(settings.restate_admin_url, client, settings.fabric_url),
             cells=Cells(settings.run_dir, settings.workers_url, client),
             registry=Registry(session.work / f"sweeping-{builds}.json"),

@@ -19,7 +19,7 @@
     ├── Conflict         ActivationInProgress BuildInUse ServiceTaken BreakingChange NothingToRollBackTo
     │                    RegistrationLost
     ├── Unavailable      RestateUnavailable RegistrationUnknown WorkersUnavailable ManagerUnavailable
-    │                    DrainUnknown RoutingUnknown SourceUnreachable ManagerStopping
+    │                    DrainUnknown RoutingUnknown SourceUnreachable IntakeBusy ManagerStopping
     ├── Rejected         RestateRejected InvocationFailed ProxyRefused (Restate or HAProxy said no)
     ├── Environment      ToolMissing ToolVersionWrong ToolchainNotInstalled PortTaken DirectoryInUse
     │                    StorageFailed ProjectNotWritten BundlesElsewhere ComponentFailed ConfigNotApplied
@@ -725,6 +725,19 @@ class ProxyRefused(Rejected):
     sentence = "HAProxy refused `{command}`: {answer}"
     command: str
     answer: str
+
+
+@dataclass(eq=False)
+class IntakeBusy(Unavailable):
+    """As many bundles as a manager takes in at once are coming in, and none of them ended."""
+
+    code = "intake_busy"
+    sentence = (
+        "{count} bundles are coming in already, and none of them ended within {seconds} s. "
+        "Nothing was stored; try again."
+    )
+    count: int
+    seconds: int
 
 
 @dataclass(eq=False)

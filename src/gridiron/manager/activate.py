@@ -232,7 +232,7 @@ class Activator:
             with steps.step("stage"):
                 wanted = Wanted(request.source, request.sha256, request.signature)
                 report_size = partial(steps.report_size, "stage")
-                staged = await asyncio.to_thread(self._context.intake.take_in, wanted, report_size)
+                staged = await self._context.admission.take_in(wanted, report_size)
             try:
                 with steps.step("check"):
                     before = await asking

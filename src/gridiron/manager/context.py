@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from gridiron.bundles.intake import Intake
 from gridiron.bundles.store import BundleStore
 from gridiron.lifecycle.plan import Policy
+from gridiron.manager.admission import Admission
 from gridiron.manager.registry import Registry
 from gridiron.model import Address
 from gridiron.restate.port import RestatePort
@@ -24,6 +25,7 @@ class Context:
     settings: Settings
     store: BundleStore
     intake: Intake
+    admission: Admission  # to it
     restate: RestatePort
     cells: CellsPort
     registry: Registry

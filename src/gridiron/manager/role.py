@@ -18,6 +18,7 @@ from gridiron.bundles.intake import Intake, Policy
 from gridiron.bundles.store import BundleStore
 from gridiron.errors import PortTaken
 from gridiron.manager.activate import Activator
+from gridiron.manager.admission import Admission
 from gridiron.manager.apply import ConfigApplier
 from gridiron.manager.context import Context
 from gridiron.manager.deployments import Deployments
@@ -59,10 +60,12 @@ async def run_manager(settings: Settings) -> None:
             RestateAdmin(settings.restate_admin_url, client, settings.fabric_url) as restate,
         ):
             store = BundleStore(settings.bundles_dir)
+            intake = Intake(store, Policy.of(settings))
             context = Context(
                 settings=settings,
                 store=store,
-                intake=Intake(store, Policy.of(settings)),
+                intake=intake,
+                admission=Admission(intake),
                 restate=restate,
                 cells=Cells(settings.run_dir, settings.workers_url, client),
                 registry=Registry(settings.manager_state_dir / "state.json"),

@@ -13,6 +13,7 @@ from gridiron.bundles.intake import Intake, Policy
 from gridiron.bundles.store import BundleStore
 from gridiron.lifecycle.routing import Service
 from gridiron.manager.activate import Activator
+from gridiron.manager.admission import Admission
 from gridiron.manager.api import Activated, ActivateRequest
 from gridiron.manager.context import Context
 from gridiron.manager.deployments import Deployments
@@ -74,10 +75,12 @@ class Manager:
         self.cells = cells or FakeCells()
         self.settings.manager_state_dir.mkdir(parents=True, exist_ok=True)
         store = BundleStore(self.settings.bundles_dir)
+        intake = Intake(store, Policy.of(self.settings))
         self.context = Context(
             settings=self.settings,
             store=store,
-            intake=Intake(store, Policy.of(self.settings)),
+            intake=intake,
+            admission=Admission(intake),
             restate=self.restate,
             cells=self.cells,
             registry=Registry(self.settings.manager_state_dir / "state.json"),

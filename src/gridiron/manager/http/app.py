@@ -12,7 +12,6 @@ from fastapi import FastAPI, Header, Path, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
 import gridiron
-from gridiron.bundles.intake import Intake
 from gridiron.manager.activate import Activator
 from gridiron.manager.api import (
     EVENTS_MEDIA_TYPE,
@@ -86,7 +85,7 @@ def make_app(context: Context, control: Control, health: HealthChecker, tasks: a
     )
     add_problem_handlers(app)
     _add_commands(app, control, tasks)
-    _add_bundles(app, context.intake)
+    _add_bundles(app, context)
     _add_reads(app, control.deployments)
     _add_secrets(app, control.activator, context.secrets)
     _add_logs(app, control.logs)
@@ -150,7 +149,7 @@ def _add_commands(app: FastAPI, control: Control, tasks: asyncio.TaskGroup) -> N
         return await control.loop.prune(request)
 
 
-def _add_bundles(app: FastAPI, intake: Intake) -> None:
+def _add_bundles(app: FastAPI, context: Context) -> None:
     @app.put(
         "/bundles/{sha256}",
         status_code=201,
@@ -158,7 +157,7 @@ def _add_bundles(app: FastAPI, intake: Intake) -> None:
         description="The body is a `.tar.gz` or `.zip`. It is kept for an hour.",
         responses={
             200: {"model": Uploaded, "description": "It was here already."},
-            **_problems(422, 500),
+            **_problems(422, 500, 503),
         },
         openapi_extra={
             "requestBody": {
@@ -172,8 +171,9 @@ def _add_bundles(app: FastAPI, intake: Intake) -> None:
         request: Request,
         response: Response,
     ) -> Uploaded:
-        if not await receive(request, intake, sha256):
-            response.status_code = 200
+        async with context.admission.upload():
+            if not await receive(request, context.intake, sha256):
+                response.status_code = 200
         return Uploaded(sha256=sha256, source=f"bundle:{sha256}")
 
 
