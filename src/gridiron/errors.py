@@ -14,7 +14,7 @@
     │   ├── script         ScriptFailed NoRestateService
     │   ├── project        ProjectNotRecognised BuildStepFailed IdentityMissing DirectoryNotEmpty
     │   ├── secrets        SecretInvalid SecretTooLarge SecretsMissing SecretIsVariable
-    │   └── other          RequestInvalid SettingsInvalid TemplateInvalid
+    │   └── other          RequestInvalid RequestTooLarge SettingsInvalid TemplateInvalid
     ├── NotFound         BuildNotFound SecretNotFound
     ├── Conflict         ActivationInProgress BuildInUse ServiceTaken BreakingChange NothingToRollBackTo
     │                    RegistrationLost
@@ -100,7 +100,7 @@ class SourceSchemeUnsupported(BadInput):
         "{source!r} is no source. Give file:///absolute/path, https://…, s3://bucket/key, "
         "or bundle:{{sha256}} of an archive that was uploaded."
     )
-    source: str
+    source: str  # as it may be shown
 
 
 @dataclass(eq=False)
@@ -519,6 +519,15 @@ class RequestInvalid(BadInput):
     code = "request_invalid"
     sentence = "{problems}. /openapi.json describes what this request takes."
     problems: str
+
+
+@dataclass(eq=False)
+class RequestTooLarge(BadInput):
+    """The body of a request is larger than a manager reads."""
+
+    code = "request_too_large"
+    sentence = "The request has more than {limit} bytes. A bundle is sent by PUT /bundles/{{sha256}}."
+    limit: int
 
 
 @dataclass(eq=False)

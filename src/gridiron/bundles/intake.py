@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import threading
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -13,6 +15,7 @@ from gridiron.bundles.digest import hash_file
 from gridiron.bundles.disk import storing
 from gridiron.bundles.fetch import fetch
 from gridiron.bundles.limits import Limits, Meter, Report, report_nothing
+from gridiron.bundles.paths import shorten
 from gridiron.bundles.scan import check_directory, open_file, open_root, read_some, reading
 from gridiron.bundles.signature import TrustedKey, load_trusted_keys, verify
 from gridiron.bundles.source import FileSource, Source, UploadSource, parse_source
@@ -132,15 +135,26 @@ class Intake:
                 return fetch(source, work, self.policy.access, meter)
 
     def _bring_local(self, path: Path, work: Path, meter: Meter) -> Path:
-        with reading(str(path)):
-            real = path.resolve()
-            roots = [root.resolve() for root in self.policy.roots]
+        shown = shorten(str(path))
+        with reading(shown):
+            real = _resolve(path)
+            roots = [_resolve(root) for root in self.policy.roots]
         if not any(real.is_relative_to(root) for root in roots):
-            raise SourceOutsideRoots(str(path))
-        if real.is_file():
+            raise SourceOutsideRoots(shown)
+        with reading(shown):
+            is_file = real.is_file()
+        if is_file:
             return _copy(real, work / "archive", meter)
         check_directory(real)
         return real
+
+
+def _resolve(path: Path) -> Path:
+    """Give the path with no link in it, of what need not be there. Raises OSError."""
+    try:
+        return path.resolve()
+    except RuntimeError as error:  # what Python 3.11 and 3.12 call links that lead to each other
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path)) from error
 
 
 def _copy(path: Path, target: Path, meter: Meter) -> Path:

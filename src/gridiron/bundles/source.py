@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote_to_bytes, urlsplit
 
+from gridiron.bundles.paths import shorten
 from gridiron.errors import SourceSchemeUnsupported
 
 
@@ -65,7 +66,8 @@ def parse_source(source: str) -> Source:
     scheme = source.partition(":")[0].lower()
     found = _PARSERS[scheme](source) if scheme in _PARSERS else None
     if found is None:
-        raise SourceSchemeUnsupported(source)
+        shown = redact_url(source)
+        raise SourceSchemeUnsupported(shorten(shown if shown == source else f"{shown}…"))
     return found
 
 

@@ -13,6 +13,7 @@ from gridiron.bundles.signature import KeyPair, create_key, parse_private_key, s
 from gridiron.bundles.store import BundleStore
 from gridiron.errors import (
     ArchiveInvalid,
+    BundleHasLink,
     DigestMismatch,
     KeyInvalid,
     ManagerStopping,
@@ -22,6 +23,7 @@ from gridiron.errors import (
     SourceMissing,
     SourceOutsideRoots,
     SourceTooLarge,
+    SourceUnreadable,
     UploadNotFound,
 )
 from gridiron.model import Signature
@@ -265,3 +267,17 @@ def test_a_stored_build_is_held_to_the_keys_of_now(tmp_path: Path, key: KeyPair)
 def test_a_key_that_cannot_be_read_is_told_at_the_start(tmp_path: Path) -> None:
     with pytest.raises(KeyInvalid):
         make_intake(tmp_path, trusted_keys=tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("path", ["n" * 300, "d/" * 3000])
+def test_a_path_that_no_disk_has_is_the_callers_fault(intake: Intake, tmp_path: Path, path: str) -> None:
+    with pytest.raises(SourceUnreadable):
+        intake.take_in(Wanted((tmp_path / path).as_uri()))
+    assert left_in_staging(tmp_path) == []
+
+
+def test_links_that_lead_to_each_other_are_refused(intake: Intake, tmp_path: Path) -> None:
+    (tmp_path / "one").symlink_to(tmp_path / "other")
+    (tmp_path / "other").symlink_to(tmp_path / "one")
+    with pytest.raises((BundleHasLink, SourceUnreadable)):  # by the version of Python
+        intake.take_in(Wanted((tmp_path / "one").as_uri()))

@@ -105,7 +105,21 @@ def test_a_url_names_a_directory_by_its_last_slash(url: str, *, is_directory: bo
 def test_what_is_no_source(source: str) -> None:
     with pytest.raises(SourceSchemeUnsupported) as caught:
         parse_source(source)
-    assert caught.value.source == source
+    assert caught.value.source.removesuffix("…") == redact_url(source)
+
+
+@pytest.mark.parametrize(
+    ("source", "shown"),
+    [
+        ("https://user:secret@example.org/a.zip?sig=secret", "https://example.org/a.zip…"),
+        ("https://example.org:port/a.zip?sig=secret", "https://example.org:port/a.zip…"),
+        ("ftp://example.org/" + "a" * 2000, "ftp://example.org/" + "a" * 82 + "…"),
+    ],
+)
+def test_what_is_no_source_is_not_repeated_with_what_may_be_a_key(source: str, shown: str) -> None:
+    with pytest.raises(SourceSchemeUnsupported) as caught:
+        parse_source(source)
+    assert caught.value.source == shown
 
 
 @given(st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\0/"), min_size=1), min_size=1))
