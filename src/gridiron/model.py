@@ -211,8 +211,13 @@ class State(StrEnum):
     UNKNOWN = "unknown"
 
 
+TOLD = 20
+"""Errors of one request or file that a sentence tells."""
+
+
 def describe_validation(errors: list[Any]) -> str:
-    """Put pydantic's list of errors into one line: `field: what is wrong; field: …`."""
-    return "; ".join(
-        f"{'.'.join(str(part) for part in error['loc']) or 'body'}: {error['msg']}" for error in errors
-    )
+    """Put pydantic's list of errors, as far as anyone reads, into a line: `field: what is wrong; …`."""
+    told = [
+        f"{'.'.join(str(part) for part in error['loc']) or 'body'}: {error['msg']}" for error in errors[:TOLD]
+    ]
+    return "; ".join(told if len(errors) <= TOLD else [*told, f"and {len(errors) - TOLD} more"])

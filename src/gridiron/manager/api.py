@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime
 from typing import Annotated, Literal, Self
 
@@ -15,6 +16,23 @@ EVENTS_MEDIA_TYPE = "text/event-stream"
 
 SecretText = Annotated[SecretStr, PlainSerializer(SecretStr.get_secret_value, when_used="json")]
 """A value that no `repr` and no error shows. It is in the JSON that a client sends, and in nothing else."""
+
+
+MAX_BUILD_ID = 255
+"""Characters: a build is a directory of this name."""
+
+BuildId = Annotated[str, Field(max_length=MAX_BUILD_ID)]
+
+
+def check_variables(variables: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    """Give variables back, or raise ValueError where no file of JSON can hold them."""
+    try:
+        json.dumps(variables, ensure_ascii=False, allow_nan=False).encode()
+    except UnicodeEncodeError:
+        raise ValueError("a text in them is no UTF-8") from None
+    except ValueError:
+        raise ValueError("a number in them is not finite") from None
+    return variables
 
 
 class ActivateRequest(Value):
@@ -36,7 +54,7 @@ class ActivateRequest(Value):
     signature: str | None = Field(
         default=None, description="Base64 of the Ed25519 signature of `sha256:` and that digest."
     )
-    vars: dict[str, JsonValue] = Field(
+    vars: Annotated[dict[str, JsonValue], AfterValidator(check_variables)] = Field(
         default_factory=dict, description="Bindings of the worker; these win over those of the bundle."
     )
     secrets: dict[str, SecretText] = Field(
@@ -61,7 +79,7 @@ class RollbackRequest(Value):
     """Make the content of an earlier build active again, as a new build."""
 
     name: Annotated[str, AfterValidator(check_name)]
-    build_id: str | None = Field(
+    build_id: BuildId | None = Field(
         default=None,
         description="None: the newest build before the active one that differs from it, and is kept.",
     )
@@ -76,7 +94,7 @@ class PutSecretRequest(Value):
 class PruneRequest(Value):
     """Remove one build, or all that are drained."""
 
-    build_id: str | None = Field(default=None, description="None: every drained build.")
+    build_id: BuildId | None = Field(default=None, description="None: every drained build.")
     force: bool = Field(default=False, description="Remove it even when invocations still need it.")
     dry_run: bool = Field(default=False, description="Say what would go, and remove nothing.")
 

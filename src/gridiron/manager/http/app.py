@@ -37,6 +37,7 @@ from gridiron.manager.api import (
 from gridiron.manager.context import Context
 from gridiron.manager.deployments import Deployments
 from gridiron.manager.health import HealthChecker
+from gridiron.manager.http.bodies import LimitedBodies
 from gridiron.manager.http.events import follow
 from gridiron.manager.http.problems import add_problem_handlers
 from gridiron.manager.http.uploads import receive
@@ -84,6 +85,7 @@ def make_app(context: Context, control: Control, health: HealthChecker, tasks: a
         redirect_slashes=False,  # a path that there is not is an error, and errors are problems
     )
     add_problem_handlers(app)
+    app.add_middleware(LimitedBodies)
     _add_commands(app, control, tasks)
     _add_bundles(app, context)
     _add_reads(app, control.deployments)

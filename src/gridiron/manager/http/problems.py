@@ -20,15 +20,17 @@ from gridiron.errors import (
     NotFound,
     Rejected,
     RequestInvalid,
+    RequestTooLarge,
     Unavailable,
 )
 from gridiron.manager.api import PROBLEM_MEDIA_TYPE, Problem
+from gridiron.manager.http.bodies import MAX_BODY
 from gridiron.model import describe_validation
 
 log = structlog.get_logger()
 
 STATUSES: tuple[tuple[type[GridironError], HTTPStatus], ...] = (
-    (RequestInvalid, HTTPStatus.UNPROCESSABLE_ENTITY),
+    (RequestTooLarge, HTTPStatus.REQUEST_ENTITY_TOO_LARGE),
     (BadInput, HTTPStatus.UNPROCESSABLE_ENTITY),
     (NotFound, HTTPStatus.NOT_FOUND),
     (Conflict, HTTPStatus.CONFLICT),
@@ -104,6 +106,8 @@ async def _answer_http(_request: Request, error: Exception) -> JSONResponse:
     if not isinstance(error, HTTPException):  # registered for HTTPException only
         raise error
     status = HTTPStatus(error.status_code)
+    if status is HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+        return answer(render_problem(RequestTooLarge(MAX_BODY)))
     if status is HTTPStatus.BAD_REQUEST:  # a body that is not even text
         return answer(render_problem(RequestInvalid(f"body: {error.detail}")))
     code = "path_not_found" if status is HTTPStatus.NOT_FOUND else status.name.lower()
