@@ -35,6 +35,8 @@ from gridiron.errors import (
     RestateRejected,
     RestateUnavailable,
     RoutingUnknown,
+    SignatureInvalid,
+    SignatureMissing,
 )
 from gridiron.lifecycle.observation import Mark
 from gridiron.lifecycle.routing import (
@@ -101,8 +103,9 @@ class Activator:
         """Bring a bundle to life; see the module for the steps. Waits for others of this name.
 
         `report` is told of each step. The same content, variables included, that is already active under this
-        name and version is left as it is (`unchanged`). Raises ActivationFailed with the step and its cause;
-        RoutingUnknown where Restate does not even say what is registered.
+        name and version is left as it is (`unchanged`), unless it lacks a signature that it has to have.
+        Raises ActivationFailed with the step and its cause; RoutingUnknown where Restate does not even say
+        what is registered.
         """
         allowed = Allowed(request.breaking, request.takeover, request.dry_run)
         async with self._turn(request.name) as incarnation:
@@ -242,12 +245,20 @@ class Activator:
                 await asyncio.to_thread(self._context.store.discard, staged)
                 raise
         same = None if allowed.dry_run else find_same(build, before.active)
-        if same is not None and await self._is_whole(same.build):
+        if same is not None and self._is_vouched_for(same.build) and await self._is_whole(same.build):
             await asyncio.to_thread(self._context.store.discard, staged)
             await self._keep(request.name, before)
             return render_unchanged(same, staged.ignored, steps.timings_ms)
         await self._store(staged, build, snapshot, steps)
         return await self._go_live(build, staged, before, steps, allowed)
+
+    def _is_vouched_for(self, build: Build) -> bool:
+        """Tell whether a build could be activated again: one that lacks a signature may get it so."""
+        try:
+            self._context.intake.check_again(build)
+        except (SignatureMissing, SignatureInvalid):
+            return False
+        return True
 
     async def _is_whole(self, build: Build) -> bool:
         """Tell whether the files of a build are what was stored: a damaged one is no reason to do nothing."""
