@@ -10,6 +10,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import typer
+
 from gridiron.errors import DigestMismatch
 
 if TYPE_CHECKING:  # see gridiron.cli.edge
@@ -63,7 +65,8 @@ def prepare(given: str, settings: Settings, progress: Progress) -> Iterator[Parc
 def vouch(parcel: Parcel, vouching: Vouching) -> tuple[str | None, str | None]:
     """Give the digest that the manager is to compare with, and the signature of it.
 
-    Raises DigestMismatch where the archive is not the one that is meant, SourceUnreadable, KeyInvalid.
+    Raises DigestMismatch where the archive is not the one that is meant, SourceUnreadable, KeyInvalid,
+    BadParameter where there is nothing to sign.
     """
     from gridiron.bundles.scan import reading  # noqa: PLC0415 - see gridiron.cli.edge
     from gridiron.bundles.signature import parse_private_key, sign  # noqa: PLC0415 - the same
@@ -74,7 +77,11 @@ def vouch(parcel: Parcel, vouching: Vouching) -> tuple[str | None, str | None]:
     if vouching.signature is not None:
         with reading(str(vouching.signature)):
             return sha256, vouching.signature.read_text("ascii", errors="replace").strip()
-    if vouching.key is not None and sha256 is not None:
+    if vouching.key is not None:
+        if sha256 is None:
+            raise typer.BadParameter(
+                "needs --sha256: what the manager fetches is not here.", param_hint="--key"
+            )
         with reading(str(vouching.key)):
             return sha256, sign(parse_private_key(str(vouching.key), vouching.key.read_bytes()), sha256)
     return sha256, None

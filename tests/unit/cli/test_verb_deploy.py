@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from typer.testing import Result
 
-from gridiron.bundles.signature import create_key, load_trusted_keys, verify
+from gridiron.bundles.signature import create_key, load_trusted_keys, parse_private_key, sign, verify
 from gridiron.cli.deploy import Wanted, describe_progress, parse_variables, plan_request
 from gridiron.cli.parcel import Parcel
 from gridiron.errors import IdentityMissing, NameInvalid
@@ -312,6 +312,21 @@ def test_a_key_signs_what_is_sent(run: Run, manager: Any, bundle: Path, tmp_path
     (sha256,) = manager.sent
     signature = manager.asked[0][1]["signature"]
     assert verify(signature, sha256, load_trusted_keys(tmp_path / "key.pub")) == key.key_id
+
+
+def test_a_key_signs_the_digest_of_what_is_elsewhere_and_nothing_else(
+    run: Run, manager: Any, tmp_path: Path
+) -> None:
+    manager.on("POST /activate", ANSWER, status=201)
+    key = create_key()
+    (tmp_path / "key").write_bytes(key.private)
+    arguments = ("deploy", "https://example.org/greeter.zip", "--name", "greeter", "--version", "1.1.0")
+    unknown = run(*arguments, "--key", str(tmp_path / "key"))
+    assert (unknown.exit_code, manager.asked) == (2, [])
+    assert "--sha256" in unknown.stderr
+    assert run(*arguments, "--key", str(tmp_path / "key"), "--sha256", "a" * 64).exit_code == 0
+    signature = sign(parse_private_key("key", key.private), "a" * 64)
+    assert manager.asked[0][1]["signature"] == signature
 
 
 def test_a_signature_from_a_file_goes_along(run: Run, manager: Any, tmp_path: Path) -> None:
