@@ -18,6 +18,7 @@ import httpx2
 import pytest
 import trustme
 
+from gridiron.bundles.uploads import KEPT
 from gridiron.cli.demo.subject import Subject
 from gridiron.testing.probe import ProbeBundles
 from tests.harness import Client, manager_of, wait_until
@@ -289,6 +290,19 @@ def test_an_upload_is_still_there_after_a_restart_and_is_whole(
     request = {"source": source, "name": "probe", "version": "6"}
     assert client.manager.post("/activate", json=request).status_code == 201
     assert client.call("probe", "version") == "sent before"
+
+
+def test_an_upload_goes_after_its_hour_although_nobody_sends_another(
+    make_node: Callable[..., Subject],
+) -> None:
+    node = make_node(sweep_seconds=0.2)
+    client = Client(node)
+    source = upload(client, b"sent an hour ago")
+    client.close()
+    kept = node.settings.bundles_dir / ".uploads" / source.removeprefix("bundle:")
+    long_ago = kept.stat().st_mtime - KEPT.total_seconds()
+    os.utime(kept, (long_ago, long_ago))
+    wait_until(lambda: not kept.exists())
 
 
 def test_a_manager_that_others_reach_reads_no_files_for_them(

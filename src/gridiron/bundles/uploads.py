@@ -68,20 +68,25 @@ class Uploads:
 
     def keep(self, sha256: str, path: Path) -> bool:
         """Keep the archive at `path` under its digest; tell whether it was not there yet."""
-        self.remove_old()
         target = self._directory / sha256
-        is_new = not target.is_file()
         with storing("Writing", target):
+            self.remove_old(path.stat().st_size)
+            is_new = not target.is_file()
             path.replace(target)
         return is_new
 
-    def remove_old(self) -> None:
-        """Remove what was sent too long ago, and the oldest of what is too much. Safe to repeat."""
-        size = 0
+    def remove_old(self, coming: int = 0) -> None:
+        """Remove what was sent too long ago, and the oldest of what is too much. Safe to repeat.
+
+        `coming` are the bytes of an archive that is about to be kept, and is the newest then. The newest is
+        never too much.
+        """
+        size = coming
         for path, status in self._newest_first():
+            is_newest = not size
             size += status.st_size
             is_old = self._clock() - status.st_mtime > KEPT.total_seconds()
-            if is_old or size > self._max_kept_size:
+            if is_old or (size > self._max_kept_size and not is_newest):
                 with storing("Removing", path):
                     path.unlink(missing_ok=True)
 

@@ -91,7 +91,8 @@ async def _serve(context: Context, client: httpx2.AsyncClient) -> None:
     gc.collect()
     gc.freeze()  # what was imported stays for good; looking through it again took milliseconds of a request
     async with _tasks() as tasks:
-        tasks.create_task(sweep_forever(applier, loop, settings.sweep_seconds), name="sweep")
+        uploads = context.intake.uploads
+        tasks.create_task(sweep_forever(applier, loop, uploads, settings.sweep_seconds), name="sweep")
         app = make_app(context, control, HealthChecker(context, client), tasks)
         await _listen(app, context, logs)
 

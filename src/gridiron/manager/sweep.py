@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
+from gridiron.bundles.uploads import Uploads
 from gridiron.errors import GridironError
 from gridiron.manager.apply import ConfigApplier
 from gridiron.manager.loop import Loop
@@ -14,7 +15,7 @@ from gridiron.manager.loop import Loop
 log = structlog.get_logger()
 
 
-async def sweep_forever(applier: ConfigApplier, loop: Loop, sweep_seconds: float) -> None:
+async def sweep_forever(applier: ConfigApplier, loop: Loop, uploads: Uploads, sweep_seconds: float) -> None:
     """Sweep at once and then every `sweep_seconds`.
 
     What fails is logged and left to the next round: the loop decides from what it sees, so that nothing is
@@ -23,6 +24,7 @@ async def sweep_forever(applier: ConfigApplier, loop: Loop, sweep_seconds: float
     while True:
         await _attempt("config", applier.apply)
         await _attempt("builds", loop.sweep)
+        await _attempt("uploads", lambda: asyncio.to_thread(uploads.remove_old))
         await asyncio.sleep(sweep_seconds)
 
 

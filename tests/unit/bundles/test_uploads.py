@@ -97,6 +97,14 @@ def test_what_just_came_stays_although_it_alone_is_too_much(tmp_path: Path) -> N
     send(uploads, b"one", age=1)
     newest, _ = send(uploads, b"two")
     assert left_in(tmp_path / "kept") == [newest]
+    uploads.remove_old()
+    assert left_in(tmp_path / "kept") == [newest]
+
+
+def test_room_is_made_for_what_comes(uploads: Uploads, tmp_path: Path) -> None:
+    send(uploads, b"a" * 100, age=20)
+    kept = [send(uploads, b"b" * 100, age=10)[0], send(uploads, b"c" * 100)[0]]
+    assert left_in(tmp_path / "kept") == sorted(kept)
 
 
 def test_nothing_was_ever_sent(uploads: Uploads) -> None:
