@@ -7,6 +7,7 @@ these very addresses. So a name that answers otherwise the next time changes not
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Callable, Iterable, Sequence
 from ipaddress import ip_address
 from ssl import SSLCertVerificationError, SSLContext
@@ -17,6 +18,9 @@ import httpcore2
 from gridiron.bundles.limits import Meter
 from gridiron.egress import Address, Range, may_hold_source
 from gridiron.errors import SourceAddressRefused, SourceRefused
+
+LOOK_UP = 0.5
+"""Seconds that one waits for a byte before one looks whether the process is to end."""
 
 Resolve = Callable[[str, int], Sequence[Address]]
 """Gives the addresses of a host, best first. Raises OSError, UnicodeError."""
@@ -85,8 +89,16 @@ class TimedStream(httpcore2.NetworkStream):
         self._meter = meter
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        """Read as httpcore2 does. Raises SourceTooSlow besides."""
-        return self._stream.read(max_bytes, _bounded(timeout, self._meter))
+        """Read as httpcore2 does. Raises SourceTooSlow and ManagerStopping besides."""
+        ends_at = time.monotonic() + (float("inf") if timeout is None else timeout)
+        while True:
+            left = max(ends_at - time.monotonic(), 0.001)
+            try:
+                return self._stream.read(max_bytes, _bounded(min(left, LOOK_UP), self._meter))
+            except httpcore2.ReadTimeout:
+                self._meter.check_time()
+                if time.monotonic() >= ends_at:
+                    raise
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         """Write as httpcore2 does. Raises SourceTooSlow besides."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import threading
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
@@ -15,6 +17,7 @@ from typing import Any
 import pytest
 
 from gridiron.bundles.access import Access
+from gridiron.bundles.connections import LOOK_UP
 from gridiron.bundles.fetch import fetch
 from gridiron.bundles.limits import Limits, Meter
 from gridiron.bundles.source import HttpSource, parse_source
@@ -23,6 +26,7 @@ from gridiron.egress import Address
 from gridiron.errors import (
     BundlePathEscapes,
     GridironError,
+    ManagerStopping,
     ManifestInvalid,
     SourceAddressRefused,
     SourceHasTooManyFiles,
@@ -37,6 +41,7 @@ from tests.integration.sources.memory import growth
 from tests.integration.sources.origin import (
     Answer,
     Origin,
+    Request,
     body,
     cut,
     cut_chunk,
@@ -191,6 +196,39 @@ def test_a_server_that_takes_its_time(origin: Origin, tmp_path: Path, answer: An
     origin.answers["/a"] = answer
     with pytest.raises(SourceTooSlow):
         take(f"{origin.url}/a", tmp_path / "in", limits=replace(LIMITS, time=timedelta(seconds=0.5)))
+
+
+@pytest.mark.parametrize("tls", [False, True])
+def test_a_server_that_pauses(origin: Origin, secure_origin: Origin, tmp_path: Path, *, tls: bool) -> None:
+    server = secure_origin if tls else origin
+
+    def pausing(request: Request) -> None:
+        request.begin(200, {"Content-Length": str(len(CONTENT))})
+        request.wfile.write(CONTENT[:1000])
+        server.stopped.wait(2.5 * LOOK_UP)
+        request.wfile.write(CONTENT[1000:])
+
+    server.answers["/a"] = pausing
+    url = f"https://bundles.example:{server.port}/a" if tls else f"{server.url}/a"
+    found = take(url, tmp_path / "in", names({"bundles.example": "127.0.0.1", "127.0.0.1": "127.0.0.1"}))
+    assert found.read_bytes() == CONTENT
+    assert server.seen == ["/a"]
+
+
+def test_a_silent_server_does_not_keep_the_process_from_ending(origin: Origin, tmp_path: Path) -> None:
+    stopping = threading.Event()
+
+    def silent(request: Request) -> None:
+        stopping.set()
+        silence(request)
+
+    origin.answers["/a"] = silent
+    source = parse_source(f"{origin.url}/a")
+    assert isinstance(source, HttpSource)
+    began = time.monotonic()
+    with pytest.raises(ManagerStopping):
+        fetch(source, tmp_path, LOCAL, Meter(LIMITS, stopping=stopping))
+    assert time.monotonic() - began < 5 * LOOK_UP
 
 
 def test_a_large_body_is_never_in_memory(origin: Origin, tmp_path: Path) -> None:
