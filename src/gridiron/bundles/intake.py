@@ -107,7 +107,7 @@ class Intake:
         signature = self._verify(wanted, sha256)
         tree = work / "unpacked"
         unpack(archive, tree, meter)
-        return replace(self._store.stage(tree, ours=True), archive_sha256=sha256, signature=signature)
+        return replace(self._store.stage(tree, meter, ours=True), archive_sha256=sha256, signature=signature)
 
     def _verify(self, wanted: Wanted, sha256: str) -> Signature | None:
         if wanted.sha256 not in {None, sha256}:

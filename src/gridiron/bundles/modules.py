@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from gridiron.bundles.manifest import MAX_MANIFEST_SIZE, parse_manifest
@@ -31,16 +31,19 @@ class FoundBundle:
     ignored: tuple[str, ...]  # what is no part of the bundle; a directory ends in a slash
 
 
-def find_bundle(root: Root, max_files: int = UNLIMITED) -> FoundBundle:
+def find_bundle(
+    root: Root, max_files: int = UNLIMITED, check_time: Callable[[], None] = lambda: None
+) -> FoundBundle:
     """Look through a source, read its manifest, and choose its modules.
 
-    Raises what `scan_source` and `open_file` raise, and ManifestInvalid, BundleTooLarge, BundleEmpty,
-    BundlePathCollides, MainModuleMissing.
+    `check_time` is called for each file, as many rules for many files take long. Raises what it raises, and
+    `scan_source` and `open_file` do, and ManifestInvalid, BundleTooLarge, BundleEmpty, BundlePathCollides,
+    MainModuleMissing.
     """
     scan = scan_source(root, max_files)
     manifest_files = {file.path: _read_manifest(root, file) for file in scan.manifest_files}
     manifest = parse_manifest(manifest_files)
-    modules = choose_modules(scan.files, manifest)
+    modules = choose_modules(scan.files, manifest, check_time)
     if not modules:
         raise BundleEmpty(str(root.path))
     check_case(module.file.path for module in modules)
@@ -50,13 +53,16 @@ def find_bundle(root: Root, max_files: int = UNLIMITED) -> FoundBundle:
     return FoundBundle(manifest, manifest_files, modules, tuple(sorted((*scan.ignored, *others))))
 
 
-def choose_modules(files: tuple[ScannedFile, ...], manifest: Manifest) -> tuple[ChosenModule, ...]:
+def choose_modules(
+    files: tuple[ScannedFile, ...], manifest: Manifest, check_time: Callable[[], None] = lambda: None
+) -> tuple[ChosenModule, ...]:
     """Choose by the rules of the manifest. The main module is JavaScript, whatever they say.
 
-    Raises BundleTooLarge.
+    Raises BundleTooLarge, and what `check_time` raises, which is called for each file.
     """
     modules = []
     for file in files:
+        check_time()
         kind = ModuleKind.JS if file.path == manifest.main else kind_of(file.path, manifest.rules)
         if kind is not None:
             modules.append(ChosenModule(file, kind))

@@ -37,7 +37,10 @@ def stage_bundle(source: Path, directory: Path, meter: Meter | None = None, *, o
     raises.
     """
     with open_root(source) as root:
-        found = find_bundle(root, UNLIMITED if meter is None else meter.limits.files)
+        if meter is None:
+            found = find_bundle(root)
+        else:
+            found = find_bundle(root, UNLIMITED if ours else meter.limits.files, meter.check_time)
         with storing("Writing", directory):
             directory.mkdir(parents=True)  # not synced: staging is worth nothing after a crash
         if ours:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import shutil
 import tarfile
 from pathlib import Path
@@ -23,6 +24,7 @@ from gridiron.errors import (
     SourceMissing,
     SourceOutsideRoots,
     SourceTooLarge,
+    SourceTooSlow,
     SourceUnreadable,
     UploadNotFound,
 )
@@ -281,3 +283,16 @@ def test_links_that_lead_to_each_other_are_refused(intake: Intake, tmp_path: Pat
     (tmp_path / "other").symlink_to(tmp_path / "one")
     with pytest.raises((BundleHasLink, SourceUnreadable)):  # by the version of Python
         intake.take_in(Wanted((tmp_path / "one").as_uri()))
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_rules_take_no_more_time_than_a_source_may(tmp_path: Path, tree: Path, *, packed: bool) -> None:
+    intake = make_intake(tmp_path, source_seconds=1)
+    rules = [{"type": "text", "globs": ["*a*b*c"] * 50_000}]  # for each file some tenths of a second
+    (tree / "metadata.json").write_text(json.dumps({"rules": rules}))
+    for number in range(100):
+        (tree / f"{number}.txt").touch()
+    source = Path(shutil.make_archive(str(tmp_path / "bundle"), "zip", tree)) if packed else tree
+    with pytest.raises(SourceTooSlow):
+        intake.take_in(Wanted(source.as_uri()))
+    assert left_in_staging(tmp_path) == []
