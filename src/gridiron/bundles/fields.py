@@ -8,7 +8,7 @@ import re
 from pathlib import PurePosixPath
 from typing import Any
 
-from gridiron.bundles.paths import check_path
+from gridiron.bundles.paths import check_path, shorten
 from gridiron.errors import BundlePathInvalid, ManifestInvalid
 from gridiron.model import DEFAULT_COMPATIBILITY_DATE, ModuleKind, module_kind
 from gridiron.secrets.rules import is_key
@@ -16,6 +16,9 @@ from gridiron.secrets.rules import is_key
 NO_PYTHON = "a node runs no Python: write it in JavaScript, TypeScript or Wasm, and remove this"
 PYTHON_FLAG = "python_workers"
 """Begins the flags by which workerd runs Python, which it fetches from the internet."""
+
+TOLD = 50
+"""Problems of one file that a sentence tells."""
 
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 
@@ -43,7 +46,10 @@ class Fields:
     def check(self, file: str) -> None:
         """Raise ManifestInvalid for the file when anything was noted."""
         if self._problems:
-            raise ManifestInvalid(file, "; ".join(self._problems))
+            told = [shorten(problem) for problem in self._problems[:TOLD]]
+            if len(self._problems) > TOLD:
+                told.append(f"and {len(self._problems) - TOLD} more")
+            raise ManifestInvalid(file, "; ".join(told))
 
     def below(self, key: str) -> Fields:
         """Take an object, to take its values in turn."""

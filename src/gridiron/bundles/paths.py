@@ -71,7 +71,7 @@ def check_path(path: str) -> str:
 
 
 def shorten(path: str) -> str:
-    """Give a path as it can stand in a sentence, however long it is."""
+    """Give a path, or another text, as it can stand in a sentence, however long it is."""
     return path if len(path) <= MAX_PATH_BYTES else f"{path[:100]}…"
 
 

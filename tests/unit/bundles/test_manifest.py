@@ -156,6 +156,13 @@ def test_a_metadata_json_that_cannot_be_read(content: bytes, told: str) -> None:
     assert problems({"metadata.json": content}) == ("metadata.json", [told])
 
 
+def test_of_very_much_that_is_wrong_some_is_told() -> None:
+    long = "k" * 2000
+    found = problems({"metadata.json": json.dumps({long: 1, **{f"key {n}": 1 for n in range(99)}}).encode()})
+    told = [f"key {n}: it is unknown: remove it" for n in range(49)]
+    assert found == ("metadata.json", ["k" * 100 + "…", *told, "and 50 more"])
+
+
 def test_a_byte_order_mark_does_no_harm() -> None:
     assert parse_manifest({"metadata.json": b'\xef\xbb\xbf{"name": "a"}'}) == Manifest(name="a")
 
@@ -284,6 +291,13 @@ def test_all_that_a_node_cannot_do_is_told_at_once() -> None:
         (b"name = ", "it cannot be read (Invalid value (at end of document))"),
         (b'name = "\xff"', "it is not UTF-8"),
         (b"a = " + b"[" * 100_000, "it is nested too deeply"),
+        *(
+            (
+                beginning + b"a." * 30_000 + end,  # which Python's reader needs a second for
+                "it cannot be read (a line in it has more than 256 dots: write it in several, or as JSON)",
+            )
+            for beginning, end in ((b"", b"a=1"), (b"[", b"a]"), (b"a={", b"a=1}"))
+        ),
     ],
 )
 def test_a_wrangler_toml_that_cannot_be_read(content: bytes, told: str) -> None:
