@@ -241,7 +241,7 @@ class Activator:
                     before = await asking
                     snapshot = await self._snapshot(address, before)
                     build = plan_build(address, staged, request, self._context.now(), snapshot)
-            except ActivationFailed:
+            except Exception:  # whatever it is
                 await asyncio.to_thread(self._context.store.discard, staged)
                 raise
         same = None if allowed.dry_run else find_same(build, before.active)
@@ -301,7 +301,9 @@ class Activator:
         try:
             with steps.step("store"):
                 await asyncio.to_thread(self._context.store.publish, staged, build, snapshot.sealed)
-        except ActivationFailed:  # not where this is cancelled: the thread goes on with what is staged
+        except (
+            Exception
+        ):  # whatever it is, but not where this is cancelled: the thread goes on with what is staged
             await asyncio.to_thread(self._context.store.discard, staged)
             raise
 

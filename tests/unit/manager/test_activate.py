@@ -432,6 +432,20 @@ async def test_a_takeover_does_not_come_after_what_began_after_it(
     assert again.takes_over == {"shared": quick.build_id}
 
 
+@pytest.mark.parametrize("method", ["snapshot", "publish"])
+async def test_what_nobody_foresaw_leaves_nothing_either(
+    manager: Manager, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    def fail(*_given: object) -> None:
+        raise RuntimeError(method)
+
+    owner = manager.context.store if method == "publish" else manager.context.secrets
+    monkeypatch.setattr(owner, method, fail)
+    with pytest.raises(RuntimeError, match=method):
+        await manager.activate("1")
+    assert manager.stored == []
+
+
 async def test_a_cancelled_activation_leaves_what_the_next_start_takes_away(
     manager: Manager, monkeypatch: pytest.MonkeyPatch
 ) -> None:
