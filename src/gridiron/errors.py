@@ -918,5 +918,5 @@ class ActivationFailed(GridironError):
     code = "activation_failed"
     sentence = "Step {step!r} failed, and nothing was changed: {cause}"
     step: str
-    build_id: str
+    build_id: str | None  # None: it failed before it was the build's turn
     cause: GridironError

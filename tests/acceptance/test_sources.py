@@ -242,7 +242,7 @@ def test_a_redirect_leads_nowhere_that_the_node_does_not_go(client: Client, plac
     assert (response.status_code, response.json()["code"]) == (422, "source_address_refused"), response.text
 
 
-def test_a_slow_source_ends_in_time_and_holds_up_no_other_name(
+def test_a_slow_source_ends_in_time_and_holds_up_nobody(
     client: Client, node: Subject, place: Place, bundles: ProbeBundles
 ) -> None:
     place.web.answers["/slow"] = drip
@@ -254,11 +254,13 @@ def test_a_slow_source_ends_in_time_and_holds_up_no_other_name(
         lines = events.iter_lines()
         assert next(lines) == "event: progress"
         assert client.activate(bundles.make("meanwhile", "probe"), "4")["outcome"] == "activated"
+        assert client.activate(bundles.make("2", "slow"), "2", name="slow")["outcome"] == "activated"
+        rolled_back = client.manager.post("/rollback", json={"name": "slow"})
+        assert rolled_back.json()["code"] == "nothing_to_roll_back_to"  # it had its turn
         said = list(lines)
     assert "event: problem" in said
     assert '"code":"source_too_slow"' in said[-2]
-    client.manager.post("/prune", json={})
-    assert {path for path in left(node) if path.startswith("slow")} == set()
+    assert [build["version"] for build in client.builds(name="slow")] == ["2"]
     assert {path for path in left(node) - before if path.startswith(".staging")} == set()
 
 

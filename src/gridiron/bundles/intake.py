@@ -18,7 +18,7 @@ from gridiron.bundles.limits import Limits, Meter, Report, report_nothing
 from gridiron.bundles.paths import shorten
 from gridiron.bundles.scan import check_directory, open_file, open_root, read_some, reading
 from gridiron.bundles.signature import TrustedKey, load_trusted_keys, verify
-from gridiron.bundles.source import FileSource, Source, UploadSource, parse_source
+from gridiron.bundles.source import FileSource, HttpSource, S3Source, UploadSource, parse_source
 from gridiron.bundles.staging import Staged
 from gridiron.bundles.store import STAGING, BundleStore
 from gridiron.bundles.uploads import UPLOADS, Uploads
@@ -58,6 +58,14 @@ class Policy:
         return cls(settings.source_roots, Access.of(settings), limits, keys, settings.require_signature)
 
 
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """What was fetched from elsewhere, and nobody has looked into."""
+
+    work: Path  # the workplace that it lies in
+    found: Path  # an archive or a directory
+
+
 class Intake:
     """Where bundles come in. Its methods block, and may be called by several threads."""
 
@@ -71,20 +79,39 @@ class Intake:
         """Have all that is coming in break off, as the process is to end: ManagerStopping. Safe to repeat."""
         self._stopping.set()
 
-    def take_in(self, wanted: Wanted, report: Report = report_nothing) -> Staged:
-        """Fetch, verify and stage a bundle; `publish` or `discard` at the store what this gives.
+    def fetch(self, source: HttpSource | S3Source, report: Report = report_nothing) -> Fetched:
+        """Fetch a source that is elsewhere, for `take_in`; `drop` it in the end.
 
-        Nothing is left when it fails. An archive is compared with the digest and the signature before it is
-        unpacked, a directory before it is stored. Raises what `fetch`, `unpack` and `BundleStore.stage` do,
-        SourceOutsideRoots, UploadNotFound, DigestMismatch, SignatureMissing, SignatureInvalid.
+        Nothing is left when it fails. Raises what `gridiron.bundles.fetch.fetch` raises.
         """
-        source = parse_source(wanted.source)
+        meter = Meter(self.policy.limits, report, self._stopping)
+        work = self._store.make_workplace()
+        try:
+            return Fetched(work, fetch(source, work, self.policy.access, meter))
+        except BaseException:
+            self._store.remove_workplace(work)
+            raise
+
+    def drop(self, fetched: Fetched) -> None:
+        """Remove what was fetched, as far as it is still there. Safe to repeat."""
+        self._store.remove_workplace(fetched.work)
+
+    def take_in(
+        self, wanted: Wanted, report: Report = report_nothing, fetched: Fetched | None = None
+    ) -> Staged:
+        """Verify and stage a bundle; `publish` or `discard` at the store what this gives.
+
+        One from elsewhere has to be `fetched`, and is used up. Nothing is left when it fails. An archive is
+        compared with the digest and the signature before it is unpacked, a directory before it is stored.
+        Raises what `unpack` and `BundleStore.stage` do, SourceOutsideRoots, UploadNotFound, DigestMismatch,
+        SignatureMissing, SignatureInvalid.
+        """
         meter = Meter(self.policy.limits, report, self._stopping)
         with self._store.workplace() as work:
-            found = self._bring(source, work, meter)
+            found = self._bring(wanted, work, meter) if fetched is None else fetched.found
             if not found.is_dir():
                 return self._stage_archive(found, work, wanted, meter)
-            staged = self._store.stage(found, meter, ours=found.is_relative_to(work))
+            staged = self._store.stage(found, meter, ours=fetched is not None)
             try:
                 return replace(staged, signature=self._verify(wanted, staged.sha256))
             except BaseException:
@@ -121,9 +148,9 @@ class Intake:
             return None
         return Signature(key_id=verify(text, sha256, self.policy.keys), text=text)
 
-    def _bring(self, source: Source, work: Path, meter: Meter) -> Path:
+    def _bring(self, wanted: Wanted, work: Path, meter: Meter) -> Path:
         """Give the path of an archive of ours, or of a directory."""
-        match source:
+        match parse_source(wanted.source):
             case FileSource(path):
                 return self._bring_local(path, work, meter)
             case UploadSource(sha256):
@@ -132,7 +159,7 @@ class Intake:
                     archive.hardlink_to(self.uploads.find(sha256))  # it may be removed meanwhile
                 return archive
             case _:
-                return fetch(source, work, self.policy.access, meter)
+                raise AssertionError("a source that is elsewhere is fetched first")
 
     def _bring_local(self, path: Path, work: Path, meter: Meter) -> Path:
         shown = shorten(str(path))

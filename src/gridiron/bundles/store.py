@@ -72,13 +72,22 @@ class BundleStore:
     @contextmanager
     def workplace(self) -> Iterator[Path]:
         """Make a directory on the disk of the builds; it is removed at the end with all that is in it."""
-        work = self._new_staging("work")
-        with storing("Making", work):
-            work.mkdir(parents=True)
+        work = self.make_workplace()
         try:
             yield work
         finally:
-            self._delete(work)
+            self.remove_workplace(work)
+
+    def make_workplace(self) -> Path:
+        """Make such a directory, for `remove_workplace`; the next start of the manager removes it, too."""
+        work = self._new_staging("work")
+        with storing("Making", work):
+            work.mkdir(parents=True)
+        return work
+
+    def remove_workplace(self, work: Path) -> None:
+        """Remove a directory that `make_workplace` made, with all that is in it. Safe to repeat."""
+        self._delete(work)
 
     def stage(self, source: Path, meter: Meter | None = None, *, ours: bool = False) -> Staged:
         """Copy the bundle at `source`, a real path, into staging, and check it.

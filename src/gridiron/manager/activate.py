@@ -1,6 +1,7 @@
 """Activation: a bundle becomes a stored build, and Restate routes new invocations to it.
 
-    stage      fetch the source, compare its digest and signature, unpack or copy it beside the builds
+    fetch      a source that is elsewhere comes to this disk, before it is the build's turn
+    stage      compare its digest and signature, unpack or copy it beside the builds
     check      is this content active already?
     store      write metadata.json, sync, rename into place
     discover   Restate reads the build's services without registering it, which loads it into the cell that
@@ -19,14 +20,15 @@ import asyncio
 import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 
 import structlog
 
-from gridiron.bundles.intake import Wanted
+from gridiron.bundles.intake import Fetched, Wanted
+from gridiron.bundles.source import HttpSource, S3Source, parse_source
 from gridiron.bundles.staging import Staged
 from gridiron.errors import (
     ActivationFailed,
@@ -107,11 +109,14 @@ class Activator:
         Raises ActivationFailed with the step and its cause; RoutingUnknown where Restate does not even say
         what is registered.
         """
-        allowed = Allowed(request.breaking, request.takeover, request.dry_run)
-        async with self._turn(request.name) as incarnation:
+        steps = Steps(None, report)
+        async with (
+            self._arrival(request, steps) as fetched,
+            self._turn(request.name) as incarnation,
+        ):
             with self._claim(request.name, request.version) as address:
-                steps = Steps(str(address), report)
-                return await self._activate(request, address, allowed, incarnation, steps)
+                steps.build_id = str(address)
+                return await self._activate(request, address, incarnation, fetched, steps)
 
     async def rollback(self, request: RollbackRequest) -> Activated:
         """Make the content of an earlier build active again, as a new build. Waits for others of this name.
@@ -225,8 +230,14 @@ class Activator:
             self._forget_later(build_id, delay)
 
     async def _activate(
-        self, request: ActivateRequest, address: Address, allowed: Allowed, incarnation: str, steps: Steps
+        self,
+        request: ActivateRequest,
+        address: Address,
+        incarnation: str,
+        fetched: Fetched | None,
+        steps: Steps,
     ) -> Activated:
+        allowed = Allowed(request.breaking, request.takeover, request.dry_run)
         given = {key: value.get_secret_value() for key, value in request.secrets.items()}
         plan = partial(plan_given, given=given, now=self._context.now())
         async with alongside(
@@ -235,7 +246,7 @@ class Activator:
             with steps.step("stage"):
                 wanted = Wanted(request.source, request.sha256, request.signature)
                 report_size = partial(steps.report_size, "stage")
-                staged = await self._context.admission.take_in(wanted, report_size)
+                staged = await self._context.admission.take_in(wanted, report_size, fetched)
             try:
                 with steps.step("check"):
                     before = await asking
@@ -251,6 +262,22 @@ class Activator:
             return render_unchanged(same, staged.ignored, steps.timings_ms)
         await self._store(staged, build, snapshot, steps)
         return await self._go_live(build, staged, before, steps, allowed)
+
+    @asynccontextmanager
+    async def _arrival(self, request: ActivateRequest, steps: Steps) -> AsyncIterator[Fetched | None]:
+        """Fetch a source that is elsewhere; give None for any other.
+
+        That may take long, and the name is free meanwhile. Raises SourceSchemeUnsupported, ActivationFailed.
+        """
+        source = parse_source(request.source)
+        if not isinstance(source, HttpSource | S3Source):
+            yield None
+            return
+        async with AsyncExitStack() as stack:
+            with steps.step("fetch"):
+                arrival = self._context.admission.arrival(source, partial(steps.report_size, "fetch"))
+                fetched = await stack.enter_async_context(arrival)
+            yield fetched
 
     def _is_vouched_for(self, build: Build) -> bool:
         """Tell whether a build could be activated again: one that lacks a signature may get it so."""

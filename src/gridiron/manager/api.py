@@ -299,7 +299,7 @@ class Activated(Value):
 class Progress(Value):
     """How far an activation has come."""
 
-    build_id: str
+    build_id: str | None = Field(description="None: the source is on its way.")
     step: str
     done: int | None = Field(default=None, description="Bytes that have come in this step.")
     total: int | None = Field(default=None, description="Bytes that will come, where that is known.")

@@ -23,8 +23,8 @@ def report_nothing(_progress: Progress) -> None:
 class Steps:
     """A stopwatch with names, which says what it times."""
 
-    def __init__(self, build_id: str, report: Report = report_nothing) -> None:
-        self._build_id = build_id
+    def __init__(self, build_id: str | None, report: Report = report_nothing) -> None:
+        self.build_id = build_id  # None: it has none yet
         self._report = report
         self._reported_at = 0.0
         self._began = time.perf_counter()
@@ -34,11 +34,11 @@ class Steps:
     def step(self, name: str) -> Iterator[None]:
         """Time what happens inside; raise ActivationFailed with the step's name for a failure in it."""
         began = time.perf_counter()
-        self._report(Progress(build_id=self._build_id, step=name))
+        self._report(Progress(build_id=self.build_id, step=name))
         try:
             yield
         except GridironError as cause:
-            raise ActivationFailed(name, self._build_id, cause) from cause
+            raise ActivationFailed(name, self.build_id, cause) from cause
         finally:
             self._timings_ms[name] = _milliseconds_since(began)
 
@@ -47,7 +47,7 @@ class Steps:
         now = time.monotonic()
         if now - self._reported_at >= REPORT_INTERVAL:
             self._reported_at = now
-            self._report(Progress(build_id=self._build_id, step=name, done=done, total=total))
+            self._report(Progress(build_id=self.build_id, step=name, done=done, total=total))
 
     @property
     def timings_ms(self) -> dict[str, float]:

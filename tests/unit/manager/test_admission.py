@@ -15,13 +15,14 @@ import pytest
 from gridiron.bundles.access import Access
 from gridiron.bundles.intake import Intake, Policy, Wanted
 from gridiron.bundles.limits import report_nothing
+from gridiron.bundles.source import HttpSource
 from gridiron.bundles.store import BundleStore
 from gridiron.egress import Address
 from gridiron.errors import IntakeBusy, SourceAddressRefused
 from gridiron.manager.admission import Admission
 from gridiron.settings import load_settings
 
-FAR = Wanted("https://slow.example/bundle.zip")
+FAR = HttpSource("https://slow.example/bundle.zip", is_secure=True)
 THREADS_OF_ASYNCIO = min(32, (os.cpu_count() or 1) + 4)
 """By the documentation of `ThreadPoolExecutor`."""
 
@@ -64,15 +65,20 @@ def near(tmp_path: Path) -> Wanted:
     return Wanted((tmp_path / "bundle").as_uri())
 
 
+async def fetch(admission: Admission) -> Path:
+    async with admission.arrival(FAR, report_nothing) as fetched:
+        return fetched.found
+
+
 async def test_slow_servers_hold_up_neither_bundles_of_this_machine_nor_other_work(
     intake: Intake, resolver: Resolver, near: Wanted
 ) -> None:
     admission = Admission(intake, at_once=2 * THREADS_OF_ASYNCIO)
-    far = [asyncio.create_task(admission.take_in(FAR, report_nothing)) for _ in range(2 * THREADS_OF_ASYNCIO)]
+    far = [asyncio.create_task(fetch(admission)) for _ in range(2 * THREADS_OF_ASYNCIO)]
     async with asyncio.timeout(20):
         for _ in far:
             await asyncio.to_thread(resolver.asked.acquire)
-        staged = await admission.take_in(near, report_nothing)
+        staged = await admission.take_in(near, report_nothing, None)
     assert [module.name for module in staged.modules] == ["index.js"]
     resolver.let_go.set()
     failures = await asyncio.gather(*far, return_exceptions=True)
@@ -81,12 +87,12 @@ async def test_slow_servers_hold_up_neither_bundles_of_this_machine_nor_other_wo
 
 async def test_one_too_many_waits_and_is_told_so(intake: Intake, resolver: Resolver) -> None:
     impatient = Admission(intake, at_once=1, patience=timedelta(milliseconds=50))
-    first = asyncio.create_task(impatient.take_in(FAR, report_nothing))
+    first = asyncio.create_task(fetch(impatient))
     await asyncio.to_thread(resolver.asked.acquire)
     with pytest.raises(IntakeBusy, match="1 bundles are coming in"):
-        await impatient.take_in(FAR, report_nothing)
+        await fetch(impatient)
     resolver.let_go.set()
-    for each in (first, impatient.take_in(FAR, report_nothing)):  # there is a place again
+    for each in (first, fetch(impatient)):  # there is a place again
         with pytest.raises(SourceAddressRefused):
             await each
 
@@ -95,13 +101,13 @@ async def test_a_place_is_taken_until_the_thread_ends_although_nobody_waits_for_
     intake: Intake, resolver: Resolver
 ) -> None:
     impatient = Admission(intake, at_once=1, patience=timedelta(milliseconds=50))
-    cancelled = asyncio.create_task(impatient.take_in(FAR, report_nothing))
+    cancelled = asyncio.create_task(fetch(impatient))
     await asyncio.to_thread(resolver.asked.acquire)
     cancelled.cancel()
     with pytest.raises(asyncio.CancelledError):
         await cancelled
     with pytest.raises(IntakeBusy):
-        await impatient.take_in(FAR, report_nothing)
+        await fetch(impatient)
 
 
 async def test_so_many_archives_are_sent_at_once(intake: Intake) -> None:
