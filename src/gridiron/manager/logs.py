@@ -16,8 +16,6 @@ from gridiron.manager.observe import Observer
 from gridiron.model import State
 from gridiron.workers.logs import LogEntry, LogPage
 
-EVENT_STREAM = "text/event-stream"
-
 POLL_SECONDS = 0.15
 """Between two looks at the cells for somebody who follows: too short to be noticed, and a look is cheap."""
 

@@ -41,7 +41,7 @@ from gridiron.manager.http.bodies import LimitedBodies
 from gridiron.manager.http.events import follow
 from gridiron.manager.http.problems import add_problem_handlers
 from gridiron.manager.http.uploads import receive
-from gridiron.manager.logs import EVENT_STREAM, Logs, render_event
+from gridiron.manager.logs import Logs, render_event
 from gridiron.manager.loop import Loop
 from gridiron.manager.metrics import CONTENT_TYPE, render_metrics
 from gridiron.manager.secrets import Change
@@ -228,7 +228,7 @@ def _add_logs(app: FastAPI, logs: Logs) -> None:
             200: {
                 "description": "What is kept. With `follow`: server-sent events, each a `LogEvent`, until "
                 "the build is unloaded for good; then one of the type `end`, a `LogEnd`.",
-                "content": {EVENT_STREAM: {"schema": {"type": "string"}}},
+                "content": {EVENTS_MEDIA_TYPE: {"schema": {"type": "string"}}},
             },
             **_problems(404, 422, 500, 503),
         },
@@ -246,7 +246,8 @@ def _add_logs(app: FastAPI, logs: Logs) -> None:
             async for event in followed:
                 yield render_event(event)
 
-        return StreamingResponse(stream(), media_type=EVENT_STREAM, headers={"cache-control": "no-store"})
+        headers = {"cache-control": "no-store"}
+        return StreamingResponse(stream(), media_type=EVENTS_MEDIA_TYPE, headers=headers)
 
 
 def _add_workers(app: FastAPI, deployments: Deployments, cells: CellsPort) -> None:
