@@ -21,7 +21,6 @@ import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 
@@ -32,7 +31,6 @@ from gridiron.bundles.source import HttpSource, S3Source, parse_source
 from gridiron.bundles.staging import Staged
 from gridiron.errors import (
     ActivationFailed,
-    GridironError,
     RegistrationUnknown,
     RestateRejected,
     RestateUnavailable,
@@ -67,6 +65,7 @@ from gridiron.manager.api import Activated, ActivateRequest, RollbackRequest, Se
 from gridiron.manager.context import Context
 from gridiron.manager.discover import alongside, check_loads, discover
 from gridiron.manager.execute import Executor, name_turn, service_turns
+from gridiron.manager.keeper import Keeper
 from gridiron.manager.loop import Loop
 from gridiron.manager.observe import Observer
 from gridiron.manager.secrets import Change, find_missing, plan_change, plan_given
@@ -100,6 +99,7 @@ class Activator:
         self._observer = observer
         self._executor = executor
         self._turns = turns
+        self._keeper = Keeper(context.secrets)
 
     async def activate(self, request: ActivateRequest, report: Report = report_nothing) -> Activated:
         """Bring a bundle to life; see the module for the steps. Waits for others of this name.
@@ -144,7 +144,7 @@ class Activator:
             missing = find_missing(active.build, before.wanted, change) if active else ()
             activated = None
             if active is None or missing or await self._has_secrets(active.build, before.wanted):
-                await self._keep(change.name, before)
+                await self._keeper.keep(change.name, before)
             else:
                 activated = await self._make_again(active.build, before)
             return SecretChanged(
@@ -159,11 +159,11 @@ class Activator:
         """Make the content of a stored build active, as a new build, unless it is active already."""
         with self._claim(earlier.name, earlier.version) as address:
             steps = Steps(str(address))
-            snapshot = await self._snapshot(address, before)
+            snapshot = await self._keeper.seal(address, before)
             build = plan_rollback(earlier, address, self._context.now(), snapshot)
             same = find_same(build, before.active)
             if same is not None and await self._is_whole(same.build):
-                await self._keep(earlier.name, before)
+                await self._keeper.keep(earlier.name, before)
                 return render_unchanged(same, (), steps.timings_ms)
             with steps.step("stage"):
                 self._context.intake.check_again(earlier)
@@ -250,7 +250,7 @@ class Activator:
             try:
                 with steps.step("check"):
                     before = await asking
-                    snapshot = await self._snapshot(address, before)
+                    snapshot = await self._keeper.seal(address, before)
                     build = plan_build(address, staged, request, self._context.now(), snapshot)
             except Exception:  # whatever it is
                 await asyncio.to_thread(self._context.store.discard, staged)
@@ -258,7 +258,7 @@ class Activator:
         same = None if allowed.dry_run else find_same(build, before.active)
         if same is not None and self._is_vouched_for(same.build) and await self._is_whole(same.build):
             await asyncio.to_thread(self._context.store.discard, staged)
-            await self._keep(request.name, before)
+            await self._keeper.keep(request.name, before)
             return render_unchanged(same, staged.ignored, steps.timings_ms)
         await self._store(staged, build, snapshot, steps)
         return await self._go_live(build, staged, before, steps, allowed)
@@ -296,41 +296,14 @@ class Activator:
 
     async def _has_secrets(self, build: Build, wanted: Secrets) -> bool:
         """Tell whether a build was made with exactly these secrets, and is as it was stored."""
-        tag = await asyncio.to_thread(self._context.secrets.fetch_tag, build.name, wanted)
+        tag = await self._keeper.fetch_tag(build.name, wanted)
         return build.secrets_tag == tag and await self._is_whole(build)
-
-    async def _snapshot(self, address: Address, before: Before) -> Snapshot:
-        secrets = self._context.secrets
-        return await asyncio.to_thread(secrets.snapshot, str(address), address.name, before.wanted)
-
-    async def _keep(self, name: str, before: Before) -> None:
-        """Keep the secrets of a name as they are wanted."""
-        if before.wanted != before.kept:
-            await asyncio.to_thread(self._context.secrets.replace, name, before.wanted)
-
-    @asynccontextmanager
-    async def _keeping(self, name: str, before: Before) -> AsyncIterator[None]:
-        """Keep the secrets of a name as wanted while it is registered; as before where that fails.
-
-        After a crash in between they are kept: the next change or activation brings them to life.
-        """
-        try:
-            await self._keep(name, before)
-            yield
-        except RegistrationUnknown:
-            raise
-        except GridironError:
-            with tolerating("secrets.not_restored", name=name):
-                await self._keep(name, replace(before, kept=before.wanted, wanted=before.kept))
-            raise
 
     async def _store(self, staged: Staged, build: Build, snapshot: Snapshot, steps: Steps) -> None:
         try:
             with steps.step("store"):
                 await asyncio.to_thread(self._context.store.publish, staged, build, snapshot.sealed)
-        except (
-            Exception
-        ):  # whatever it is, but not where this is cancelled: the thread goes on with what is staged
+        except Exception:  # not where this is cancelled: the thread goes on with what is staged
             await asyncio.to_thread(self._context.store.discard, staged)
             raise
 
@@ -384,7 +357,7 @@ class Activator:
                         "dry_run", build, live, staged.ignored, before.active, steps.timings_ms
                     )
                 with steps.step("register"):
-                    async with self._keeping(build.name, before):
+                    async with self._keeper.keeping(build.name, before):
                         registered = await self._register(build, steps, allowed)
         except ActivationFailed as failure:
             if not isinstance(failure.cause, RegistrationUnknown):
