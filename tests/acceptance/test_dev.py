@@ -130,11 +130,13 @@ def develop(node: Subject, project: Project) -> Iterator[Callable[[], Developmen
 @contextmanager
 def _developing(node: Subject, project: Project) -> Iterator[Callable[[], Development]]:
     running: list[Development] = []
+    # one that is killed leaves what it has made
+    environment = {**os.environ, **node.settings.environment(), "TMPDIR": str(project.directory.parent)}
 
     def develop() -> Development:
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", "gridiron", "dev", str(project.directory), "--json"],
-            env={**os.environ, **node.settings.environment()},
+            env=environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             text=True,
