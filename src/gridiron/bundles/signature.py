@@ -83,6 +83,24 @@ def parse_private_key(file: str, content: bytes) -> Ed25519PrivateKey:
     return key
 
 
+def load_private_key(path: Path) -> Ed25519PrivateKey:
+    """Read a private key from a file. Raises KeyInvalid."""
+    try:
+        return parse_private_key(str(path), path.read_bytes())
+    except OSError as error:
+        raise KeyInvalid(str(path), error.strerror or str(error)) from error
+
+
+def load_signature(path: Path) -> str:
+    """Read a signature from a file, as `sign` gives it. Raises SignatureInvalid."""
+    try:
+        return path.read_text("ascii").strip()
+    except OSError as error:
+        raise SignatureInvalid(f"{path} cannot be read ({error.strerror or error})") from error
+    except UnicodeError as error:
+        raise SignatureInvalid(f"{path} is no text in ASCII") from error
+
+
 def parse_trusted_keys(file: str, content: bytes) -> tuple[TrustedKey, ...]:
     """Read the public keys in a PEM file, of which there is at least one. Raises KeyInvalid."""
     blocks = list(_BLOCK.finditer(content))

@@ -12,7 +12,7 @@ from gridiron.cli.digest import Source, fetch_digest
 from gridiron.cli.options import Json
 from gridiron.cli.output import print_json, print_table, print_text
 from gridiron.cli.table import fields
-from gridiron.errors import KeyInvalid, SignatureInvalid
+from gridiron.errors import KeyInvalid
 
 EPILOG = """Examples:
 
@@ -63,8 +63,7 @@ def sign(
     from gridiron.bundles import signature  # noqa: PLC0415 - see gridiron.cli.edge
     from gridiron.bundles.disk import storing  # noqa: PLC0415 - the same
 
-    private = signature.parse_private_key(str(key), _read_key(key))
-    text = signature.sign(private, fetch_digest(path))
+    text = signature.sign(signature.load_private_key(key), fetch_digest(path))
     if output is None:
         print_text(text)
         return
@@ -90,11 +89,11 @@ def verify(
     as_json: Json = False,
 ) -> None:
     """Check a signature; say which key made it."""
-    from gridiron.bundles.signature import load_trusted_keys  # noqa: PLC0415 - see gridiron.cli.edge
+    from gridiron.bundles.signature import load_signature, load_trusted_keys  # noqa: PLC0415 - see gridiron.cli.edge
     from gridiron.bundles.signature import verify as verify_signature  # noqa: PLC0415 - the same
 
     keys = load_trusted_keys(key)
-    text = _read_signature(signature)
+    text = load_signature(signature)
     sha256 = fetch_digest(path)
     key_id = verify_signature(text, sha256, keys)
     if as_json:
@@ -111,19 +110,3 @@ def _write(path: Path, content: bytes, mode: int) -> None:
         with os.fdopen(descriptor, "wb") as file:
             os.fchmod(file.fileno(), mode)  # whatever the umask
             file.write(content)
-
-
-def _read_key(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise KeyInvalid(str(path), error.strerror or str(error)) from error
-
-
-def _read_signature(path: Path) -> str:
-    try:
-        return path.read_text("ascii")
-    except OSError as error:
-        raise SignatureInvalid(f"{path} cannot be read ({error.strerror or error})") from error
-    except UnicodeError as error:
-        raise SignatureInvalid(f"{path} is no text in ASCII") from error

@@ -65,25 +65,26 @@ def prepare(given: str, settings: Settings, progress: Progress) -> Iterator[Parc
 def vouch(parcel: Parcel, vouching: Vouching) -> tuple[str | None, str | None]:
     """Give the digest that the manager is to compare with, and the signature of it.
 
-    Raises DigestMismatch where the archive is not the one that is meant, SourceUnreadable, KeyInvalid,
+    Raises DigestMismatch where the archive is not the one that is meant, SignatureInvalid, KeyInvalid,
     BadParameter where there is nothing to sign.
     """
-    from gridiron.bundles.scan import reading  # noqa: PLC0415 - see gridiron.cli.edge
-    from gridiron.bundles.signature import parse_private_key, sign  # noqa: PLC0415 - the same
+    from gridiron.bundles.signature import (  # noqa: PLC0415 - see gridiron.cli.edge
+        load_private_key,
+        load_signature,
+        sign,
+    )
 
     sha256 = vouching.sha256 or parcel.sha256
     if parcel.sha256 not in {None, sha256}:
         raise DigestMismatch(str(sha256), str(parcel.sha256))
     if vouching.signature is not None:
-        with reading(str(vouching.signature)):
-            return sha256, vouching.signature.read_text("ascii", errors="replace").strip()
+        return sha256, load_signature(vouching.signature)
     if vouching.key is not None:
         if sha256 is None:
             raise typer.BadParameter(
                 "needs --sha256: what the manager fetches is not here.", param_hint="--key"
             )
-        with reading(str(vouching.key)):
-            return sha256, sign(parse_private_key(str(vouching.key), vouching.key.read_bytes()), sha256)
+        return sha256, sign(load_private_key(vouching.key), sha256)
     return sha256, None
 
 

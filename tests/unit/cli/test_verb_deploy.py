@@ -335,3 +335,12 @@ def test_a_signature_from_a_file_goes_along(run: Run, manager: Any, tmp_path: Pa
     options = ("--name", "greeter", "--version", "1.1.0", "--signature", str(tmp_path / "signature"))
     assert run("deploy", "https://example.org/greeter.zip", *options).exit_code == 0
     assert manager.asked[0][1]["signature"] == "c2ln"
+
+
+@pytest.mark.parametrize(("option", "code"), [("--key", "key_invalid"), ("--signature", "signature_invalid")])
+def test_a_key_or_signature_that_cannot_be_read_is_told_as_for_gridiron_keys(
+    run: Run, manager: Any, bundle: Path, option: str, code: str
+) -> None:
+    result = run("deploy", str(bundle), option, str(bundle / "missing"))
+    assert (result.exit_code, manager.asked, manager.sent) == (1, [], {})
+    assert result.stderr.endswith(f"  [{code}]\n")
