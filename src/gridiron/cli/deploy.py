@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gridiron.cli.deployed import report
-from gridiron.cli.options import Json, PortOffset, Url
+from gridiron.cli.options import Json, PortOffset, ProjectName, Takeover, Url, Variables
 from gridiron.cli.output import Progress
 from gridiron.cli.outside import Outside, outside_of
 from gridiron.cli.parcel import Parcel, Vouching, prepare, vouch
@@ -59,23 +59,16 @@ def deploy(  # noqa: PLR0913, PLR0917 - one for each option
             "s3://bucket/key or file:///… for the manager to fetch.",
         ),
     ] = ".",
-    name: Annotated[
-        str | None, typer.Option("--name", metavar="NAME", help="Default: what the project says.")
-    ] = None,
+    name: ProjectName = None,
     version: Annotated[
         str | None, typer.Option("--version", metavar="VERSION", help="Default: what the project says.")
     ] = None,
-    var: Annotated[
-        list[str] | None,
-        typer.Option("--var", metavar="KEY=VALUE", help="A binding of the worker, as text. May be repeated."),
-    ] = None,
+    var: Variables = None,
     breaking: Annotated[
         bool,
         typer.Option("--breaking", help="Allow a service or handler less, or one of another type."),
     ] = False,
-    takeover: Annotated[
-        bool, typer.Option("--takeover", help="Allow services that builds of other names have now.")
-    ] = False,
+    takeover: Takeover = False,
     sha256: Annotated[
         str | None,
         typer.Option("--sha256", metavar="HEX", help="Refuse an archive or URL that has another digest."),

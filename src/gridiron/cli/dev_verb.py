@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import signal
 import sys
 from pathlib import Path
@@ -13,8 +12,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gridiron.cli.deploy import parse_variables
-from gridiron.cli.options import Json, PortOffset, Url
-from gridiron.cli.output import print_text
+from gridiron.cli.options import Json, PortOffset, ProjectName, Takeover, Url, Variables
+from gridiron.cli.output import is_coloured, print_text
 from gridiron.cli.outside import outside_of
 
 if TYPE_CHECKING:  # see gridiron.cli.edge
@@ -37,16 +36,9 @@ def dev(  # noqa: PLR0913, PLR0917 - one for each option
     directory: Annotated[
         Path, typer.Argument(metavar="DIR", help="A project to build, or a built bundle (index.js in it).")
     ] = Path(),
-    name: Annotated[
-        str | None, typer.Option("--name", metavar="NAME", help="Default: what the project says.")
-    ] = None,
-    var: Annotated[
-        list[str] | None,
-        typer.Option("--var", metavar="KEY=VALUE", help="A binding of the worker, as text. May be repeated."),
-    ] = None,
-    takeover: Annotated[
-        bool, typer.Option("--takeover", help="Allow services that builds of other names have now.")
-    ] = False,
+    name: ProjectName = None,
+    var: Variables = None,
+    takeover: Takeover = False,
     types: Annotated[
         bool, typer.Option("--types/--no-types", help="Check types where there is a tsconfig.json.")
     ] = True,
@@ -76,7 +68,7 @@ def plan_teller(outside: Outside, *, as_json: bool) -> Callable[[Event | LogEven
     """Say how events are shown: as lines for people, or as objects for programs, at once in either case."""
     from gridiron.cli.dev.events import render_event, render_fields  # noqa: PLC0415 - see gridiron.cli.edge
 
-    coloured = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+    coloured = is_coloured(sys.stdout)
 
     def tell(event: Event | LogEvent) -> None:
         now = outside.now()

@@ -21,6 +21,7 @@ import typer
 from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
+from gridiron.cli.output import is_coloured
 from gridiron.errors import GridironError
 
 if TYPE_CHECKING:  # at run time it would cost every verb the time that pydantic takes to start
@@ -127,7 +128,7 @@ def _tell_usage(error: TyperException, *, as_json: bool) -> int:
 def _tell(problem: dict[str, Any], sentence: str, *, as_json: bool) -> None:
     """Print a failure: its line on standard error, and the object on standard output where wanted."""
     first, *rest = sentence.rstrip().split("\n")
-    coloured = sys.stderr.isatty() and "NO_COLOR" not in os.environ
+    coloured = is_coloured(sys.stderr)
     word = typer.style("error:", fg="red") if coloured else "error:"
     typer.echo("\n".join([f"{word} {first}  [{problem['code']}]", *rest]), err=True)
     if as_json:

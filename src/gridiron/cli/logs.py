@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import queue
 import re
 import sys
@@ -15,7 +14,7 @@ import typer
 
 from gridiron.cli.edge import ManagerRefused
 from gridiron.cli.options import Json, PortOffset, Url
-from gridiron.cli.output import print_text, warn
+from gridiron.cli.output import is_coloured, print_text, warn
 from gridiron.cli.outside import connect, outside_of
 from gridiron.errors import BuildNotFound, GridironError
 
@@ -60,7 +59,7 @@ def logs(  # noqa: PLR0913, PLR0917 - one for each option
     With --json, each event is a line of its own.
     """
     now = outside_of(ctx).now
-    coloured = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+    coloured = is_coloured(sys.stdout)
     with connect(ctx, url, port_offset) as manager:
         build, others = find_target(manager, target)
         states = FOLLOWED if follow else {"active"}

@@ -63,3 +63,15 @@ Cells = Annotated[
         show_default=False,
     ),
 ]
+ProjectName = Annotated[
+    str | None, typer.Option("--name", metavar="NAME", help="Default: what the project says.")
+]
+Variables = Annotated[
+    list[str] | None,
+    typer.Option("--var", metavar="KEY=VALUE", help="A binding of the worker, as text. May be repeated."),
+]
+Takeover = Annotated[
+    bool, typer.Option("--takeover", help="Allow services that builds of other names have now.")
+]
+Timeout = Annotated[float, typer.Option("--timeout", metavar="SECONDS", min=1, help="How long it may take.")]
+Yes = Annotated[bool, typer.Option("-y", "--yes", help="Do not ask.")]

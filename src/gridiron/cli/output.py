@@ -6,7 +6,7 @@ import json
 import os
 import sys
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TextIO
 
 import typer
 
@@ -28,6 +28,18 @@ STYLES = {
 """Colours of the cells that hold exactly these words."""
 
 
+def is_coloured(stream: TextIO) -> bool:
+    """Tell whether what goes to a stream is coloured: on a terminal, and NO_COLOR is not set."""
+    return stream.isatty() and "NO_COLOR" not in os.environ
+
+
+def confirm_removal(question: str) -> None:
+    """Ask on the terminal before something is removed. Exits 1 for a no, having said that nothing was."""
+    if not typer.confirm(question, err=True):
+        typer.echo("Nothing was removed.", err=True)
+        raise typer.Exit(1)
+
+
 def print_json(value: Any) -> None:  # noqa: ANN401 - JSON
     """Print one JSON value, for programs, indented for people."""
     typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
@@ -40,14 +52,13 @@ def print_text(text: str) -> None:
 
 def print_table(table: Table) -> None:
     """Print a table, coloured on a terminal."""
-    coloured = sys.stdout.isatty() and "NO_COLOR" not in os.environ
-    typer.echo("".join(f"{line}\n" for line in render_lines(table, STYLES if coloured else {})), nl=False)
+    styles = STYLES if is_coloured(sys.stdout) else {}
+    typer.echo("".join(f"{line}\n" for line in render_lines(table, styles)), nl=False)
 
 
 def warn(sentence: str) -> None:
     """Print a warning to standard error."""
-    coloured = sys.stderr.isatty() and "NO_COLOR" not in os.environ
-    word = typer.style("warning:", fg="yellow") if coloured else "warning:"
+    word = typer.style("warning:", fg="yellow") if is_coloured(sys.stderr) else "warning:"
     typer.echo(f"{word} {sentence}", err=True)
 
 

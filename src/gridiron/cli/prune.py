@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gridiron.cli.options import Json, PortOffset, Url
-from gridiron.cli.output import print_json, print_table, print_text
+from gridiron.cli.options import Json, PortOffset, Url, Yes
+from gridiron.cli.output import confirm_removal, print_json, print_table, print_text
 from gridiron.cli.outside import connect, outside_of
 from gridiron.cli.table import Table
 from gridiron.cli.words import render_count
@@ -37,7 +37,7 @@ def prune(  # noqa: PLR0913, PLR0917 - one for each option
         ),
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would go, remove nothing.")] = False,
-    yes: Annotated[bool, typer.Option("-y", "--yes", help="Do not ask.")] = False,
+    yes: Yes = False,
     as_json: Json = False,
     url: Url = None,
     port_offset: PortOffset = None,
@@ -86,9 +86,7 @@ def _confirm(manager: ManagerClient, request: PruneRequest) -> bool:
     _print_outcome(would)
     if not would.pruned:
         return False
-    if not typer.confirm(f"Remove {render_count(len(would.pruned), 'build')}?", err=True):
-        typer.echo("Nothing was removed.", err=True)
-        raise typer.Exit(1)
+    confirm_removal(f"Remove {render_count(len(would.pruned), 'build')}?")
     return True
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from gridiron.cli.deployed import report
-from gridiron.cli.options import Json, PortOffset, Url
+from gridiron.cli.options import Json, PortOffset, Timeout, Url
 from gridiron.cli.outside import connect
 
 EPILOG = """Examples:
@@ -29,9 +29,7 @@ def rollback(  # noqa: PLR0913, PLR0917 - one for each option
             "Default: the newest before the active one that differs from it.",
         ),
     ] = None,
-    timeout: Annotated[
-        float, typer.Option("--timeout", metavar="SECONDS", min=1, help="How long it may take.")
-    ] = 600,
+    timeout: Timeout = 600,
     as_json: Json = False,
     url: Url = None,
     port_offset: PortOffset = None,

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gridiron.cli.deployed import render_activated, render_headline
-from gridiron.cli.options import Json, PortOffset, Url
-from gridiron.cli.output import print_json, print_table, print_text
+from gridiron.cli.options import Json, PortOffset, Timeout, Url, Yes
+from gridiron.cli.output import confirm_removal, print_json, print_table, print_text
 from gridiron.cli.outside import connect, outside_of
 from gridiron.cli.table import Table
 from gridiron.cli.words import render_moment
@@ -35,7 +35,6 @@ LINE_ENDS = ("\r\n", "\n")
 LONGEST_LINE_END = 2
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Of the bundles that have it.")]
-Timeout = Annotated[float, typer.Option("--timeout", metavar="SECONDS", min=1, help="How long it may take.")]
 
 
 @app.command()
@@ -81,7 +80,7 @@ def delete(  # noqa: PLR0913, PLR0917 - one for each option
     ctx: typer.Context,
     name: Name,
     key: Annotated[str, typer.Argument(metavar="KEY", help="As `gridiron secret list` shows it.")],
-    yes: Annotated[bool, typer.Option("-y", "--yes", help="Do not ask.")] = False,
+    yes: Yes = False,
     timeout: Timeout = 600,
     as_json: Json = False,
     url: Url = None,
@@ -92,9 +91,7 @@ def delete(  # noqa: PLR0913, PLR0917 - one for each option
     if not yes:
         if not outside_of(ctx).can_ask():
             raise typer.BadParameter("needs -y where no terminal can be asked.", param_hint="KEY")
-        if not typer.confirm(f"Remove {key} of {name}?", err=True):
-            typer.echo("Nothing was removed.", err=True)
-            raise typer.Exit(1)
+        confirm_removal(f"Remove {key} of {name}?")
     with connect(ctx, url, port_offset) as manager:
         changed = manager.delete_secret(name, key, timedelta(seconds=timeout))
     report(changed, "is removed", as_json=as_json)
