@@ -22,16 +22,19 @@ from gridiron.bundles.limits import Meter
 from gridiron.bundles.listing import Listed, plan_tree
 from gridiron.bundles.paths import Part, part_of
 from gridiron.bundles.source import S3Source
-from gridiron.bundles.transfer import Interrupted, check_status, save, transfer
+from gridiron.bundles.transfer import (
+    CONNECT_SECONDS,
+    READ_SECONDS,
+    Interrupted,
+    check_status,
+    save,
+    transfer,
+)
 from gridiron.errors import SourceRefused
 
 if TYPE_CHECKING:
     from obstore import GetResult, ObjectMeta
     from obstore.store import ClientConfig, S3Store
-
-CONNECT_SECONDS = 10.0
-READ_SECONDS = 30.0
-"""Without a byte. All of a request is bounded by what the meter has left besides."""
 
 PAGE = 1000
 """Objects of a listing at once: as many as S3 gives."""

@@ -17,6 +17,10 @@ from gridiron.errors import ManifestInvalid, SourceRefused, SourceUnreachable
 ATTEMPTS = 5
 """With pauses of up to 0.2, 0.4, 0.8 and 1.6 s between them, each with up to half a second more."""
 
+CONNECT_SECONDS = 10.0
+READ_SECONDS = 30.0
+"""Without a byte. All of a transfer is bounded by its meter besides."""
+
 TRANSIENT = frozenset({408, 425, 429})
 """Statuses below 500 that say to come again (RFC 9110, 8470, 6585)."""
 

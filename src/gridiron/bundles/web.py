@@ -20,16 +20,20 @@ from gridiron.bundles.listing import Listed, parse_modules
 from gridiron.bundles.manifest import MAX_MANIFEST_SIZE
 from gridiron.bundles.paths import METADATA_FILE
 from gridiron.bundles.source import HttpSource, redact_url
-from gridiron.bundles.transfer import Interrupted, Saved, check_status, save, transfer
+from gridiron.bundles.transfer import (
+    CONNECT_SECONDS,
+    READ_SECONDS,
+    Interrupted,
+    Saved,
+    check_status,
+    save,
+    transfer,
+)
 from gridiron.errors import (
     SourceInsecure,
     SourceRedirectsTooOften,
     SourceRefused,
 )
-
-CONNECT_SECONDS = 10.0
-READ_SECONDS = 30.0
-"""Without a byte. All of a transfer is bounded by its meter besides."""
 
 MAX_REASON = 200
 """Characters of what httpcore2 says was wrong, which may hold what a server sent."""
