@@ -247,14 +247,11 @@ class Activator:
                 wanted = Wanted(request.source, request.sha256, request.signature)
                 report_size = partial(steps.report_size, "stage")
                 staged = await self._context.admission.take_in(wanted, report_size, fetched)
-            try:
+            async with self._discarding(staged):
                 with steps.step("check"):
                     before = await asking
                     snapshot = await self._keeper.seal(address, before)
                     build = plan_build(address, staged, request, self._context.now(), snapshot)
-            except Exception:  # whatever it is
-                await asyncio.to_thread(self._context.store.discard, staged)
-                raise
         same = None if allowed.dry_run else find_same(build, before.active)
         if same is not None and self._is_vouched_for(same.build) and await self._is_whole(same.build):
             await asyncio.to_thread(self._context.store.discard, staged)
@@ -300,10 +297,19 @@ class Activator:
         return build.secrets_tag == tag and await self._is_whole(build)
 
     async def _store(self, staged: Staged, build: Build, snapshot: Snapshot, steps: Steps) -> None:
-        try:
+        async with self._discarding(staged):
             with steps.step("store"):
                 await asyncio.to_thread(self._context.store.publish, staged, build, snapshot.sealed)
-        except Exception:  # not where this is cancelled: the thread goes on with what is staged
+
+    @asynccontextmanager
+    async def _discarding(self, staged: Staged) -> AsyncIterator[None]:
+        """Remove what is staged where something fails, whatever it is.
+
+        Not where this is cancelled: a thread may go on with it then.
+        """
+        try:
+            yield
+        except Exception:
             await asyncio.to_thread(self._context.store.discard, staged)
             raise
 
