@@ -15,6 +15,7 @@ import pytest
 from gridiron.cli.demo.subject import Subject
 from gridiron.settings import load_settings
 from gridiron.toolchain.programs import Toolchain, find_toolchain
+from tests.files import write
 from tests.harness import wait_until
 
 PLAIN = {
@@ -85,13 +86,6 @@ def node(make_shared_node: Callable[..., Subject]) -> Subject:
 @pytest.fixture(scope="module")
 def toolchain() -> Toolchain:
     return find_toolchain(load_settings())
-
-
-def write(root: Path, files: dict[str, str]) -> Path:
-    for name, text in files.items():
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_text(text)
-    return root
 
 
 def git(directory: Path, *arguments: str) -> str:

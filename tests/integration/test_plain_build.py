@@ -16,6 +16,7 @@ from gridiron.model import Git, Manifest, ModuleKind
 from gridiron.settings import load_settings
 from gridiron.toolchain.packages import SDK_PACKAGE
 from gridiron.toolchain.programs import Toolchain, find_toolchain
+from tests.files import write
 
 GREETER = """
 import type { Context } from "@restatedev/restate-sdk-cloudflare-workers/fetch";
@@ -38,13 +39,6 @@ EMPTY_WASM = b"\0asm\1\0\0\0"
 @pytest.fixture(scope="module")
 def toolchain() -> Toolchain:
     return find_toolchain(load_settings())
-
-
-def write(root: Path, files: dict[str, str]) -> Path:
-    for name, text in files.items():
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_text(text)
-    return root
 
 
 def prepare(project: Path, toolchain: Toolchain, out: Path) -> tuple[Project, Staged]:

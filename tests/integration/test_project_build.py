@@ -18,6 +18,7 @@ from gridiron.errors import BuildStepFailed
 from gridiron.model import Compatibility, Manifest, ModuleKind
 from gridiron.settings import load_settings
 from gridiron.toolchain.programs import Toolchain, find_toolchain
+from tests.files import write
 from tests.harness import wait_until
 
 USED = {"name", "main", "compatibility_date", "compatibility_flags", "vars", "secrets", "minify", "rules"}
@@ -49,13 +50,6 @@ PROJECT = {
 @pytest.fixture(scope="module")
 def toolchain() -> Toolchain:
     return find_toolchain(load_settings())
-
-
-def write(root: Path, files: dict[str, str]) -> Path:
-    for name, text in files.items():
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_text(text)
-    return root
 
 
 def test_a_typescript_project_becomes_a_bundle(

@@ -12,15 +12,9 @@ from gridiron.bundles.limits import Limits, Meter
 from gridiron.bundles.pack import pack
 from gridiron.bundles.staging import stage_bundle
 from gridiron.errors import BundleEmpty
+from tests.files import write
 
 LIMITS = Limits(size=10_000_000, files=100, time=timedelta(minutes=1))
-
-
-def write(root: Path, files: dict[str, bytes]) -> Path:
-    for path, content in files.items():
-        (root / path).parent.mkdir(parents=True, exist_ok=True)
-        (root / path).write_bytes(content)
-    return root
 
 
 FILES = {

@@ -26,6 +26,7 @@ from gridiron.errors import GridironError
 from gridiron.model import Compatibility
 from gridiron.toolchain.packages import SDK_PACKAGE
 from gridiron.toolchain.programs import Program
+from tests.files import write
 
 SDK = {"sdk": Path("/sdk/index.js"), "sdk/fetch": Path("/sdk/fetch.js")}
 
@@ -58,13 +59,6 @@ class NoToolchain:
 
     def sdk_entries(self) -> Mapping[str, Path]:
         return {}
-
-
-def write(root: Path, files: dict[str, str]) -> Path:
-    for name, text in files.items():
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_text(text)
-    return root
 
 
 # -- what is a bundle already ----------------------------------------------------------------------------

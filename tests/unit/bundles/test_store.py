@@ -27,6 +27,7 @@ from gridiron.errors import (
 )
 from gridiron.lifecycle.observation import Damaged, Inventory, Mark
 from gridiron.model import Build, Compatibility, Manifest, Module, ModuleKind
+from tests.files import write
 from tests.values import make_build
 
 FILES = {
@@ -45,13 +46,6 @@ MODULES = (
         name="lib/deep/core.wasm", kind=ModuleKind.WASM, size=2_560_000, sha256=SHA256["lib/deep/core.wasm"]
     ),
 )
-
-
-def write(root: Path, files: dict[str, bytes]) -> Path:
-    for name, content in files.items():
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_bytes(content)
-    return root
 
 
 @pytest.fixture
