@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -100,16 +102,18 @@ def test_mistakes_are_told_with_their_place_and_the_bundle_stays(
     assert [each.line for each in maker.make().warnings] == [1]
 
 
-def test_esbuild_is_started_again_when_it_has_ended(project: Path, make_maker: Callable[[], Maker]) -> None:
-    import os  # noqa: PLC0415
-    import signal  # noqa: PLC0415
-
+@pytest.mark.parametrize("gone", [False, True], ids=["ending", "gone"])
+def test_esbuild_is_started_again_when_it_has_ended(
+    *, project: Path, make_maker: Callable[[], Maker], gone: bool
+) -> None:
     (project / "index.ts").write_text("export default {};")
     maker = make_maker()
     maker.make()
     for pid in descendants(os.getpid()):
         if b"incremental.mjs" in Path(f"/proc/{pid}/cmdline").read_bytes():
             os.kill(pid, signal.SIGKILL)
+            if gone:  # its pipe then refuses the next request, instead of leaving it unread
+                os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
     with pytest.raises(BuildStepFailed):
         maker.make()
     assert names(maker.make()) == ["index.js", "metadata.json"]

@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -109,7 +110,8 @@ class Incremental:
     def _stop(self) -> None:
         process, self._process = self._process, None
         if process is not None:
-            with process:  # closes the pipes, and waits
+            # Leaving it closes its pipes and waits; closing complains of a request that was never read.
+            with suppress(BrokenPipeError), process:
                 process.kill()
 
     def _assemble(self, metafile: Mapping[str, Any]) -> None:
