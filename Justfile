@@ -37,10 +37,10 @@ check:
     report=$(lint-imports 2>&1) || { printf '%s\n' "$report"; exit 1; }
     echo "format, lint, types and layers are in order"
 
-# Run the tests: all of them, or those that pytest's arguments choose
+# Run the tests: all of them side by side, or those that pytest's arguments choose
 [no-exit-message]
 test *ARGS:
-    pytest "$@"
+    pytest {{ if ARGS == "" { "--numprocesses=2 --dist=loadgroup" } else { "" } }} "$@"
 
 # Measure a node against baselines: all measures, or those that are named
 [no-exit-message]

@@ -1,4 +1,4 @@
-"""What holds for all tests: the programs that they start are compiled once."""
+"""What holds for all tests: which may run beside each other, and that what they start is compiled once."""
 
 from __future__ import annotations
 
@@ -21,3 +21,12 @@ def compiled_once() -> Iterator[None]:
             patch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
             patch.setenv("PYTHONPYCACHEPREFIX", directory)
         yield
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the marks
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let one process have the tests that share something of their module, where several run side by side."""
+    for item in items:
+        definitions = getattr(item, "_fixtureinfo").name2fixturedefs.values()  # noqa: B009 - mypy knows it not
+        if any(each.scope == "module" for several in definitions for each in several):
+            item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))

@@ -11,7 +11,12 @@ from gridiron.cli.demo.subject import Subject, choose_settings
 from gridiron.testing.processes import descendants
 from tests.harness import alive
 
-OFFSETS = iter(range(11_000, 40_000, 100))
+WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+"""Which of the processes this is that run tests side by side."""
+
+OFFSETS = iter(range(11_000 + 3 * WORKER, 40_000, 100))
+"""Of the ports of nodes. Up to three such processes never meet at one: the last digits of 5122, 8080, 8081,
+9070 and 9080 differ by other numbers than 3 and 6."""
 
 
 class Nodes:
