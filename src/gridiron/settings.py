@@ -15,7 +15,7 @@ import tempfile
 from datetime import timedelta
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
@@ -62,6 +62,9 @@ Paths = Annotated[tuple[AbsolutePath, ...], NoDecode, BeforeValidator(_read_path
 
 Networks = Annotated[tuple[Range, ...], NoDecode, BeforeValidator(_read_networks)]
 """As Ranges, and of any addresses."""
+
+BUNDLES_IDENTITY = ".store"
+"""Holds the identity of a bundle directory, made with it. Without it, the disk may not be mounted."""
 
 CONFIG_FILE = "gridiron.toml"
 SHARE = Path(__file__).parent / "_share"
@@ -121,6 +124,7 @@ class Settings(BaseSettings):
         default_factory=lambda given: given["data_dir"] / "manager", validation_alias="manager_state_dir"
     )
     secrets_dir: AbsolutePath = Field(default_factory=lambda given: given["data_dir"] / "secrets")
+    logs_dir: AbsolutePath = Field(default_factory=lambda given: given["data_dir"] / "logs")  # of builds
     workerd_config_path: AbsolutePath = Field(
         default_factory=lambda given: given["data_dir"] / "workers" / "workerd.capnp",
         validation_alias="workerd_config_path",
@@ -171,6 +175,10 @@ class Settings(BaseSettings):
     restate_memory: str = "256 MiB"  # of RocksDB; Restate's own default is 2 GiB
     restate_partitions: Annotated[int, Field(ge=0, le=65_535)] = 0  # for good; 0: one for two cores
     egress_allow: Ranges = ()  # private ranges that workers may connect to, beside the public internet
+    logs_build_mib: Annotated[int, Field(ge=1)] = 8  # of what a build printed
+    logs_mib: Annotated[int, Field(ge=0)] = 1024  # of what all printed; 0: nothing is kept, or shown
+    log_format: Literal["auto", "text", "json"] = "auto"  # of the node; auto: json where no terminal shows it
+    log_level: Literal["debug", "info", "warning", "error"] = "info"  # of the node, and what is graver
     workers_service: AbsolutePath | None = None  # of runit, where runit runs the workers
 
     # sources: where bundles may come from, and how much of the node they may take meanwhile

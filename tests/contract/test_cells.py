@@ -7,6 +7,7 @@ import os
 import signal
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Protocol
 
 import httpx2
@@ -15,10 +16,13 @@ import pytest
 from gridiron.errors import WorkersUnavailable
 from gridiron.testing.workers import FakeCells
 from gridiron.workers.cells import Cells, CellsPort, LoadedBuild, Problem
-from gridiron.workers.logs import LogEntry, LogPage
+from gridiron.workers.collector import name_build
+from gridiron.workers.log_files import LogFiles, open_logs
+from gridiron.workers.logs import LogEvent, Wanted
 from tests.integration.workers.plane import Plane
 
-FLOOD, KEPT = 1200, 1000
+PRINTED = ["line 0", "line 1", "line 2"]
+LOG_LIMIT = 1024 * 1024
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 SERVES_NOTHING = "export default { fetch: () => new Response() };"
 
@@ -34,8 +38,11 @@ class World(Protocol):
     async def break_build(self) -> str:
         """Store a build whose script throws `no luck` at its start; give its path."""
 
-    async def flood(self) -> str:
-        """Load a build that prints `line 0` and so on, 1,200 times, in no request; give its path."""
+    async def load_printing(self) -> str:
+        """Load a build that prints `PRINTED` meanwhile; give its path."""
+
+    def read_log(self, path: str) -> list[str]:
+        """Give what is in the log of a build, on disk."""
 
     def silence(self) -> None: ...
 
@@ -43,8 +50,9 @@ class World(Protocol):
 
 
 class FakeWorld:
-    def __init__(self) -> None:
+    def __init__(self, directory: Path) -> None:
         self.cells = self._fake = FakeCells("cell-1")
+        self._logs = self._fake.logs = LogFiles(directory, LOG_LIMIT)
 
     async def load(self) -> str:
         self._fake.load("/hello/1.0.0-1")
@@ -55,11 +63,15 @@ class FakeWorld:
         self._fake.break_build("/broken/1.0.0-2", problem)
         return "/broken/1.0.0-2"
 
-    async def flood(self) -> str:
-        path = "/flood/1.0.0-3"
+    async def load_printing(self) -> str:
+        path = "/printing/1.0.0-3"
         self._fake.load(path)
-        self._fake.log(path, *(LogEntry(NOW, "log", "log", f"line {n}") for n in range(FLOOD)))
+        build_id = name_build(path)
+        self._fake.log(path, *(describe_line(build_id, line) for line in PRINTED))
         return path
+
+    def read_log(self, path: str) -> list[str]:
+        return read_log(self._logs, path)
 
     def silence(self) -> None:
         self._fake.silence()
@@ -82,11 +94,16 @@ class RealWorld:
         build = self._plane.write_build("broken", "throw new Error('no luck'); export default {};")
         return build.address.path
 
-    async def flood(self) -> str:
-        printing = f"for (let n = 0; n < {FLOOD}; n++) console.log('line ' + n);"
-        build = self._plane.write_build("flood", f"{printing} {SERVES_NOTHING}")
+    async def load_printing(self) -> str:
+        printing = "\n".join(f"console.log('{line}');" for line in PRINTED)
+        build = self._plane.write_build("printing", f"{printing} {SERVES_NOTHING}")
         assert (await self._plane.get(f"{build.address.path}/discover")).status_code == 200
         return build.address.path
+
+    def read_log(self, path: str) -> list[str]:
+        logs = open_logs(self._plane.settings)
+        assert logs is not None
+        return read_log(logs, path)
 
     def silence(self) -> None:
         self._signal(signal.SIGSTOP)
@@ -97,6 +114,14 @@ class RealWorld:
     def _signal(self, number: signal.Signals) -> None:
         (cell,) = self._plane.processes("workerd")
         os.kill(cell, number)
+
+
+def describe_line(build_id: str, line: str) -> LogEvent:
+    return LogEvent(time=NOW, kind="log", level="log", message=line, build_id=build_id, cell="cell-1")
+
+
+def read_log(logs: LogFiles, path: str) -> list[str]:
+    return [event.message for event in logs.read(name_build(path), Wanted(), 1000).events]
 
 
 @pytest.fixture(scope="module")
@@ -110,9 +135,9 @@ def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plane]:
 
 
 @pytest.fixture(params=["fake", "real"])
-async def world(request: pytest.FixtureRequest) -> AsyncIterator[World]:
+async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[World]:
     if request.param == "fake":
-        yield FakeWorld()
+        yield FakeWorld(tmp_path)
         return
     async with httpx2.AsyncClient() as client:
         world = RealWorld(request.getfixturevalue("plane"), client)
@@ -154,38 +179,22 @@ async def test_the_problem_of_a_build_that_does_not_load(world: World) -> None:
     assert await world.cells.fetch_loaded() == {"cell-1": ()}
 
 
-def messages(page: LogPage | None) -> tuple[int, list[str]]:
-    """What was missed, and what is there."""
-    assert page is not None
-    return page.missed, [entry.message for entry in page.entries]
+async def test_a_log_has_each_line_once_however_often_it_is_asked_for(world: World) -> None:
+    path = await world.load_printing()
+    for _ in range(2):
+        assert await world.cells.collect_log(path) == ()
+        assert world.read_log(path) == PRINTED
 
 
-async def test_a_log_is_read_from_where_it_was_read_before(world: World) -> None:
-    path = await world.flood()
-    kept = [f"line {n}" for n in range(FLOOD - KEPT, FLOOD)]
-    first = (await world.cells.fetch_log(path, {}))["cell-1"]
-    assert messages(first) == (FLOOD - KEPT, kept)
-    assert first is not None
-    assert first.cursor is not None
-    assert await world.cells.fetch_log(path, {"cell-1": first.cursor}) == {
-        "cell-1": LogPage(first.cursor, 0, ())
-    }
+async def test_a_log_outlives_its_build(world: World) -> None:
+    path = await world.load_printing()
     await world.cells.unload(path)
-    gone = await world.cells.fetch_log(path, {"cell-1": first.cursor})
-    assert gone == {"cell-1": LogPage(first.cursor, 0, ())}
+    assert world.read_log(path) == PRINTED
 
 
-async def test_the_log_of_a_build_that_is_loaded_anew_begins_anew(world: World) -> None:
-    first = (await world.cells.fetch_log(await world.flood(), {}))["cell-1"]
-    assert first is not None
-    assert first.cursor is not None
-    other = await world.flood()
-    second = (await world.cells.fetch_log(other, {"cell-1": first.cursor}))["cell-1"]
-    assert messages(second) == messages(first)
-
-
-async def test_a_build_that_is_not_loaded_has_no_log(world: World) -> None:
-    assert await world.cells.fetch_log("/other/1.0.0-1", {}) == {"cell-1": LogPage(None, 0, ())}
+async def test_a_build_that_is_not_loaded_has_nothing_new(world: World) -> None:
+    assert await world.cells.collect_log("/other/1.0.0-1") == ()
+    assert world.read_log("/other/1.0.0-1") == []
     assert await world.cells.fetch_loaded() == {"cell-1": ()}
 
 
@@ -199,11 +208,11 @@ async def test_a_cell_that_does_not_answer_is_unknown_and_not_empty(world: World
             world.cells.fetch_problem(path),
             return_exceptions=True,
         )
-        silent = await world.cells.fetch_log(path, {})
+        silent = await world.cells.collect_log(path)
     finally:
         world.wake()
     assert [type(answer) for answer in answers] == [WorkersUnavailable] * 3
-    assert silent == {"cell-1": None}
+    assert silent == ("cell-1",)
     assert await world.cells.fetch_loaded() == {"cell-1": (LoadedBuild(path, 0),)}
 
 
@@ -219,7 +228,7 @@ async def test_where_no_cell_is_nothing_is_loaded(plane: Plane) -> None:
     async with httpx2.AsyncClient() as client:
         for cells in (fake, Cells(plane.run_dir / "none", plane.url, client)):
             assert await cells.fetch_loaded() == {}
-            assert await cells.fetch_log("/hello/1.0.0-1", {}) == {}
+            assert await cells.collect_log("/hello/1.0.0-1") == ()
             await cells.unload("/hello/1.0.0-1")
         with pytest.raises(WorkersUnavailable, match="Not a directory"):  # unlike one that is not there
             await Cells(plane.run_dir / "lock", plane.url, client).fetch_loaded()

@@ -13,9 +13,7 @@ from gridiron.bundles.paths import METADATA_FILE
 from gridiron.errors import NameInvalid, StorageFailed, VersionInvalid
 from gridiron.lifecycle.observation import Damaged, Inventory, Mark
 from gridiron.model import Build, describe_validation
-
-IDENTITY_FILE = ".store"
-"""Holds the identity of a bundle directory, made with it. Without it, the disk may not be mounted."""
+from gridiron.settings import BUNDLES_IDENTITY
 
 MARK_FILE = ".mark"
 """Beside a build's metadata.json: where the build is in its life. Most have none. An empty one was about to
@@ -62,7 +60,7 @@ class InventoryReader:
 
     def fetch_identity(self) -> str:
         """Read the identity of the directory. Raises StorageFailed, also when it has none."""
-        path = self._directory / IDENTITY_FILE
+        path = self._directory / BUNDLES_IDENTITY
         with storing("Reading", path):
             identity = path.read_text("utf-8", errors="replace").strip()
         if not identity:

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from gridiron.bundles.digest import digest_of_bundle, hash_file
 from gridiron.bundles.disk import make_directory, storing, sync, sync_tree
-from gridiron.bundles.inventory import IDENTITY_FILE, MARK_FILE, InventoryReader
+from gridiron.bundles.inventory import MARK_FILE, InventoryReader
 from gridiron.bundles.limits import Meter
 from gridiron.bundles.paths import METADATA_FILE, SEALED_FILE
 from gridiron.bundles.staging import Staged, stage_bundle
@@ -28,6 +28,7 @@ from gridiron.errors import BuildNotFound, BundlesElsewhere, DigestMismatch, Sto
 from gridiron.lifecycle.observation import Inventory, Mark
 from gridiron.model import Build, Module
 from gridiron.process.files import replace_file
+from gridiron.settings import BUNDLES_IDENTITY
 
 STAGING = ".staging"
 
@@ -188,13 +189,13 @@ class BundleStore:
             self._delete(directory)
         with storing("Making", self.directory):
             if self._identify() is None:
-                replace_file(self.directory / IDENTITY_FILE, secrets.token_hex(8).encode(), 0o644)
+                replace_file(self.directory / BUNDLES_IDENTITY, secrets.token_hex(8).encode(), 0o644)
                 sync(self.directory)
         return self._inventory.fetch_identity()
 
     def _identify(self) -> str | None:
         try:
-            return (self.directory / IDENTITY_FILE).read_text("utf-8", errors="replace").strip()
+            return (self.directory / BUNDLES_IDENTITY).read_text("utf-8", errors="replace").strip()
         except FileNotFoundError:
             return None
 

@@ -26,7 +26,6 @@ from gridiron.manager.api import (
     DeploymentView,
     Health,
     LogEnd,
-    LogEvent,
     LogList,
     Problem,
     Progress,
@@ -41,6 +40,7 @@ from gridiron.manager.api import (
     Uploaded,
 )
 from gridiron.model import State, Value, describe_validation
+from gridiron.workers.logs import LogEvent, Wanted
 
 CONNECT_LIMIT = timedelta(seconds=5)
 ANSWER_LIMIT = timedelta(seconds=60)
@@ -48,6 +48,8 @@ ANSWER_LIMIT = timedelta(seconds=60)
 
 BEAT_LIMIT_SECONDS = 30.0
 """How long a manager may be silent that is followed: it gives a sign of life every ten seconds."""
+
+EVERYTHING = Wanted()
 
 PAGE = 500
 """Builds that are asked for at once; the manager gives up to 1000."""
@@ -172,15 +174,18 @@ class ManagerClient:
         """Remove a secret of a name; wait as `put_secret` does."""
         return self._send("DELETE", _secret_path(name, key), SecretChanged, timeout=limit.total_seconds())
 
-    def fetch_log(self, build_id: str) -> LogList:
-        """Read what is kept of what a build printed."""
-        return self._send("GET", _log_path(build_id), LogList)
+    def fetch_log(self, build_id: str, wanted: Wanted = EVERYTHING, limit: int | None = None) -> LogList:
+        """Read the newest of what a build printed; without a limit, as much as the manager thinks fit."""
+        return self._send("GET", _log_path(build_id), LogList, params=_log_query(wanted, limit))
 
-    def follow_log(self, build_id: str) -> Iterator[LogEvent | LogEnd]:
-        """Follow what a build prints, from what is kept of it on, until it will print nothing more."""
+    def follow_log(
+        self, build_id: str, wanted: Wanted = EVERYTHING, limit: int | None = None
+    ) -> Iterator[LogEvent | LogEnd]:
+        """Follow what a build prints, from the newest that it printed on, until it will print no more."""
+        query = {"follow": "true", **_log_query(wanted, limit)}
         try:
             with self._http.stream(
-                "GET", self.url + _log_path(build_id), params={"follow": "true"}, timeout=BEAT_LIMIT_SECONDS
+                "GET", self.url + _log_path(build_id), params=query, timeout=BEAT_LIMIT_SECONDS
             ) as response:
                 if not response.is_success:
                     response.read()
@@ -258,6 +263,13 @@ def _secret_path(name: str, key: str) -> str:
 
 def _log_path(build_id: str) -> str:
     return f"/deployments/{quote(build_id, safe='')}/logs"
+
+
+def _log_query(wanted: Wanted, limit: int | None) -> dict[str, str]:
+    """Write as a query what differs from what the manager does without one."""
+    query: dict[str, str] = {} if wanted.level == EVERYTHING.level else {"level": wanted.level}
+    query |= {} if wanted.since is None else {"since": wanted.since.isoformat()}
+    return query | ({} if limit is None else {"limit": str(limit)})
 
 
 def _read_events(lines: Iterator[str]) -> Iterator[LogEvent | LogEnd]:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:  # see gridiron.cli.edge
     from gridiron.cli.dev.events import Event
     from gridiron.cli.dev.loop import Development
     from gridiron.cli.outside import Outside
-    from gridiron.manager.api import LogEvent
+    from gridiron.workers.logs import LogEvent
 
 EPILOG = """Examples:
 

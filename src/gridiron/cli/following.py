@@ -6,9 +6,10 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from gridiron.cli.client import ManagerClient
+from gridiron.cli.client import EVERYTHING, ManagerClient
 from gridiron.errors import GridironError, ManagerUnavailable
-from gridiron.manager.api import LogEnd, LogEvent
+from gridiron.manager.api import LogEnd
+from gridiron.workers.logs import LogEvent, Wanted
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,25 +29,29 @@ class Following:
     `on_news` is called from those threads.
     """
 
-    def __init__(self, manager: ManagerClient, on_news: Callable[[News], None]) -> None:
+    def __init__(
+        self, manager: ManagerClient, on_news: Callable[[News], None], wanted: Wanted = EVERYTHING
+    ) -> None:
         self._manager = manager
+        self._wanted = wanted
         self._on_news = on_news
         self._followed: set[str] = set()
 
-    def add(self, build_id: str) -> None:
-        """Follow a build, from what is kept of it on. Safe to repeat: it is followed once."""
+    def add(self, build_id: str, limit: int | None = None) -> None:
+        """Follow a build, from its newest `limit` events on. Safe to repeat: it is followed once."""
         if build_id not in self._followed:
             self._followed.add(build_id)
-            threading.Thread(target=self._run, args=(build_id,), name=f"logs {build_id}", daemon=True).start()
+            arguments = (build_id, limit)
+            threading.Thread(target=self._run, args=arguments, name=f"logs {build_id}", daemon=True).start()
 
     def again(self, build_id: str) -> None:
         """Follow a build anew that was lost: what is kept of it comes once more."""
         self._followed.discard(build_id)
         self.add(build_id)
 
-    def _run(self, build_id: str) -> None:
+    def _run(self, build_id: str, limit: int | None) -> None:
         try:
-            for news in self._manager.follow_log(build_id):
+            for news in self._manager.follow_log(build_id, self._wanted, limit):
                 self._on_news(news)
                 if isinstance(news, LogEnd):
                     return

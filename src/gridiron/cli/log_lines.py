@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import typer
 
 if TYPE_CHECKING:  # see gridiron.cli.edge
-    from gridiron.manager.api import LogEvent
+    from gridiron.workers.logs import LogEvent
 
 WIDTH = 9
 """Of the word that says what a line is: `exception`, `suspended` and `cancelled` are the longest."""

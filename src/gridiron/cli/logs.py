@@ -8,6 +8,9 @@ import re
 import sys
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -20,7 +23,8 @@ from gridiron.errors import BuildNotFound, GridironError
 
 if TYPE_CHECKING:  # see gridiron.cli.edge
     from gridiron.cli.client import ManagerClient
-    from gridiron.manager.api import DeploymentView, LogEvent
+    from gridiron.manager.api import DeploymentView
+    from gridiron.workers.logs import LogEvent, Wanted
 
 LOOK_SECONDS = 2.0
 """Between two looks for new builds of a name that is followed."""
@@ -30,13 +34,35 @@ FOLLOWED = frozenset({"active", "draining"})
 
 BUILD_ID = re.compile(r"[a-z][a-z0-9-]*-[0-9A-Za-z][0-9A-Za-z._-]*-[0-9]+")
 
+AGO = re.compile(r"(?P<count>[0-9]{1,6})(?P<unit>[smhd])")
+UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+
 EPILOG = """Examples:
 
 gridiron logs greeter
 
 gridiron logs greeter -f
 
+gridiron logs greeter --level warn --since 2h
+
 gridiron logs greeter-1.0.0-1790000000000 --json"""
+
+
+class Grade(StrEnum):
+    """The levels that can be asked for."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARN = "warn"
+    ERROR = "error"
+
+
+@dataclass(frozen=True, slots=True)
+class Newest:
+    """What is shown of what is kept."""
+
+    wanted: Wanted
+    limit: int | None  # events; None: as many as the manager thinks fit
 
 
 def logs(  # noqa: PLR0913, PLR0917 - one for each option
@@ -50,6 +76,21 @@ def logs(  # noqa: PLR0913, PLR0917 - one for each option
     follow: Annotated[
         bool, typer.Option("--follow", "-f", help="Go on with what is printed from now on, until Ctrl-C.")
     ] = False,
+    level: Annotated[Grade, typer.Option("--level", help="Only this and what is graver.")] = Grade.DEBUG,
+    since: Annotated[
+        str | None,
+        typer.Option(
+            "--since",
+            metavar="TIME",
+            help="Only what is not older: 90s, 10m, 2h, 3d, or a time as 2026-11-01T12:00 (UTC).",
+        ),
+    ] = None,
+    limit: Annotated[
+        int | None,
+        typer.Option(
+            "--limit", "-n", metavar="N", min=0, max=10_000, help="The newest N. Default: 1000 of each build."
+        ),
+    ] = None,
     as_json: Json = False,
     url: Url = None,
     port_offset: PortOffset = None,
@@ -58,8 +99,11 @@ def logs(  # noqa: PLR0913, PLR0917 - one for each option
 
     With --json, each event is a line of its own.
     """
+    from gridiron.workers.logs import Wanted  # noqa: PLC0415 - see gridiron.cli.edge
+
     now = outside_of(ctx).now
     coloured = is_coloured(sys.stdout)
+    newest = Newest(Wanted(level.value, parse_since(since, now())), limit)
     with connect(ctx, url, port_offset) as manager:
         build, others = find_target(manager, target)
         states = FOLLOWED if follow else {"active"}
@@ -72,9 +116,9 @@ def logs(  # noqa: PLR0913, PLR0917 - one for each option
             print_text(json.dumps(event.model_dump(mode="json"), ensure_ascii=False) if as_json else line)
 
         if follow:
-            _follow(manager, chosen, None if build else target, show)
+            _follow(manager, chosen, None if build else target, newest, show)
         else:
-            _show_kept(manager, chosen, show)
+            _show_kept(manager, chosen, newest, show)
 
 
 def find_target(
@@ -93,31 +137,50 @@ def find_target(
     return None, builds
 
 
+def parse_since(text: str | None, now: datetime) -> datetime | None:
+    """Read how long ago, or when, something was; a time of no zone is UTC. Raises typer.BadParameter."""
+    if text is None:
+        return None
+    if ago := AGO.fullmatch(text):
+        return now - timedelta(**{UNITS[ago["unit"]]: float(ago["count"])})
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError as error:
+        advice = f"{text!r} is no time: write 10m, 2h or 2026-11-01T12:00"
+        raise typer.BadParameter(advice, param_hint="--since") from error
+    return time if time.tzinfo else time.replace(tzinfo=UTC)
+
+
 def _show_kept(
-    manager: ManagerClient, builds: Iterable[DeploymentView], show: Callable[[LogEvent], None]
+    manager: ManagerClient,
+    builds: Iterable[DeploymentView],
+    newest: Newest,
+    show: Callable[[LogEvent], None],
 ) -> None:
     """Show what is kept of some builds, in the order of its times."""
-    lists = [manager.fetch_log(build.build_id) for build in builds]
-    for event in sorted((event for each in lists for event in each.events), key=lambda event: event.time):
+    lists = [manager.fetch_log(build.build_id, newest.wanted, newest.limit) for build in builds]
+    events = sorted((event for each in lists for event in each.events), key=lambda event: event.time)
+    for event in events if newest.limit is None else events[max(0, len(events) - newest.limit) :]:
         show(event)
     for cell in sorted({cell for each in lists for cell in each.silent}):
-        warn(f"{cell} does not answer: what was printed there is missing.")
+        warn(f"{cell} does not answer: what was printed there last may be missing.")
 
 
 def _follow(
     manager: ManagerClient,
     builds: Iterable[DeploymentView],
     name: str | None,
+    newest: Newest,
     show: Callable[[LogEvent], None],
 ) -> None:
     """Show what builds print, and what later ones of the name do; without a name, until the build's end."""
     from gridiron.cli.following import Following, Lost, News  # noqa: PLC0415 - see gridiron.cli.edge
-    from gridiron.manager.api import LogEvent  # noqa: PLC0415 - the same
+    from gridiron.workers.logs import LogEvent  # noqa: PLC0415 - the same
 
     arriving: queue.SimpleQueue[News] = queue.SimpleQueue()
-    following = Following(manager, arriving.put)
+    following = Following(manager, arriving.put, newest.wanted)
     for build in builds:
-        following.add(build.build_id)
+        following.add(build.build_id, newest.limit)
     looked_at = time.monotonic()
     while True:
         if time.monotonic() - looked_at > LOOK_SECONDS:

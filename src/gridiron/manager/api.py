@@ -10,6 +10,7 @@ from pydantic import AfterValidator, Field, JsonValue, PlainSerializer, SecretSt
 
 from gridiron.lifecycle.routing import ChangeKind
 from gridiron.model import Git, State, Value, check_name, check_version
+from gridiron.workers.logs import LogEvent
 
 PROBLEM_MEDIA_TYPE = "application/problem+json"
 EVENTS_MEDIA_TYPE = "text/event-stream"
@@ -202,29 +203,6 @@ class DeploymentList(Value):
     next: str | None = Field(description="`cursor` of the next page; None on the last.")
 
 
-class LogEvent(Value):
-    """One thing that a build printed, threw without catching it, or came to."""
-
-    time: datetime
-    kind: Literal["log", "exception", "outcome", "gap"] = Field(
-        description="`outcome`: how one attempt at an invocation, or another request, ended. `gap`: entries "
-        "are missing here, as more was printed than is kept."
-    )
-    level: Literal["debug", "info", "log", "warn", "error"]
-    message: str = Field(description="As the console prints it, objects as JSON; cut after 16 Ki characters.")
-    build_id: str
-    cell: str
-    handler: str | None = Field(
-        description="`Service/handler`, or `GET /path`; None: not printed in a request."
-    )
-    invocation_id: str | None
-    outcome: str | None = Field(
-        description="Of an outcome: `ok`; `failed`, for good; `retrying`: Restate tries it again; "
-        "`suspended`: it waits; `exception`; `cancelled`: its client has gone."
-    )
-    duration_ms: float | None = Field(description="Of an outcome.")
-
-
 class LogEnd(Value):
     """Why a build that was followed will print nothing more."""
 
@@ -233,10 +211,12 @@ class LogEnd(Value):
 
 
 class LogList(Value):
-    """What is kept of what a build printed: the newest of each cell, while it is loaded there."""
+    """The newest of what a build printed."""
 
     events: tuple[LogEvent, ...] = Field(description="Oldest first.")
-    silent: tuple[str, ...] = Field(description="Cells that do not answer, so that theirs are missing.")
+    silent: tuple[str, ...] = Field(
+        description="Cells that do not answer, so that their newest may be missing; `workers` for all."
+    )
 
 
 class Released(Value):

@@ -1,26 +1,34 @@
-"""What builds print, for clients: the entries of all cells in the order of their times."""
+"""What builds print, for clients: what is in their logs, and what is newest."""
 
 from __future__ import annotations
 
 import asyncio
+import math
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from weakref import WeakValueDictionary
 
 from gridiron.errors import BuildNotFound, StorageFailed, WorkersUnavailable
 from gridiron.lifecycle.plan import find_status
-from gridiron.manager.api import LogEnd, LogEvent, LogList
+from gridiron.manager.api import LogEnd, LogList
 from gridiron.manager.context import Context
 from gridiron.manager.observe import Observer
 from gridiron.model import State
-from gridiron.workers.logs import LogEntry, LogPage
+from gridiron.workers.log_files import Excerpt, Place, open_logs
+from gridiron.workers.logs import LogEvent, Wanted
 
 POLL_SECONDS = 0.15
-"""Between two looks at the cells for somebody who follows: too short to be noticed, and a look is cheap."""
+"""Between two looks for somebody who follows: too short to be noticed, and a look is cheap."""
+
+AT_ONCE = 2000
+"""Events that are read at once for somebody who follows: who is so slow that more come misses some."""
 
 BEAT_SECONDS = 10.0
 """Between two signs of life where nothing is printed; the build is looked for as often."""
+
+POOL = "workers"
+"""Stands for all cells where the pool does not answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,39 +36,59 @@ class Beat:
     """Nothing was printed for a while."""
 
 
+class _Asking:
+    """The questions to the workers about one build: what one of those who wait asks does for all of them."""
+
+    def __init__(self) -> None:
+        self.turn = asyncio.Lock()
+        self.began = -math.inf  # the last question
+        self.silent: tuple[str, ...] = ()  # its answer
+
+
 class Logs:
-    """Reads what builds print. It is kept in the cells, for as long as a build is loaded there."""
+    """Reads what builds print. The workers write that down, the newest of it when they are asked to."""
 
     def __init__(self, context: Context, observer: Observer) -> None:
         self._context = context
         self._observer = observer
+        self._files = open_logs(context.settings)
         self._closing = asyncio.Event()
+        self._asking: WeakValueDictionary[str, _Asking] = WeakValueDictionary()  # by path
 
-    async def fetch(self, build_id: str) -> LogList:
-        """Read what is kept. Raises BuildNotFound, StorageFailed, WorkersUnavailable."""
-        pages = await self._context.cells.fetch_log(await self._find_path(build_id), {})
-        return LogList(
-            events=merge(build_id, pages, self._context.now()),
-            silent=tuple(sorted(cell for cell, page in pages.items() if page is None)),
-        )
+    async def fetch(self, build_id: str, wanted: Wanted, limit: int) -> LogList:
+        """Give the newest events that are wanted. Raises BuildNotFound, StorageFailed."""
+        silent = await self._collect(await self._find_path(build_id))
+        excerpt = await self._read(build_id, wanted, limit)
+        return LogList(events=excerpt.events, silent=silent)
 
-    async def follow(self, build_id: str) -> AsyncIterator[LogEvent | Beat | LogEnd]:
-        """Follow a build: what is kept, then what is printed, each as soon as it is seen.
+    async def follow(
+        self, build_id: str, wanted: Wanted, limit: int
+    ) -> AsyncIterator[LogEvent | Beat | LogEnd]:
+        """Follow a build: the newest events that are wanted, then what is printed, as soon as it is seen.
 
         It ends when the build is retired or gone, with a LogEnd, or when the manager stops, without. Raises
         BuildNotFound, StorageFailed, before anything is given.
         """
-        return self._follow(build_id, await self._find_path(build_id))
+        return self._follow(build_id, await self._find_path(build_id), wanted, limit)
 
     def close(self) -> None:
         """End all that is followed. Safe to repeat."""
         self._closing.set()
 
-    async def _follow(self, build_id: str, path: str) -> AsyncIterator[LogEvent | Beat | LogEnd]:
-        cursors: dict[str, str] = {}
+    async def _follow(
+        self, build_id: str, path: str, wanted: Wanted, limit: int
+    ) -> AsyncIterator[LogEvent | Beat | LogEnd]:
+        place: Place | None = None
         said = time.monotonic()
         while not self._closing.is_set():
-            for event in await self._fetch_news(build_id, path, cursors):
+            await self._collect(path)
+            try:
+                excerpt = await self._read(build_id, wanted, limit if place is None else AT_ONCE, place)
+            except StorageFailed as error:
+                yield LogEnd(build_id=build_id, reason=str(error))
+                return
+            place = excerpt.place
+            for event in excerpt.events:
                 yield event
                 said = time.monotonic()
             if time.monotonic() - said > BEAT_SECONDS:
@@ -72,16 +100,28 @@ class Logs:
                 said = time.monotonic()
             await self._pause()
 
-    async def _fetch_news(self, build_id: str, path: str, cursors: dict[str, str]) -> tuple[LogEvent, ...]:
-        """Read what is new, and move the cursors on; nothing while the cells cannot be read."""
-        try:
-            pages = await self._context.cells.fetch_log(path, cursors)
-        except WorkersUnavailable:  # it is asked again
+    async def _collect(self, path: str) -> tuple[str, ...]:
+        """Have the workers write down what is new; name the cells that do not answer."""
+        if self._files is None:
             return ()
-        for cell, page in pages.items():
-            if page is not None and page.cursor is not None:
-                cursors[cell] = page.cursor
-        return merge(build_id, pages, self._context.now())
+        began = time.monotonic()
+        asking = self._asking.setdefault(path, _Asking())
+        async with asking.turn:
+            if asking.began < began:
+                asking.began = time.monotonic()
+                asking.silent = await self._ask(path)
+            return asking.silent
+
+    async def _ask(self, path: str) -> tuple[str, ...]:
+        try:
+            return await self._context.cells.collect_log(path)
+        except WorkersUnavailable:  # what was written down before is of use without it
+            return (POOL,)
+
+    async def _read(self, build_id: str, wanted: Wanted, limit: int, place: Place | None = None) -> Excerpt:
+        if self._files is None:
+            return Excerpt((), {})
+        return await asyncio.to_thread(self._files.read, build_id, wanted, limit, place)
 
     async def _find_end(self, build_id: str) -> str | None:
         """Say why a build will print nothing more; None while it may, or where that is unknown."""
@@ -106,19 +146,6 @@ class Logs:
             return
 
 
-def merge(build_id: str, pages: Mapping[str, LogPage | None], now: datetime) -> tuple[LogEvent, ...]:
-    """Put the entries of all cells into one order: by time, those of a cell as they came."""
-    events: list[LogEvent] = []
-    for cell, page in pages.items():
-        if page is None:
-            continue
-        if page.missed:
-            first = page.entries[0].time if page.entries else now
-            events.append(_describe(build_id, cell, _gap(page.missed, first), kind="gap"))
-        events += [_describe(build_id, cell, entry) for entry in page.entries]
-    return tuple(sorted(events, key=lambda event: event.time))
-
-
 def render_event(event: LogEvent | Beat | LogEnd) -> str:
     """Write an event as HTML's server-sent events have it."""
     match event:
@@ -128,27 +155,3 @@ def render_event(event: LogEvent | Beat | LogEnd) -> str:
             return ":\n\n"
         case LogEnd():
             return f"event: end\ndata: {event.model_dump_json()}\n\n"
-
-
-def _gap(missed: int, first: datetime) -> LogEntry:
-    were = "1 entry was" if missed == 1 else f"{missed} entries were"
-    message = f"{were} left out: more was printed than is kept"
-    return LogEntry(time=first, kind="log", level="warn", message=message)
-
-
-def _describe(build_id: str, cell: str, entry: LogEntry, kind: str | None = None) -> LogEvent:
-    milliseconds = None if entry.duration is None else entry.duration / timedelta(milliseconds=1)
-    return LogEvent.model_validate(
-        {
-            "time": entry.time,
-            "kind": kind or entry.kind,
-            "level": entry.level,
-            "message": entry.message,
-            "build_id": build_id,
-            "cell": cell,
-            "handler": entry.handler,
-            "invocation_id": entry.invocation_id,
-            "outcome": entry.outcome,
-            "duration_ms": milliseconds,
-        }
-    )

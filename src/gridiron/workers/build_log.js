@@ -114,7 +114,7 @@ const KEEPING = String.raw`
       }
     }
     const lines = new Ring(1000, 256 * 1024);
-    const outcomes = new Ring(500, 64 * 1024);
+    const outcomes = new Ring(1000, 64 * 1024);
     let count = 0;
     function add(ring, call, fields) {
       const time = Math.max(Date.now(), LOADED_AT); // 0 while modules are evaluated

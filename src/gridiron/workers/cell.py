@@ -84,6 +84,8 @@ class Cell:
         """Why it was killed."""
         self.loaded: Mapping[str, Mapping[str, Any]] = {}
         """The builds that it had loaded when it answered last, by path."""
+        self.failed: frozenset[str] = frozenset()
+        """The builds that it could not load as their scripts failed, by path."""
         self._child = child
         self._run_dir = run_dir
         self._control = Control(run_dir / control_socket(name))
@@ -102,6 +104,11 @@ class Cell:
     def pid(self) -> int:
         """Its process id."""
         return self._child.pid
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it runs no more."""
+        return self._child.returncode is not None
 
     @property
     def uptime(self) -> timedelta:
@@ -132,13 +139,31 @@ class Cell:
             if answer is None:
                 return None
             self._silence = timedelta(0)
-            self.loaded = {build["path"]: build for build in answer["builds"]}
-            self._evictions = answer["evictions"]
+            self._note(answer)
         return self._reading()
+
+    async def look(self) -> None:
+        """Ask it what it has loaded; nothing changes where it has ended. Raises WorkersUnavailable."""
+        answer = await self._control.ask("GET", "/builds")
+        if answer is not None:
+            self._note(answer)
+
+    def _note(self, answer: Mapping[str, Any]) -> None:
+        self.loaded = {build["path"]: build for build in answer["builds"]}
+        self.failed = frozenset(answer["failed"])
+        self._evictions = answer["evictions"]
 
     async def unload(self, path: str) -> None:
         """Unload a build that answers nothing now. Safe to repeat. Raises WorkersUnavailable."""
         await self._control.ask("DELETE", f"/builds{path}?idle")
+
+    async def read_logs(self, cursors: Mapping[str, str | None]) -> Mapping[str, Any]:
+        """Read what builds have printed since their cursors, by path, as far as there is room for that.
+
+        None stands for a log that cannot be read; a cell that has ended has none. Raises WorkersUnavailable.
+        """
+        answer = await self._control.ask("POST", "/logs", body={"cursors": cursors})
+        return {} if answer is None else answer["logs"]
 
     async def wait(self) -> int:
         """Wait for its end; give its return code, negative for a signal. Safe to repeat."""

@@ -9,14 +9,12 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Protocol
-from urllib.parse import quote
 
 import httpx2
 from pydantic import ValidationError
 
 from gridiron.errors import SecretsUnreadable, StorageFailed, WorkersUnavailable
-from gridiron.workers.control import ANSWER_LIMIT, ask_once
-from gridiron.workers.logs import LogPage, parse_log
+from gridiron.workers.control import ANSWER_LIMIT, MAX_ANSWER, ask_once, read_answer
 from gridiron.workers.sockets import POOL_SOCKET, control_socket, list_cells
 from gridiron.workers.status import PoolCell, PoolStatus
 
@@ -33,9 +31,6 @@ CODES = {"build_not_found", "script_failed", "bundle_unreadable", SecretsUnreada
 
 NO_ANSWER = "no_answer"
 """The code of the problem that there was no whole answer in time: the build loads, and keeps it back."""
-
-MAX_ANSWER = 16 * 1024 * 1024
-"""Bytes that are read of an answer. The router's have a kilobyte, a build's own 250 for each handler."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,11 +69,11 @@ class CellsPort(Protocol):
     async def fetch_problem(self, path: str) -> Problem | None:
         """Ask why a build does not answer its discovery; None when it does answer, whatever it says."""
 
-    async def fetch_log(self, path: str, cursors: Mapping[str, str]) -> Mapping[str, LogPage | None]:
-        """Give what each cell has kept of a build's entries since its cursor, by the cell's name.
+    async def collect_log(self, path: str) -> tuple[str, ...]:
+        """Have what a build has printed until now written into its log; name the cells that do not answer.
 
-        `cursors` are those of the pages before, by cell; of a cell without one, all that is kept is given.
-        None stands for a cell that does not answer: it may have some. Nothing is loaded for this.
+        Nothing is loaded for this, and without a pool there is nothing to write. Of a build that prints more
+        than anybody reads, some may be written later.
         """
 
     async def fetch_pool(self) -> PoolStatus:
@@ -119,6 +114,7 @@ class Cells:
         Safe to repeat. Raises WorkersUnavailable when a cell did not answer; the others have done it then.
         """
         await self._ask_pool("DELETE", f"/quarantine{path}")  # its own cell ends
+        await self.collect_log(path)  # what it printed last would go with it
         await self._ask_shared(await self._fetch_own(), "DELETE", f"/builds{path}")
 
     async def fetch_problem(self, path: str) -> Problem | None:
@@ -133,7 +129,7 @@ class Cells:
                 asyncio.timeout(limit),
                 self._client.stream("GET", url, headers=headers, timeout=None) as response,
             ):
-                content = await _read(response)
+                content = await read_answer(response)
         except TimeoutError:
             await self.fetch_loaded()  # where a cell is silent, it is not the build's fault
             return Problem(504, NO_ANSWER, f"it gave no whole answer within {limit:g} s")
@@ -144,23 +140,13 @@ class Cells:
             return Problem(504, NO_ANSWER, f"it gave no whole answer within {MAX_ANSWER >> 20} MiB")
         return parse_problem(self._workers_url, response, content)
 
-    async def fetch_log(self, path: str, cursors: Mapping[str, str]) -> Mapping[str, LogPage | None]:
-        """Give what each cell has kept of a build's entries since its cursor; None for one that is silent.
+    async def collect_log(self, path: str) -> tuple[str, ...]:
+        """Have what a build has printed until now written into its log; name the cells that do not answer.
 
-        Raises WorkersUnavailable when it cannot be said which cells there are.
+        Safe to repeat. Raises WorkersUnavailable when the pool is there and does not answer.
         """
-        names = await self._list_cells()
-        pages = await asyncio.gather(*(self._fetch_page(name, path, cursors.get(name)) for name in names))
-        return {name: page for name, (there, page) in zip(names, pages, strict=True) if there}
-
-    async def _fetch_page(self, cell: str, path: str, cursor: str | None) -> tuple[bool, LogPage | None]:
-        """Ask a cell; the first value says whether it is there, the second is None where it is silent."""
-        query = "" if cursor is None else f"?after={quote(cursor)}"
-        try:
-            answer = await ask_once(self._run_dir / control_socket(cell), "GET", f"/logs{path}{query}")
-            return (False, None) if answer is None else (True, parse_log(cell, answer))
-        except WorkersUnavailable:  # unknown is an answer here: the others' entries are of use without it
-            return True, None
+        answer = await self._ask_pool("POST", f"/logs{path}")
+        return () if answer is None else tuple(str(cell) for cell in answer["silent"])
 
     async def fetch_pool(self) -> PoolStatus:
         """Give what the pool says of its cells and of quarantined builds; nothing of either without a pool.
@@ -237,16 +223,6 @@ def parse_builds(cell: str, answer: Mapping[str, Any]) -> tuple[LoadedBuild, ...
         return tuple(LoadedBuild(str(each["path"]), int(each["in_flight"])) for each in answer["builds"])
     except (KeyError, TypeError, ValueError) as error:
         raise WorkersUnavailable(cell, f"it answered {answer!r:.200}") from error
-
-
-async def _read(response: httpx2.Response) -> bytes:
-    """Read an answer as it came over the wire, or little more of it than `MAX_ANSWER`."""
-    content = bytearray()
-    async for chunk in response.aiter_raw():
-        content += chunk
-        if len(content) > MAX_ANSWER:
-            break
-    return bytes(content)
 
 
 def parse_problem(url: str, response: httpx2.Response, content: bytes) -> Problem | None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import ssl
+from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,10 @@ from gridiron.errors import WorkersUnavailable
 
 ANSWER_LIMIT = timedelta(seconds=5)
 """How long a cell may take to answer: a handler that computes holds up everything else in its cell."""
+
+MAX_ANSWER = 16 * 1024 * 1024
+"""Bytes that are read of an answer. The router's have a kilobyte, one with logs up to six megabytes, a
+build's own 250 for each handler."""
 
 NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 """Never used on a unix socket; but without one, a client reads all certificates first, for 20 ms."""
@@ -26,21 +32,25 @@ class Control:
         transport = httpx2.AsyncHTTPTransport(uds=str(socket), verify=NO_TLS)
         self._client = httpx2.AsyncClient(transport=transport, trust_env=False)
 
-    async def ask(self, method: str, path: str, limit: timedelta = ANSWER_LIMIT) -> dict[str, Any] | None:
+    async def ask(
+        self, method: str, path: str, limit: timedelta = ANSWER_LIMIT, body: Mapping[str, Any] | None = None
+    ) -> dict[str, Any] | None:
         """Ask; None where nobody listens on the socket (any more), so that whom it belongs to has ended.
 
         Raises WorkersUnavailable when there is no answer in time, or not one of a cell's kind: then nothing
         is known.
         """
+        url, seconds = f"http://cell{path}", limit.total_seconds()
         try:
-            response = await self._client.request(method, f"http://cell{path}", timeout=limit.total_seconds())
+            async with self._client.stream(method, url, timeout=seconds, json=body) as response:
+                content = await read_answer(response)
         except httpx2.ConnectError as error:
             if is_nobody_there(error):
                 return None
             raise WorkersUnavailable(f"unix:{self._socket}", str(error) or type(error).__name__) from error
         except httpx2.TransportError as error:
             raise WorkersUnavailable(f"unix:{self._socket}", str(error) or type(error).__name__) from error
-        return _decode(self._socket, response)
+        return _decode(self._socket, response.status_code, content)
 
     async def close(self) -> None:
         """Let go of the connection. Safe to repeat."""
@@ -48,12 +58,16 @@ class Control:
 
 
 async def ask_once(
-    socket: Path, method: str, path: str, limit: timedelta = ANSWER_LIMIT
+    socket: Path,
+    method: str,
+    path: str,
+    limit: timedelta = ANSWER_LIMIT,
+    body: Mapping[str, Any] | None = None,
 ) -> dict[str, Any] | None:
     """Ask and let go of the connection; see `Control.ask`."""
     control = Control(socket)
     try:
-        return await control.ask(method, path, limit)
+        return await control.ask(method, path, limit, body)
     finally:
         await control.close()
 
@@ -67,13 +81,24 @@ def is_nobody_there(error: BaseException | None) -> bool:
     return False
 
 
-def _decode(socket: Path, response: httpx2.Response) -> dict[str, Any]:
-    if response.status_code != 200:
-        raise WorkersUnavailable(f"unix:{socket}", f"HTTP {response.status_code}: {response.text[:200]}")
+async def read_answer(response: httpx2.Response) -> bytes:
+    """Read an answer as it came over the wire, or little more of it than `MAX_ANSWER`."""
+    content = bytearray()
+    async for chunk in response.aiter_raw():
+        content += chunk
+        if len(content) > MAX_ANSWER:
+            break
+    return bytes(content)
+
+
+def _decode(socket: Path, status: int, content: bytes) -> dict[str, Any]:
+    begin = content[:200].decode(errors="replace")
+    if status != 200:
+        raise WorkersUnavailable(f"unix:{socket}", f"HTTP {status}: {begin}")
     try:
-        answer = response.json()
+        answer = json.loads(content)
     except ValueError as error:
-        raise WorkersUnavailable(f"unix:{socket}", f"its answer is no JSON: {response.text[:200]}") from error
+        raise WorkersUnavailable(f"unix:{socket}", f"its answer is no JSON: {begin}") from error
     if not isinstance(answer, dict):
-        raise WorkersUnavailable(f"unix:{socket}", f"an unexpected answer: {response.text[:200]}")
+        raise WorkersUnavailable(f"unix:{socket}", f"an unexpected answer: {begin}")
     return answer

@@ -4,60 +4,117 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from typing import Any, Literal, get_args
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from pydantic import Field
 
 from gridiron.errors import WorkersUnavailable
+from gridiron.model import Value
 
-Kind = Literal["log", "exception", "outcome"]
 Level = Literal["debug", "info", "log", "warn", "error"]
-KINDS, LEVELS = frozenset(get_args(Kind)), frozenset(get_args(Level))
+SEVERITIES: Mapping[str, int] = {"debug": 0, "info": 1, "log": 1, "warn": 2, "error": 3}
+"""How grave a level is. `console.log` and `console.info` are the same."""
 
 
-@dataclass(frozen=True, slots=True)
-class LogEntry:
+class LogEvent(Value):
     """One thing that a build printed, threw without catching it, or came to."""
 
     time: datetime
-    kind: Kind
+    kind: Literal["log", "exception", "outcome", "gap"] = Field(
+        description="`outcome`: how one attempt at an invocation, or another request, ended. `gap`: entries "
+        "are missing here, as more was printed than is kept."
+    )
     level: Level
-    message: str  # up to 16 Ki characters
-    handler: str | None = None  # `Service/handler`, or `GET /path`; None: it was in no request
+    message: str = Field(description="As the console prints it, objects as JSON; cut after 16 Ki characters.")
+    build_id: str
+    cell: str
+    handler: str | None = Field(
+        default=None, description="`Service/handler`, or `GET /path`; None: not printed in a request."
+    )
     invocation_id: str | None = None
-    outcome: str | None = None  # of the kind `outcome`
-    duration: timedelta | None = None  # the same
+    outcome: str | None = Field(
+        default=None,
+        description="Of an outcome: `ok`; `failed`, for good; `retrying`: Restate tries it again; "
+        "`suspended`: it waits; `exception`; `cancelled`: its client has gone.",
+    )
+    duration_ms: float | None = Field(default=None, description="Of an outcome.")
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which events somebody wants to see."""
+
+    level: Level = "debug"  # and what is graver
+    since: datetime | None = None
+
+    def takes(self, event: LogEvent) -> bool:
+        """Tell whether an event is one of them. What says that others are missing always is."""
+        grave = event.kind == "gap" or SEVERITIES[event.level] >= SEVERITIES[self.level]
+        return grave and (self.since is None or event.time >= self.since)
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where an event comes from."""
+
+    build_id: str
+    cell: str
 
 
 @dataclass(frozen=True, slots=True)
 class LogPage:
-    """What a cell has kept of a build's entries since a cursor, oldest first."""
+    """What a cell has kept of a build's events since a cursor, oldest first; a gap stands for some."""
 
     cursor: str | None  # to ask on with; None: the cell has nothing of the build
-    missed: int  # entries since the cursor that were not kept, as later ones took their place
-    entries: tuple[LogEntry, ...]
+    events: tuple[LogEvent, ...]
 
 
-def parse_log(cell: str, answer: Mapping[str, Any]) -> LogPage:
-    """Read a cell's answer to `GET /logs/…`. Raises WorkersUnavailable when it is none."""
+def parse_log(source: Source, answer: Mapping[str, Any], now: datetime) -> LogPage:
+    """Read what a cell gives of a build's log. Raises WorkersUnavailable when it is none.
+
+    `now` is the time of a gap that nothing follows.
+    """
     try:
-        entries = tuple(_parse_entry(each) for each in answer["entries"])
-        return LogPage(answer["cursor"], int(answer["missed"]), entries)
-    except (KeyError, TypeError, ValueError, OverflowError) as error:
-        raise WorkersUnavailable(cell, f"it answered {answer!r:.200}") from error
+        events = tuple(_parse_event(source, each) for each in answer["entries"])
+        missed = int(answer["missed"])
+        cursor = answer["cursor"] if answer["cursor"] is None else str(answer["cursor"])
+    except (KeyError, TypeError, ValueError, OverflowError) as error:  # pydantic's is a ValueError
+        raise WorkersUnavailable(source.cell, f"it answered {answer!r:.200}") from error
+    if missed:
+        time = events[0].time if events else now
+        what = f"{count_entries(missed)} left out: more was printed than is kept"
+        events = (make_gap(source, time, what), *events)
+    return LogPage(cursor, events)
 
 
-def _parse_entry(each: Mapping[str, Any]) -> LogEntry:
-    kind, level = each["kind"], each["level"]
-    if kind not in KINDS or level not in LEVELS:
-        raise ValueError(f"{kind} {level}")
-    milliseconds = each.get("milliseconds")
-    return LogEntry(
+def count_entries(count: int) -> str:
+    """Begin a sentence about so many entries."""
+    return "1 entry was" if count == 1 else f"{count} entries were"
+
+
+def make_gap(source: Source, time: datetime, message: str) -> LogEvent:
+    """Say in a log that something is missing there."""
+    return LogEvent(
+        time=time, kind="gap", level="warn", message=message, build_id=source.build_id, cell=source.cell
+    )
+
+
+def _parse_event(source: Source, each: Mapping[str, Any]) -> LogEvent:
+    return LogEvent(
         time=datetime.fromtimestamp(each["time"] / 1000, UTC),
-        kind=kind,
-        level=level,
-        message=str(each["message"]),
+        kind=each["kind"],
+        level=each["level"],
+        message=_mend(str(each["message"])),
+        build_id=source.build_id,
+        cell=source.cell,
         handler=each.get("handler"),
         invocation_id=each.get("invocation"),
         outcome=each.get("outcome"),
-        duration=None if milliseconds is None else timedelta(milliseconds=milliseconds),
+        duration_ms=each.get("milliseconds"),
     )
+
+
+def _mend(text: str) -> str:
+    """Put a question mark for each half of a pair that UTF-16 has alone: no other encoding can write it."""
+    return text.encode("utf-8", "replace").decode()

@@ -22,6 +22,7 @@ import structlog
 from gridiron.errors import ComponentFailed, StorageFailed, WorkersUnavailable
 from gridiron.process.backoff import Backoff
 from gridiron.workers.cell import Cell, CellPlan, OnOutput, Purpose, start_cell
+from gridiron.workers.collector import Collector
 from gridiron.workers.culprits import PROVEN, WINDOW
 from gridiron.workers.memory import fetch_oom_kills
 from gridiron.workers.proxy import NAME as HAPROXY
@@ -74,11 +75,14 @@ class Group:
 class Pool:
     """HAProxy and its cells. It runs once."""
 
-    def __init__(self, plan: PoolPlan, quarantine: Quarantine, on_output: OnOutput) -> None:
+    def __init__(
+        self, plan: PoolPlan, quarantine: Quarantine, collector: Collector, on_output: OnOutput
+    ) -> None:
         self.quarantine = quarantine
         self.restarts: Counter[Reason] = Counter()
         """Cells that were replaced, by reason."""
         self._plan = plan
+        self._collector = collector
         self._on_output = on_output
         self._suspicion = Suspicion()
         self._oom_kills = fetch_oom_kills()
@@ -160,6 +164,14 @@ class Pool:
                 self._tasks.create_task(self._retire(cell), name=f"retire {cell.name}")
         return was_quarantined
 
+    async def collect_log(self, key: str) -> tuple[str, ...]:
+        """Have what a build has printed until now written into its log; name the cells that do not answer."""
+        path = f"/{key}"
+        cells = [cell for cell in self.cells if cell.purpose.own in {None, key}]
+        cells = [cell for cell in cells if path in cell.loaded or path in cell.failed] or cells
+        answered = await asyncio.gather(*(self._collector.collect(cell, path) for cell in cells))
+        return tuple(cell.name for cell, told in zip(cells, answered, strict=True) if not told)
+
     # -- cells -----------------------------------------------------------------------------------------------
 
     def _plan_group(self, key: str, limits: Limits) -> Group:
@@ -181,13 +193,19 @@ class Pool:
 
     async def _keep_cell(self, cell: Cell) -> None:
         """Wait for a cell's end, and put another in its place unless it was told to end."""
-        watching = self._tasks.create_task(self._watch_cell(cell), name=f"watch {cell.name}")
+        looking = {
+            self._tasks.create_task(self._watch_cell(cell), name=f"watch {cell.name}"),
+            self._tasks.create_task(self._collector.keep(cell), name=f"collect from {cell.name}"),
+        }
         try:
             returncode = await cell.wait()
         finally:
-            watching.cancel()
-            await asyncio.wait({watching})
+            for task in looking:
+                task.cancel()
+            await asyncio.wait(looking)
+            await self._collector.finish(cell)  # where this is cancelled, it still runs
             await cell.close()
+            self._collector.forget(cell)
         if cell.dismissed:
             return
         ended_at = asyncio.get_running_loop().time() - WATCH_INTERVAL.total_seconds()
@@ -196,6 +214,7 @@ class Pool:
         how = describe_end(returncode)
         log.warning("cell.died", cell=cell.name, pid=cell.pid, why=reason, reason=how, own=cell.purpose.own)
         self.restarts[reason] += 1
+        await self._collector.tell(cell, f"{cell.name} ended ({reason}), and with it what it was answering")
         cleared = asyncio.Event()
         group = self._groups.get(cell.purpose.own)
         if group is not None:
@@ -225,6 +244,8 @@ class Pool:
                 return
             reason = judge(reading, limits)
             if reason in KILLS:
+                if not reading.silence:
+                    await self._collector.finish(cell)
                 cell.kill(reason)
                 return
             if reason is not None and not replacing and cell.name in self._serving:
@@ -239,6 +260,7 @@ class Pool:
     async def _unload_idle(self, cell: Cell, limit: timedelta) -> None:
         for path, build in cell.loaded.items():
             if build["in_flight"] == 0 and build["idle_seconds"] > limit.total_seconds():
+                await self._collector.collect(cell, path)
                 try:
                     await cell.unload(path)
                 except WorkersUnavailable as error:  # the next look at the cell tells what that means
@@ -305,6 +327,8 @@ class Pool:
 
     async def _dismiss(self, cell: Cell) -> None:
         """End a cell, then have HAProxy forget it: that works once their connections are closed."""
+        if not cell.has_ended:
+            await self._collector.finish(cell)
         await cell.stop()
         await self._proxy.remove_cell(cell.server)
         self._alive.pop(cell.name, None)

@@ -19,7 +19,9 @@ from gridiron.secrets.key import ensure_key
 from gridiron.settings import Settings
 from gridiron.toolchain.programs import Toolchain
 from gridiron.workers.cell import CellPlan
+from gridiron.workers.collector import Collector
 from gridiron.workers.config import descriptor_limit, ensure_config, haproxy_config_path
+from gridiron.workers.log_files import open_logs
 from gridiron.workers.memory import MEBIBYTE, fetch_machine_memory, plan_ceiling
 from gridiron.workers.pool import Pool, PoolPlan
 from gridiron.workers.proxy import ProxyPlan
@@ -51,8 +53,11 @@ async def run_workers(settings: Settings, toolchain: Toolchain) -> None:
         quarantine = Quarantine(settings.workers_dir / "quarantine.json", settings.bundles_dir)
         quarantine.load()
         output = LineWriter(sys.stdout)  # the console output of the builds, most of all
-        pool = Pool(plan, quarantine, lambda component, line: output.write(f"{component} | {line}"))
-        await _run_until_stopped(pool, settings, toolchain)
+        collector = Collector(open_logs(settings))
+        pool = Pool(
+            plan, quarantine, collector, lambda component, line: output.write(f"{component} | {line}")
+        )
+        await _run_until_stopped(pool, collector, settings, toolchain)
 
 
 def plan_pool(settings: Settings, toolchain: Toolchain) -> PoolPlan:
@@ -86,7 +91,9 @@ def _ensure_bundles_dir(settings: Settings) -> None:
         raise StorageFailed("Making", str(settings.bundles_dir), error.strerror or str(error)) from error
 
 
-async def _run_until_stopped(pool: Pool, settings: Settings, toolchain: Toolchain) -> None:
+async def _run_until_stopped(
+    pool: Pool, collector: Collector, settings: Settings, toolchain: Toolchain
+) -> None:
     ready, hung_up, stopping = asyncio.Event(), asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGHUP, hung_up.set)
@@ -96,6 +103,9 @@ async def _run_until_stopped(pool: Pool, settings: Settings, toolchain: Toolchai
         tasks = [
             group.create_task(pool.run(ready.set), name="pool"),
             group.create_task(serve_pool(pool, settings.run_dir), name="pool socket"),
+            group.create_task(
+                collector.tidy(settings.bundles_dir, settings.logs_mib * MEBIBYTE), name="tidy logs"
+            ),
             group.create_task(
                 _apply_changes(pool, ready, hung_up, lambda: ensure_config(settings.read_anew(), toolchain)),
                 name="apply changes",

@@ -13,6 +13,8 @@ import { OUR_READER } from "./build_log.js";
 import { OUR_ENTRYPOINT, OUR_EVICTOR, addMainModule, completeFlags } from "./main_module.js";
 
 const HEALTH = "-/health";
+const LOGS_ROOM = 1024 * 1024; // characters of logs in an answer, after which no further log is read for it
+const LOG_LIMIT = 4 * 1024 * 1024; // of one: more than any has unless its build meddles with it
 const NONCE_SIZE = 12; // bytes before what AES-GCM has sealed
 const NAME = /^[a-z][a-z0-9-]{0,62}$/;
 const VERSION_AND_TIMESTAMP = /^[0-9A-Za-z][0-9A-Za-z._-]{0,63}-(0|[1-9][0-9]*)$/;
@@ -35,6 +37,7 @@ class Build {
     this.ready = false; // it has loaded
     this.handedOver = false; // the loader has its code: what fails from here on is the script's fault
     this.problem = null; // why its code could not be handed over
+    this.failure = null; // what its script failed by, and when, where it did not load
     this.inFlight = 0; // requests whose answers have not ended
     this.answered = 0; // invocations whose answers have
     this.usedAt = Date.now(); // when the last request came
@@ -83,9 +86,12 @@ export const control = {
   async fetch(request) {
     const { pathname, searchParams } = new URL(request.url);
     if (request.method === "GET" && pathname === "/health") return Response.json({ status: "ok" });
-    if (request.method === "GET" && pathname === "/builds") return Response.json({ builds: listLoaded(), evictions });
-    if (request.method === "GET" && pathname.startsWith("/logs/")) {
-      return Response.json(await readLog(pathname.slice("/logs/".length), searchParams.get("after")));
+    if (request.method === "GET" && pathname === "/builds") {
+      return Response.json({ builds: listLoaded(), failed: listFailed(), evictions });
+    }
+    if (request.method === "POST" && pathname === "/logs") {
+      const { cursors } = await request.json();
+      return new Response(await readLogs(cursors), { headers: { "content-type": "application/json" } });
     }
     if (request.method === "DELETE" && pathname.startsWith("/builds/")) {
       const key = pathname.slice("/builds/".length);
@@ -161,7 +167,9 @@ async function load(key) {
     await getEntrypoint(build, OUR_ENTRYPOINT).ready();
   } catch (error) {
     if (!build.handedOver) build.problem ??= unreadable(`Reading it was cut short: ${describe(error)}`);
-    throw build.problem ?? scriptFailed(describe(error));
+    const problem = build.problem ?? scriptFailed(describe(error));
+    if (problem.body.code === "script_failed") build.failure ??= { time: Date.now(), message: problem.body.detail };
+    throw problem;
   }
   build.ready = true;
   return builds.get(key) === build ? build : load(key); // it may have been evicted meanwhile
@@ -333,10 +341,27 @@ async function evict(key) {
   return wasReady;
 }
 
-/** What a build has printed since `cursor`, as far as it is kept; nothing of one that has not loaded. */
+/**
+ * What builds have printed since their cursors, `path -> cursor`, as the text of `{logs: {path: page}}`: null for a log
+ * that cannot be read, and nothing of those that there was no room for any more.
+ */
+async function readLogs(cursors) {
+  const pages = [];
+  let room = LOGS_ROOM;
+  for (const [path, cursor] of Object.entries(cursors)) {
+    if (room <= 0) break;
+    const page = await readLog(path.slice(1), cursor).then(JSON.stringify, () => "null");
+    pages.push(`${JSON.stringify(path)}:${page.length > LOG_LIMIT ? "null" : page}`);
+    room -= page.length;
+  }
+  return `{"logs":{${pages.join()}}}`;
+}
+
+/** What a build has printed since `cursor`, as far as it is kept, or why it does not load; nothing of any other. */
 async function readLog(key, cursor) {
   const nothing = { cursor, missed: 0, entries: [] };
   const build = builds.get(key);
+  if (build?.failure && !build.ready) return readFailure(build, cursor);
   if (!build?.ready) return nothing; // nor is it loaded for this
   const [id, afterLine, afterOutcome] = (cursor ?? "").split("_");
   try {
@@ -347,6 +372,16 @@ async function readLog(key, cursor) {
     if (builds.get(key) !== build) return nothing; // it has been evicted meanwhile
     throw error;
   }
+}
+
+/** What a script threw while it loaded. No isolate came of it that could keep that. */
+function readFailure({ loaderName, failure }, cursor) {
+  const entries = cursor === loaderName ? [] : [{ kind: "exception", level: "error", ...failure }];
+  return { cursor: loaderName, missed: 0, entries };
+}
+
+function listFailed() {
+  return [...builds.values()].filter((build) => build.failure && !build.ready).map((build) => `/${build.key}`);
 }
 
 function listLoaded() {

@@ -39,6 +39,7 @@ def make_pool_app(pool: Pool) -> Starlette:
 
     GET /                            PoolStatus
     POST /restart                    {"cells": how many were replaced}, when all are
+    POST /logs/{key}                 {"silent": [cells that do not answer]}, when the log of a build has all
     DELETE /quarantine/{key}         {"released": whether it was in quarantine}
 
     A failure is answered with 500, its code and its sentence.
@@ -49,6 +50,9 @@ def make_pool_app(pool: Pool) -> Starlette:
 
     async def restart(_request: Request) -> JSONResponse:
         return JSONResponse({"cells": await pool.replace_cells(Reason.ORDER)})
+
+    async def collect(request: Request) -> JSONResponse:
+        return JSONResponse({"silent": await pool.collect_log(request.path_params["key"])})
 
     async def release(request: Request) -> JSONResponse:
         return JSONResponse({"released": await pool.release(request.path_params["key"])})
@@ -62,6 +66,7 @@ def make_pool_app(pool: Pool) -> Starlette:
         routes=[
             Route("/", status, methods=["GET"]),
             Route("/restart", restart, methods=["POST"]),
+            Route("/logs/{key:path}", collect, methods=["POST"]),
             Route("/quarantine/{key:path}", release, methods=["DELETE"]),
         ],
         exception_handlers={GridironError: fail},

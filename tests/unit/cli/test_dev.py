@@ -32,9 +32,10 @@ from gridiron.cli.dev.sender import Sender, is_loopback
 from gridiron.cli.dev.types import TypeReport, find_compiler, plan_check
 from gridiron.cli.dev.watch import Save, fetch_save
 from gridiron.cli.edge import ManagerRefused
-from gridiron.manager.api import ActivateRequest, LogEvent
+from gridiron.manager.api import ActivateRequest
 from gridiron.process.child import Command
 from gridiron.toolchain.programs import Program
+from gridiron.workers.logs import LogEvent
 
 NOW = datetime(2026, 11, 1, 12, 0, 0, 123_456, tzinfo=UTC)
 MS = timedelta(milliseconds=1)

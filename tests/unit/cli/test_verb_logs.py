@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -10,7 +10,7 @@ from typer.testing import Result
 
 from gridiron.cli import logs as verb
 from gridiron.cli.log_lines import render_log_event
-from gridiron.manager.api import LogEvent
+from gridiron.workers.logs import LogEvent
 
 Run = Callable[..., Result]
 Make = Callable[..., dict[str, Any]]
@@ -88,7 +88,7 @@ def test_a_build(run: Run, manager: Any, make_view: Make) -> None:
         0,
         ["11:59:58.123  warn       greeter/greet  careful", "11:59:58.123  ok         greeter/greet  12 ms"],
     )
-    assert result.stderr == "warning: cell-2 does not answer: what was printed there is missing.\n"
+    assert result.stderr == "warning: cell-2 does not answer: what was printed there last may be missing.\n"
 
 
 def test_a_name_stands_for_its_active_builds_in_the_order_of_their_times(
@@ -110,6 +110,37 @@ def test_a_name_stands_for_its_active_builds_in_the_order_of_their_times(
     assert [line.split()[-1] for line in run("logs", "greeter").stdout.splitlines()] == ["early", "late"]
     printed = [json.loads(line) for line in run("logs", "greeter", "--json").stdout.splitlines()]
     assert [(each["build_id"], each["message"]) for each in printed] == [(other, "early"), (BUILD, "late")]
+
+
+def test_what_is_shown_can_be_chosen(run: Run, manager: Any, make_view: Make) -> None:
+    manager.on("GET /deployments", {"deployments": [make_view()], "next": None})
+    manager.on(LOG, {"events": [make_event(message=str(n)) for n in range(3)], "silent": []})
+    result = run("logs", "greeter", "--level", "warn", "--since", "2026-11-01T11:00", "-n", "2")
+    assert [line.split()[-1] for line in result.stdout.splitlines()] == ["1", "2"]
+    query = "level=warn&since=2026-11-01T11%3A00%3A00%2B00%3A00&limit=2"
+    assert manager.asked[-1] == (f"{LOG}?{query}", None)
+
+
+@pytest.mark.parametrize(
+    ("text", "time"),
+    [
+        (None, None),
+        ("90s", NOW - timedelta(seconds=90)),
+        ("10m", NOW - timedelta(minutes=10)),
+        ("2h", NOW - timedelta(hours=2)),
+        ("3d", NOW - timedelta(days=3)),
+        ("2026-10-31", datetime(2026, 10, 31, tzinfo=UTC)),
+        ("2026-10-31T12:00:30+02:00", datetime(2026, 10, 31, 10, 0, 30, tzinfo=UTC)),
+    ],
+)
+def test_since_when(text: str | None, time: datetime | None) -> None:
+    assert verb.parse_since(text, NOW) == time
+
+
+@pytest.mark.parametrize("text", ["", "yesterday", "10", "-1h", "2026-13-01"])
+def test_what_is_no_time_is_refused(run: Run, text: str) -> None:
+    result = run("logs", "greeter", f"--since={text}")
+    assert (result.exit_code, "is no time" in result.stderr) == (2, True)
 
 
 def test_what_looks_like_a_build_may_be_a_name(run: Run, manager: Any, make_view: Make) -> None:

@@ -29,6 +29,7 @@ from gridiron.secrets.store import SecretStore
 from gridiron.settings import Settings, load_settings
 from gridiron.testing.restate import FakeEndpoint, FakeRestate, fake_service
 from gridiron.testing.workers import FakeCells
+from gridiron.workers.log_files import open_logs
 
 NOW = datetime(2026, 11, 1, 12, tzinfo=UTC)
 GRACE = timedelta(seconds=60)
@@ -73,6 +74,7 @@ class Manager:
         self.restate = restate or FakeRestate()
         self.restate.find_endpoint = self._find_endpoint
         self.cells = cells or FakeCells()
+        self.cells.logs = open_logs(settings)
         self.settings.manager_state_dir.mkdir(parents=True, exist_ok=True)
         store = BundleStore(self.settings.bundles_dir)
         intake = Intake(store, Policy.of(self.settings))

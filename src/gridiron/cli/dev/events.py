@@ -12,7 +12,7 @@ import typer
 from gridiron.bundles.incremental import Mistake
 from gridiron.cli.log_lines import STYLES as LOG_STYLES
 from gridiron.cli.log_lines import WIDTH, render_log_event
-from gridiron.manager.api import LogEvent
+from gridiron.workers.logs import LogEvent
 
 MAX_SHOWN = 3
 """Saved files that a line names."""

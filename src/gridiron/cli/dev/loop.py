@@ -21,10 +21,11 @@ from gridiron.cli.dev.watch import Save, watch_saves
 from gridiron.cli.edge import ManagerRefused
 from gridiron.cli.following import Following, Lost, News
 from gridiron.errors import BadInput, Environment, GridironError, ManagerUnavailable
-from gridiron.manager.api import Activated, ActivateRequest, LogEvent
+from gridiron.manager.api import Activated, ActivateRequest
 from gridiron.model import State
 from gridiron.process.child import start_child
 from gridiron.toolchain.programs import Toolchain
+from gridiron.workers.logs import LogEvent
 
 VERSION = "dev"
 """Of every build of a development loop."""

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 from fastapi import FastAPI, Header, Path, Query, Request, Response
 from fastapi.responses import StreamingResponse
+from pydantic import AwareDatetime
 
 import gridiron
 from gridiron.manager.activate import Activator
@@ -49,6 +50,7 @@ from gridiron.model import State, check_name
 from gridiron.secrets.rules import check_key, check_value
 from gridiron.secrets.store import SecretStore
 from gridiron.workers.cells import CellsPort
+from gridiron.workers.logs import Level, Wanted
 from gridiron.workers.status import PoolStatus
 
 DESCRIPTION = (
@@ -227,20 +229,24 @@ def _add_logs(app: FastAPI, logs: Logs) -> None:
         responses={
             200: {
                 "description": "What is kept. With `follow`: server-sent events, each a `LogEvent`, until "
-                "the build is unloaded for good; then one of the type `end`, a `LogEnd`.",
+                "the build is retired or gone; then one of the type `end`, a `LogEnd`.",
                 "content": {EVENTS_MEDIA_TYPE: {"schema": {"type": "string"}}},
             },
-            **_problems(404, 422, 500, 503),
+            **_problems(404, 422, 500),
         },
     )
     async def show_logs(
         *,
         build_id: str,
         follow: Annotated[bool, Query(description="Go on with what is printed from now on.")] = False,
+        level: Annotated[Level, Query(description="Only this and what is graver.")] = "debug",
+        since: Annotated[AwareDatetime | None, Query(description="Only what is not older.")] = None,
+        limit: Annotated[int, Query(ge=0, le=10_000, description="The newest so many.")] = 1000,
     ) -> LogList | StreamingResponse:
+        wanted = Wanted(level, since)
         if not follow:
-            return await logs.fetch(build_id)
-        followed = await logs.follow(build_id)
+            return await logs.fetch(build_id, wanted, limit)
+        followed = await logs.follow(build_id, wanted, limit)
 
         async def stream() -> AsyncIterator[str]:
             async for event in followed:
