@@ -138,7 +138,7 @@ def next_message(lines: Iterator[str]) -> tuple[str, str]:
     return next((event["build_id"], event["message"]) for event in events if event["message"][:5] == "hello")
 
 
-def test_following_ends_with_the_build_and_with_the_manager(
+def test_following_ends_with_the_build_and_with_the_manager_and_a_log_does_not(
     make_node: Callable[..., Subject], printers: ProbeBundles
 ) -> None:
     node = make_node(retain=0)
@@ -154,6 +154,10 @@ def test_following_ends_with_the_build_and_with_the_manager(
         with httpx2.stream("GET", log_url(node, second), timeout=30) as response:
             node.stop()  # fails where it takes long
             assert "event: end" not in response.read().decode()
+        assert (node.settings.logs_dir / build_id).is_dir()
+        node.start()
+        assert fetch_log(client, second)[0]["level"] == "warn"  # the SDK's, of the run before
+        wait_until(lambda: not (node.settings.logs_dir / build_id).exists())
     finally:
         client.close()
 

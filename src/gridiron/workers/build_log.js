@@ -147,7 +147,7 @@ const KEEPING = String.raw`
 
 // What is printed goes on to the cell's output. Not kept is what Restate's SDK prints when each attempt at an invocation
 // begins and ends: outcomes tell that, and it would displace what the bundle prints. An exception that nobody catches is
-// told by an event, but for those of a timer: workerd keeps them to itself.
+// told by an event, but for those of a timer and of `waitUntil`: workerd keeps them to itself.
 const LISTENING = String.raw`
     export const work = new AsyncLocalStorage(); // what a request is about, see our main module
     for (const level of ["debug", "error", "info", "log", "warn"]) {
@@ -171,10 +171,18 @@ const LISTENING = String.raw`
       const message = reason && show([reason]);
       add(outcomes, call, { kind: "outcome", level: LEVELS[outcome] ?? "error", outcome, milliseconds, message });
     }
+    export function tellOfWork(ctx) { // what is handed over has an owner, and its failure no event
+      const wait = ctx.waitUntil.bind(ctx);
+      ctx.waitUntil = (promise) => wait(Promise.resolve(promise).catch((error) => {
+        addException(error);
+        throw error;
+      }));
+    }
     addEventListener("unhandledrejection", ({ reason }) => addException(reason));
     addEventListener("error", ({ error, message }) => addException(error ?? message));
-    for (const name of ["setTimeout", "setInterval"]) {
+    for (const name of ["setTimeout", "setInterval", "setImmediate"]) {
       const set = globalThis[name];
+      if (set === undefined) continue; // it is Node.js's, of whose ways the bundle may want none
       const telling = (callback) => function (...given) {
         try {
           return callback.apply(this, given);

@@ -195,7 +195,7 @@ function renderMain(main, evictor, log) {
   return `
     export { ${OUR_EVICTOR} } from "./${evictor}";
     export { ${OUR_READER} } from "./${log}";
-    import { addException, addOutcome, work } from "./${log}";
+    import { addException, addOutcome, tellOfWork, work } from "./${log}";
     import { WorkerEntrypoint } from "cloudflare:workers";
     import main from ${bundle};
     export * from ${bundle};
@@ -209,6 +209,7 @@ function renderMain(main, evictor, log) {
       fetch(request) {
         const { promise, resolve } = Promise.withResolvers();
         this.ctx.waitUntil(promise);
+        tellOfWork(this.ctx);
         const call = begin(request, resolve);
         return work.run(call, async () => {
           try {

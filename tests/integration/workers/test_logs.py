@@ -46,7 +46,7 @@ async def fetch_page(plane: Plane, build: Build, cursor: str | None = None) -> P
 
 async def run(plane: Plane, body: str, name: str = "printer", head: str = "") -> tuple[LogEvent, ...]:
     """Send one request to a handler with this body; give what is kept when its outcome is."""
-    main = f"{head}\nexport default {{ async fetch(request) {{ {body}\nreturn new Response('done'); }} }};"
+    main = f"{head}\nexport default {{ async fetch(request, env, ctx) {{ {body}\nreturn new Response('done'); }} }};"
     build = plane.write_build(name, main)
     await plane.get(f"{build.address.path}/x?y=z", headers=INVOCATION)
 
@@ -126,6 +126,7 @@ async def test_an_exception_that_ends_a_request(shared_plane: Plane) -> None:
         "Promise.reject(new Error('lost'));",
         "queueMicrotask(() => { throw new Error('lost'); });",
         "setTimeout(() => { throw new Error('lost'); }, 1);",
+        "ctx.waitUntil(Promise.reject(new Error('lost')));",
     ],
 )
 async def test_an_exception_that_nobody_waits_for(shared_plane: Plane, thrown: str) -> None:
