@@ -22,20 +22,28 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from io import StringIO
 from ipaddress import ip_address
 from pathlib import Path
 from typing import ClassVar, TextIO
 
 import httpx2
+import structlog
 
 from gridiron.errors import ComponentFailed, PortTaken, RestateRejected, RestateUnavailable, SettingsInvalid
 from gridiron.process.backoff import Backoff
 from gridiron.process.child import Child, Command, start_child
+from gridiron.process.events import FORCE_COLOR, configure_logging, is_coloured, is_event, render_foreign
 from gridiron.process.lines import LineWriter
 from gridiron.process.lock import lock_directory
 from gridiron.restate.admin import RestateAdmin
 from gridiron.settings import Settings, variable_name
 from gridiron.toolchain.programs import Toolchain, find_toolchain
+
+log = structlog.get_logger()
+
+NODE = "node"
+"""Stands for the process that runs the roles."""
 
 START_LIMIT = timedelta(seconds=60)
 """How long a role may take until it serves; Restate replaying a large log is the slowest."""
@@ -100,7 +108,8 @@ ROLES = (
 
 def plan_command(role: Role, settings: Settings) -> Command:
     """Say how a role is started: a verb of this program, the settings in its environment."""
-    environment = {**os.environ, **settings.environment(), "PYTHONUNBUFFERED": "1"}
+    colour = {FORCE_COLOR: "1"} if is_coloured(sys.stdout) else {}
+    environment = {**os.environ, **settings.environment(), **colour, "PYTHONUNBUFFERED": "1"}
     return Command(role.name, (sys.executable, "-P", "-m", "gridiron", role.name), environment=environment)
 
 
@@ -189,7 +198,7 @@ class Node:
             failures = self._backoff.failures_after(failures, uptime)
             delay = self._backoff.delay(failures).total_seconds()
             how = describe_returncode(returncode)
-            self._say("node", f"{running.role.name} ended ({how}); starting it again in {delay:.1f} s")
+            log.warning("role.ended", name=running.role.name, how=how, again_in_seconds=round(delay, 1))
             await asyncio.sleep(delay)
             began = time.monotonic()
             running.child = await self._start_child(running.role, running.last_lines)
@@ -202,7 +211,7 @@ class Node:
             await asyncio.sleep(WATCH_INTERVAL.total_seconds())
             if (now := _digest(path)) != seen:
                 seen = now
-                self._say("node", f"{path.name} changed; the workers take it up")
+                log.info("config.changed", path=str(path))
                 for running in self._running:
                     if running.role.name == "workers":
                         running.child.send_signal(signal.SIGHUP)
@@ -210,7 +219,7 @@ class Node:
     async def _stop_all(self) -> None:
         for running in reversed(self._running):
             await running.child.stop(running.role.stop_grace)
-            self._say("node", f"{running.role.name} stopped")
+            log.info("role.stopped", name=running.role.name)
 
 
 def describe_returncode(returncode: int) -> str:
@@ -233,28 +242,57 @@ def _digest(path: Path) -> str | None:
 
 
 class Printer:
-    """Prints the lines of all roles with their names before them, coloured on a terminal."""
+    """Prints the lines of all roles: with their names before them, coloured on a terminal; or as JSON."""
 
-    COLOURS: ClassVar[Mapping[str, int]] = {"restate": 35, "workers": 33, "manager": 36, "node": 32}  # ANSI
+    COLOURS: ClassVar[Mapping[str, int]] = {"restate": 35, "workers": 33, "manager": 36, NODE: 32}  # ANSI
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: TextIO, *, in_json: bool = False) -> None:
         self._writer = LineWriter(stream)
-        self._coloured = stream.isatty()
+        self._coloured = is_coloured(stream)
+        self._in_json = in_json
 
     def __call__(self, role: str, line: str) -> None:
         """Print one line."""
+        self._writer.write(self._render(role, line))
+
+    def _render(self, role: str, line: str) -> str:
+        if self._in_json:
+            return line if is_event(line) else render_foreign(role, line)
         name = f"{role:<8}"
         if self._coloured:
             name = f"\x1b[{self.COLOURS[role]}m{name}\x1b[0m"
-        self._writer.write(f"{name}| {line}")
+        return f"{name}| {line}"
+
+
+class _NodeStream(StringIO):
+    """Takes what the node itself logs to a printer, line by line."""
+
+    def __init__(self, printer: Printer) -> None:
+        super().__init__()
+        self._printer = printer
+
+    def flush(self) -> None:
+        """Print what was written. Safe to repeat."""
+        for line in self.getvalue().splitlines():
+            self._printer(NODE, line)
+        self.seek(0)
+        self.truncate()
 
 
 def describe_ready(settings: Settings, seconds: float) -> str:
     """Make the line that `gridiron up` prints when the node serves."""
-    return (
-        f"ready in {seconds:.1f} s  manager {settings.manager_url}  ingress {settings.ingress_url}  "
-        f"restate {settings.restate_admin_url}  workers {settings.workers_url}"
-    )
+    urls = "  ".join(f"{name} {url}" for name, url in urls_of(settings).items())
+    return f"ready in {seconds:.1f} s  {urls}"
+
+
+def urls_of(settings: Settings) -> Mapping[str, str]:
+    """Give the URLs of a node, by what answers there."""
+    return {
+        "manager": settings.manager_url,
+        "ingress": settings.ingress_url,
+        "restate": settings.restate_admin_url,
+        "workers": settings.workers_url,
+    }
 
 
 def open_roots(settings: Settings) -> Settings:
@@ -283,10 +321,14 @@ async def run_node(settings: Settings, stream: TextIO = sys.stdout) -> None:
     """
     began = time.monotonic()
     settings = open_roots(settings)
+    in_json = settings.log_format == "json"
+    settings = settings.model_copy(update={"log_format": "json" if in_json else "text"})
+    printer = Printer(stream, in_json=in_json)
+    configure_logging(NODE, settings, _NodeStream(printer))
     with lock_directory(settings.data_dir):
         check_ports(settings)
         check_programs(find_toolchain(settings))
-        node = Node(settings, Printer(stream))
+        node = Node(settings, printer)
         work = asyncio.current_task()
         loop = asyncio.get_running_loop()
         stopping = False
@@ -301,7 +343,11 @@ async def run_node(settings: Settings, stream: TextIO = sys.stdout) -> None:
             loop.add_signal_handler(number, stop)
 
         def on_ready() -> None:
-            print(describe_ready(settings, time.monotonic() - began), file=stream, flush=True)
+            seconds = time.monotonic() - began
+            if in_json:
+                log.info("node.ready", seconds=round(seconds, 1), **urls_of(settings))
+            else:  # the line that whoever started it waits for
+                print(describe_ready(settings, seconds), file=stream, flush=True)
 
         try:
             await node.run(on_ready)

@@ -145,6 +145,7 @@ def test_following_ends_with_the_build_and_with_the_manager_and_a_log_does_not(
     client = Client(node)
     try:
         build_id = client.activate(printers.make("1"), "1", "short")["build_id"]
+        wait_until((node.settings.logs_dir / build_id).is_dir)
         with httpx2.stream("GET", log_url(node, build_id), timeout=30) as response:
             assert response.headers["content-type"] == "text/event-stream; charset=utf-8"
             pruned = client.manager.post("/prune", json={"build_id": build_id, "force": True})
@@ -154,7 +155,6 @@ def test_following_ends_with_the_build_and_with_the_manager_and_a_log_does_not(
         with httpx2.stream("GET", log_url(node, second), timeout=30) as response:
             node.stop()  # fails where it takes long
             assert "event: end" not in response.read().decode()
-        assert (node.settings.logs_dir / build_id).is_dir()
         node.start()
         assert fetch_log(client, second)[0]["level"] == "warn"  # the SDK's, of the run before
         wait_until(lambda: not (node.settings.logs_dir / build_id).exists())

@@ -65,8 +65,8 @@ def test_a_signal_stops_everything_in_order_within_ten_seconds(
     os.kill(node.pid, number)
     wait_until(lambda: not alive(processes), 10, what=node.log)
     assert time.monotonic() - began < 10
-    stopped = [line for line in node.log.splitlines() if line.endswith(" stopped")]
-    assert [line.split()[-2] for line in stopped] == ["manager", "workers", "restate"]
+    stopped = [line for line in node.log.splitlines() if "role.stopped" in line]
+    assert [line.split()[-1] for line in stopped] == ["name=manager", "name=workers", "name=restate"]
     assert node.wait() == 0
 
 
@@ -82,7 +82,7 @@ def test_killed_by_force_it_leaves_no_orphan(make_node: Callable[..., Subject]) 
 
 def test_a_role_that_died_is_reported_with_the_delay(node: Subject) -> None:  # before others die on this node
     os.kill(pid_of(node, "restate-server"), signal.SIGKILL)
-    wait_until(lambda: "restate ended (SIGKILL); starting it again in 0.1 s" in node.log)
+    wait_until(lambda: "role.ended again_in_seconds=0.1 how=SIGKILL name=restate" in node.log)
 
 
 @pytest.mark.parametrize("name", ["restate-server", "haproxy", "workerd"])

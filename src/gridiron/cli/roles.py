@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import timedelta
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from gridiron.cli.options import Cells, DataDir, Json, PortOffset, Url
 from gridiron.cli.output import print_json, print_text
 from gridiron.cli.outside import connect
+
+if TYPE_CHECKING:  # see gridiron.cli.edge
+    from gridiron.settings import Settings
 
 RESTART_LIMIT = timedelta(hours=1)
 """How long to wait for a restart: each cell may take two minutes to end what it is answering."""
@@ -33,13 +38,10 @@ def up(data_dir: DataDir = None, port_offset: PortOffset = None, cells: Cells = 
 
 def restate(data_dir: DataDir = None, port_offset: PortOffset = None) -> None:
     """Run Restate: renders its configuration, then becomes restate-server."""
-    from gridiron.cli.role_logging import configure_logging  # noqa: PLC0415 - see above
-    from gridiron.restate.role import exec_restate  # noqa: PLC0415 - the same
-    from gridiron.settings import load_settings  # noqa: PLC0415 - the same
+    from gridiron.restate.role import exec_restate  # noqa: PLC0415 - see above
     from gridiron.toolchain.programs import find_toolchain  # noqa: PLC0415 - the same
 
-    configure_logging()
-    settings = load_settings(data_dir=data_dir, port_offset=port_offset)
+    settings = _begin("restate", data_dir=data_dir, port_offset=port_offset)
     exec_restate(settings, find_toolchain(settings))
 
 
@@ -51,13 +53,10 @@ def workers(
         return
     import asyncio  # noqa: PLC0415 - see above
 
-    from gridiron.cli.role_logging import configure_logging  # noqa: PLC0415 - the same
-    from gridiron.settings import load_settings  # noqa: PLC0415 - the same
     from gridiron.toolchain.programs import find_toolchain  # noqa: PLC0415 - the same
     from gridiron.workers.role import run_workers  # noqa: PLC0415 - the same
 
-    configure_logging()
-    settings = load_settings(data_dir=data_dir, port_offset=port_offset, cells=cells)
+    settings = _begin("workers", data_dir=data_dir, port_offset=port_offset, cells=cells)
     asyncio.run(run_workers(settings, find_toolchain(settings)))
 
 
@@ -65,12 +64,19 @@ def manager(data_dir: DataDir = None, port_offset: PortOffset = None) -> None:
     """Run the manager: its HTTP API, and the removal of what is drained."""
     import asyncio  # noqa: PLC0415 - see above
 
-    from gridiron.cli.role_logging import configure_logging  # noqa: PLC0415 - the same
     from gridiron.manager.role import run_manager  # noqa: PLC0415 - the same
+
+    asyncio.run(run_manager(_begin("manager", data_dir=data_dir, port_offset=port_offset)))
+
+
+def _begin(role: str, **flags: Any) -> Settings:  # noqa: ANN401 - a flag has its field's type
+    """Read the settings of a role, and set up its logging."""
+    from gridiron.process.events import configure_logging, resolve_format  # noqa: PLC0415 - see above
     from gridiron.settings import load_settings  # noqa: PLC0415 - the same
 
-    configure_logging()
-    asyncio.run(run_manager(load_settings(data_dir=data_dir, port_offset=port_offset)))
+    settings = resolve_format(load_settings(**flags), sys.stderr)
+    configure_logging(role, settings, sys.stderr)
+    return settings
 
 
 def restart_workers(

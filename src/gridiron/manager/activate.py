@@ -221,7 +221,8 @@ class Activator:
         build_id, delay = str(address), timedelta(0)
         self._observer.activating.add(build_id)
         try:
-            yield address
+            with structlog.contextvars.bound_contextvars(build_id=build_id):
+                yield address
         except ActivationFailed as failure:
             if isinstance(failure.cause, RegistrationUnknown):
                 delay = SETTLE_LIMIT

@@ -369,5 +369,6 @@ class Problem(Value):
     detail: str = Field(description="What happened and what to do.")
     code: str = Field(description="Stable; compare this.")
     build_id: str | None = None
+    request_id: str | None = Field(default=None, description="The manager's log names it.")
     step: str | None = Field(default=None, description="The step of an activation that failed.")
     invocations: int | None = Field(default=None, description="How many still need the build.")

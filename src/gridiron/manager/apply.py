@@ -34,7 +34,7 @@ class ConfigApplier:
         Raises TemplateInvalid, SettingsInvalid, StorageFailed, or ConfigNotApplied when `sv` fails.
         """
         if await asyncio.to_thread(self._render):
-            log.info("workers.config_changed", path=str(self._settings.workerd_config_path))
+            log.info("config.rendered", path=str(self._settings.workerd_config_path))
             self._pending = True
         if self._pending and self._settings.workers_service is not None:
             await _hang_up(str(self._settings.workers_service))

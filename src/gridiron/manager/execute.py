@@ -66,6 +66,11 @@ class Result:
         return self.stays.reason if self.stays is not None else ""
 
 
+def _about(action: Action) -> Mapping[str, str]:
+    """Give what the log says of an action's subject; what is merely loaded may be no build."""
+    return {} if isinstance(action, Unload) else {"build_id": action.subject}
+
+
 def name_turn(name: str) -> str:
     """The key of the turns of one name: its activations, and what is done for a build of it."""
     return f"name {name}"
@@ -98,8 +103,9 @@ class Executor:
         for action in decide(look):
             if isinstance(action, Register) and not in_order:
                 continue
-            async with self._acting:
-                results.append(await self._carry_out(action, decide))
+            with structlog.contextvars.bound_contextvars(**_about(action)):
+                async with self._acting:
+                    results.append(await self._carry_out(action, decide))
             in_order = in_order and not results[-1].failed_for_now
         return tuple(results)
 

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import gc
 import signal
+import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 
@@ -140,6 +141,7 @@ async def _listen(app: FastAPI, context: Context, logs: Logs) -> None:
         events.add_signal_handler(number, stop)
     try:
         await server.serve()
+        log.info("manager.stopped")
     except SystemExit as error:  # uvicorn's way to say that it cannot listen
         raise PortTaken(settings.ports.manager, "the manager", "MANAGER_PORT") from error
 
@@ -150,6 +152,10 @@ class _Server(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        log.info("manager.ready", port=self.config.port)
 
     def stop(self) -> None:
         self.should_exit = True

@@ -50,6 +50,7 @@ def plan_variables(settings: Settings) -> Mapping[str, str | int]:
         "node_name": settings.node_name,
         "partitions": settings.restate_partitions or plan_partitions(os.cpu_count() or 1),
         "memory": settings.restate_memory,
+        "log_format": "json" if settings.log_format == "json" else "compact",
         "admin_address": address(parse_ip("admin_host", settings.admin_host), ports.admin),
         "ingress_address": address(parse_ip("ingress_host", settings.ingress_host), ports.ingress),
         "fabric_address": address(fabric_ip, ports.fabric),

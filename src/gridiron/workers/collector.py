@@ -186,10 +186,10 @@ def name_build(path: str) -> str:
 def _parse(cell: Cell, path: str, answer: Mapping[str, Any] | None) -> LogPage | None:
     """Read what a cell gave of a log; None where it could not, as the build meddles with it."""
     if answer is None:
-        log.warning("log.unreadable", build_id=name_build(path), cell=cell.name)
+        log.warning("logs.unreadable", build_id=name_build(path), cell=cell.name)
         return None
     try:
         return parse_log(Source(name_build(path), cell.name), answer, datetime.now(UTC))
     except WorkersUnavailable as error:
-        log.warning("log.unreadable", build_id=name_build(path), cell=cell.name, reason=error.reason)
+        log.warning("logs.unreadable", build_id=name_build(path), cell=cell.name, reason=error.reason)
         return None

@@ -9,16 +9,18 @@ import signal
 import sys
 from collections.abc import Callable
 from datetime import timedelta
+from typing import TextIO
 
 import structlog
 
 from gridiron.errors import GridironError, StorageFailed
+from gridiron.process.events import render_foreign
 from gridiron.process.lines import LineWriter
 from gridiron.process.lock import lock_directory
 from gridiron.secrets.key import ensure_key
 from gridiron.settings import Settings
 from gridiron.toolchain.programs import Toolchain
-from gridiron.workers.cell import CellPlan
+from gridiron.workers.cell import CellPlan, OnOutput
 from gridiron.workers.collector import Collector
 from gridiron.workers.config import descriptor_limit, ensure_config, haproxy_config_path
 from gridiron.workers.log_files import open_logs
@@ -52,12 +54,17 @@ async def run_workers(settings: Settings, toolchain: Toolchain) -> None:
         await asyncio.to_thread(ensure_config, settings, toolchain)
         quarantine = Quarantine(settings.workers_dir / "quarantine.json", settings.bundles_dir)
         quarantine.load()
-        output = LineWriter(sys.stdout)  # the console output of the builds, most of all
         collector = Collector(open_logs(settings))
-        pool = Pool(
-            plan, quarantine, collector, lambda component, line: output.write(f"{component} | {line}")
-        )
+        pool = Pool(plan, quarantine, collector, make_printer(settings, sys.stdout))
         await _run_until_stopped(pool, collector, settings, toolchain)
+
+
+def make_printer(settings: Settings, stream: TextIO) -> OnOutput:
+    """Make what prints the lines of HAProxy and the cells: the console output of the builds, most of all."""
+    writer = LineWriter(stream)
+    if settings.log_format == "json":
+        return lambda component, line: writer.write(render_foreign("workers", line, component))
+    return lambda component, line: writer.write(f"{component} | {line}")
 
 
 def plan_pool(settings: Settings, toolchain: Toolchain) -> PoolPlan:

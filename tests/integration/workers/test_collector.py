@@ -113,7 +113,7 @@ async def test_a_build_that_meddles_with_its_log_spoils_its_own_only(shared_plan
     assert await await_messages(shared_plane, other) == ["hello "]
 
     async def is_told() -> bool:
-        return "log.unreadable" in shared_plane.output
+        return "logs.unreadable" in shared_plane.output
 
     await eventually(is_told)
 

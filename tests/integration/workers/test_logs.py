@@ -46,7 +46,8 @@ async def fetch_page(plane: Plane, build: Build, cursor: str | None = None) -> P
 
 async def run(plane: Plane, body: str, name: str = "printer", head: str = "") -> tuple[LogEvent, ...]:
     """Send one request to a handler with this body; give what is kept when its outcome is."""
-    main = f"{head}\nexport default {{ async fetch(request, env, ctx) {{ {body}\nreturn new Response('done'); }} }};"
+    handler = f"async fetch(request, env, ctx) {{ {body}\nreturn new Response('done'); }}"
+    main = f"{head}\nexport default {{ {handler} }};"
     build = plane.write_build(name, main)
     await plane.get(f"{build.address.path}/x?y=z", headers=INVOCATION)
 
@@ -78,7 +79,7 @@ async def test_every_level_with_its_request_and_then_how_that_ended(shared_plane
     assert 0 <= duration < 10_000
 
     async def is_printed() -> bool:
-        return "cell-1 | warn 1\n" in shared_plane.output
+        return '"component": "cell-1", "message": "warn 1"}\n' in shared_plane.output
 
     assert await eventually(is_printed)  # as before
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
+import sys
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -11,9 +13,10 @@ import httpx2
 import pytest
 import structlog
 
-from gridiron.cli.role_logging import configure_logging
 from gridiron.manager.health import HealthChecker
 from gridiron.manager.http.app import Control, make_app
+from gridiron.process.events import configure_logging
+from gridiron.settings import load_settings
 from tests.unit.manager.conftest import Manager
 
 VALUE = "hunter2-hunter2"
@@ -122,11 +125,12 @@ async def test_a_fault_while_a_secret_is_set_shows_it_to_nobody(
         raise ZeroDivisionError("a fault")
 
     monkeypatch.setattr(manager.restate, "register", fail)
-    configure_logging()  # as a role does
+    configure_logging("manager", load_settings(log_format="text"), sys.stderr)  # as a role does
     try:
         answer = await client.put("/secrets/demo/A", json={"value": VALUE})
     finally:
         structlog.reset_defaults()
+        logging.getLogger().handlers.clear()
     assert (answer.status_code, answer.json()["code"]) == (500, "internal_error")
     printed = "".join(capsys.readouterr())
     assert "ZeroDivisionError: a fault" in printed

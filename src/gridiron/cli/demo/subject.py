@@ -15,6 +15,9 @@ from gridiron.errors import ComponentFailed, PortTaken
 from gridiron.node import START_LIMIT, check_ports
 from gridiron.settings import Settings, load_settings
 
+READY = '"event": "node.ready"'
+"""In the line that says so where a node logs in JSON."""
+
 OFFSET_STEP, LAST_OFFSET = 100, 50_000
 STOP_LIMIT_SECONDS = 15
 COMMAND_LIMIT_SECONDS = 120
@@ -71,7 +74,7 @@ class Subject:
         deadline = time.monotonic() + START_LIMIT.total_seconds()
         while time.monotonic() < deadline and self._process.poll() is None:
             said = self._log.read_bytes()[begin:].decode(errors="replace")
-            ready = [line for line in said.splitlines() if line.startswith("ready ")]
+            ready = [line for line in said.splitlines() if line.startswith("ready ") or READY in line]
             if ready:
                 return ready[0]
             time.sleep(0.05)

@@ -41,6 +41,7 @@ from gridiron.manager.health import HealthChecker
 from gridiron.manager.http.bodies import LimitedBodies
 from gridiron.manager.http.events import follow
 from gridiron.manager.http.problems import add_problem_handlers
+from gridiron.manager.http.request_ids import RequestIds
 from gridiron.manager.http.uploads import receive
 from gridiron.manager.logs import Logs, render_event
 from gridiron.manager.loop import Loop
@@ -88,6 +89,7 @@ def make_app(context: Context, control: Control, health: HealthChecker, tasks: a
     )
     add_problem_handlers(app)
     app.add_middleware(LimitedBodies)
+    app.add_middleware(RequestIds)  # the outermost is added last
     _add_commands(app, control, tasks)
     _add_bundles(app, context)
     _add_reads(app, control.deployments)

@@ -42,7 +42,9 @@ async def _run(
     try:
         outcome: Event = ("activated", await activate(report))
     except GridironError as error:
-        outcome = ("problem", render_problem(error))
+        problem = render_problem(error)
+        log.info("activation.failed", step=problem.step, code=problem.code, build_id=problem.build_id)
+        outcome = ("problem", problem)
     except Exception:
         log.exception("activation.crashed")
         outcome = ("problem", render_unexpected())

@@ -25,6 +25,7 @@ from gridiron.errors import (
 )
 from gridiron.manager.api import PROBLEM_MEDIA_TYPE, Problem
 from gridiron.manager.http.bodies import MAX_BODY
+from gridiron.manager.http.request_ids import HEADER, fetch_request_id
 from gridiron.model import describe_validation
 
 log = structlog.get_logger()
@@ -57,6 +58,7 @@ def render_problem(error: GridironError) -> Problem:
         detail=str(cause),
         code=cause.code,
         build_id=getattr(error, "build_id", None),
+        request_id=fetch_request_id(),
         step=error.step if isinstance(error, ActivationFailed) else None,
         invocations=cause.invocations if isinstance(cause, BuildInUse) else None,
     )
@@ -68,13 +70,23 @@ def render_unexpected() -> Problem:
     detail = (
         "The manager failed in a way that it did not foresee; its log has the traceback. Please report it."
     )
-    return Problem(title=status.phrase, status=status.value, detail=detail, code="internal_error")
+    return Problem(
+        title=status.phrase,
+        status=status.value,
+        detail=detail,
+        code="internal_error",
+        request_id=fetch_request_id(),
+    )
 
 
 def answer(problem: Problem) -> JSONResponse:
-    """Make the response that carries a problem."""
+    """Make the response that carries a problem, and the id of its request."""
     return JSONResponse(
-        problem.model_dump(exclude_none=True), status_code=problem.status, media_type=PROBLEM_MEDIA_TYPE
+        problem.model_dump(exclude_none=True),
+        status_code=problem.status,
+        media_type=PROBLEM_MEDIA_TYPE,
+        # to what crashed, nothing else adds it
+        headers={} if problem.request_id is None else {HEADER: problem.request_id},
     )
 
 
@@ -91,7 +103,12 @@ async def _answer_failure(request: Request, error: Exception) -> JSONResponse:
     if not isinstance(error, GridironError):  # registered for GridironError only
         raise error
     problem = render_problem(error)
-    log.info("request.failed", path=_loggable(request.url.path), code=problem.code, status=problem.status)
+    tell = log.error if problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR else log.info
+    about = {"build_id": problem.build_id} if problem.build_id else {}
+    path = _loggable(request.url.path)
+    tell(
+        "request.failed", method=request.method, path=path, code=problem.code, status=problem.status, **about
+    )
     return answer(problem)
 
 
@@ -112,14 +129,16 @@ async def _answer_http(_request: Request, error: Exception) -> JSONResponse:
         return answer(render_problem(RequestInvalid(f"body: {error.detail}")))
     code = "path_not_found" if status is HTTPStatus.NOT_FOUND else status.name.lower()
     detail = f"{error.detail}. /openapi.json lists what there is."
-    problem = Problem(title=status.phrase, status=status.value, detail=detail, code=code)
+    problem = Problem(
+        title=status.phrase, status=status.value, detail=detail, code=code, request_id=fetch_request_id()
+    )
     response = answer(problem)
     response.headers.update(error.headers or {})
     return response
 
 
 async def _answer_unexpected(request: Request, error: Exception) -> JSONResponse:
-    log.error("request.crashed", path=_loggable(request.url.path), exc_info=error)
+    log.error("request.crashed", method=request.method, path=_loggable(request.url.path), exc_info=error)
     return answer(render_unexpected())
 
 
