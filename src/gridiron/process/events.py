@@ -58,7 +58,8 @@ def configure_logging(role: str, settings: Settings, stream: TextIO) -> None:
 
 def _json_processors(role: str) -> list[Processor]:
     def begin(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-        return {"role": role, "time": event.pop("time"), "level": event.pop("level"), **event}
+        first = {key: event.pop(key) for key in ("time", "level", "event")}
+        return {"role": role, **first, **event}
 
     return [
         structlog.processors.format_exc_info,  # shows no values: they may be secret

@@ -106,9 +106,8 @@ async def _answer_failure(request: Request, error: Exception) -> JSONResponse:
     tell = log.error if problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR else log.info
     about = {"build_id": problem.build_id} if problem.build_id else {}
     path = _loggable(request.url.path)
-    tell(
-        "request.failed", method=request.method, path=path, code=problem.code, status=problem.status, **about
-    )
+    about |= {"method": request.method, "path": path, "code": problem.code}
+    tell("request.failed", status=problem.status, **about)
     return answer(problem)
 
 
