@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import json
 import os
-import secrets
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -20,7 +18,6 @@ from gridiron.cli.demo.subject import Subject
 from gridiron.secrets.key import KEY_FILE
 from gridiron.settings import load_settings
 from gridiron.testing.probe import build_probe
-from gridiron.testing.processes import descendants
 from gridiron.toolchain.programs import find_toolchain
 from tests.acceptance.nodes import Nodes
 from tests.harness import Client, wait_until
@@ -138,93 +135,3 @@ def test_what_a_bundle_requires_has_to_be_there(
             assert f"gridiron secret put keeper {key}" in refused.json()["detail"]
             assert run(node, "put", "keeper", key, typed="v").returncode == 0
         assert client.manager.post("/activate", json=body).status_code == 201
-
-
-READS = (
-    "/deployments",
-    "/secrets/keeper",
-    "/workers",
-    "/metrics",
-    "/health/live",
-    "/health/ready",
-    "/openapi.json",
-)
-
-
-def forms_of(value: str) -> list[bytes]:
-    """What a value may look like where it shows."""
-    raw = value.encode()
-    return [
-        raw,
-        base64.b64encode(raw),
-        base64.urlsafe_b64encode(raw),
-        raw.hex().encode(),
-        value.encode("utf-16-le"),
-    ]
-
-
-def find_in_files(directory: Path, value: str) -> list[str]:
-    """The files below a directory that hold a value."""
-    found = []
-    for path in directory.rglob("*"):
-        if path.is_file() and not path.is_symlink():
-            content = path.read_bytes()
-            found += [str(path)] if any(form in content for form in forms_of(value)) else []
-    return found
-
-
-def find_in_processes(pid: int, value: str) -> list[str]:
-    """The processes below one that have a value among their arguments or variables."""
-    found = []
-    for each in descendants(pid):
-        for file in ("cmdline", "environ"):
-            content = Path(f"/proc/{each}/{file}").read_bytes()
-            found += [f"{each}/{file}"] if any(form in content for form in forms_of(value)) else []
-    return found
-
-
-def test_a_secret_shows_nowhere(make_node: Callable[..., Subject], bundle: Path) -> None:
-    node = make_node(**ONE_CELL)
-    shown = f"shown-{secrets.token_hex(16)}"
-    values = {name: f"planted-{name}-{secrets.token_hex(16)}" for name in ("put", "again", "given", "failed")}
-    with client_of(node) as client:
-        printed = [run(node, "put", "keeper", "TOKEN", typed=values["put"])]
-        build_ids = [deploy(client, bundle, "1", vars={"PLAIN": shown})]
-        printed.append(run(node, "put", "keeper", "TOKEN", "--json", typed=values["again"]))
-        build_ids.append(
-            deploy(client, bundle, "2", secrets={"GIVEN": values["given"]}, vars={"PLAIN": shown})
-        )
-        for key, value in (("TOKEN", "again"), ("GIVEN", "given")):
-            assert client.call("keeper", "tell", key) == digest(values[value])
-        refused = [
-            client.manager.put("/secrets/keeper/PLAIN", json={"value": values["failed"]}),  # a variable
-            client.manager.put(f"/secrets/keeper/A={values['failed']}", json={"value": "x"}),
-            client.manager.put("/secrets/keeper/TOKEN", content=json.dumps({"value": [values["failed"]]})),
-            client.manager.post("/activate", json={"secrets": {"A": [values["failed"]]}}),
-        ]
-        assert {each.status_code for each in refused} == {422}
-        printed += [run(node, "list", "keeper"), run(node, "list", "keeper", "--json")]
-        answers = [client.manager.get(path) for path in READS]
-        answers += [client.manager.get(f"/deployments/{build_id}") for build_id in build_ids]
-        answers += [client.admin.get("/deployments"), client.workers.get("/-/health")]
-        assert {each.status_code for each in answers} == {200}
-    said = "".join(
-        [*(each.text for each in (*refused, *answers)), *(f"{each.stdout}{each.stderr}" for each in printed)]
-    )
-    assert node.pid is not None
-    for value in values.values():
-        assert find_in_processes(node.pid, value) == []
-        assert value not in node.log
-        assert value not in said
-        assert find_in_files(node.settings.data_dir, value) == []
-    # what is no secret shows in all of these places but the answers, so that the search finds something
-    directory = str(node.settings.data_dir)
-    assert find_in_processes(node.pid, directory) != []
-    assert sorted(find_in_files(node.settings.bundles_dir, shown)) == sorted(
-        str(path) for path in node.settings.bundles_dir.glob("*/metadata.json")
-    )
-    assert "build.activated" in node.log
-    assert "TOKEN" in said
-    node.stop()
-    for value in values.values():
-        assert find_in_files(node.settings.data_dir, value) == []

@@ -15,6 +15,7 @@ import httpx2
 from pydantic import ValidationError
 
 from gridiron.bundles.scan import reading
+from gridiron.bundles.source import redact_url
 from gridiron.cli.edge import ManagerRefused
 from gridiron.errors import ManagerUnavailable
 from gridiron.manager.api import (
@@ -68,7 +69,9 @@ class ManagerClient:
     """
 
     def __init__(self, url: str, transport: httpx2.BaseTransport | None = None) -> None:
-        self.url = url.rstrip("/")
+        self._url = url.rstrip("/")
+        self.url = redact_url(self._url)
+        """As it may be shown: without the user that may be in it."""
         # no trust_env: a proxy for the internet is not the way to a node
         timeout = httpx2.Timeout(ANSWER_LIMIT.total_seconds(), connect=CONNECT_LIMIT.total_seconds())
         self._http = httpx2.Client(transport=transport, trust_env=False, timeout=timeout)
@@ -105,7 +108,7 @@ class ManagerClient:
         try:
             with self._http.stream(
                 "POST",
-                f"{self.url}/activate",
+                f"{self._url}/activate",
                 json=_body(request),
                 headers={"accept": EVENTS_MEDIA_TYPE},
                 timeout=limit.total_seconds(),
@@ -185,7 +188,7 @@ class ManagerClient:
         query = {"follow": "true", **_log_query(wanted, limit)}
         try:
             with self._http.stream(
-                "GET", self.url + _log_path(build_id), params=query, timeout=BEAT_LIMIT_SECONDS
+                "GET", self._url + _log_path(build_id), params=query, timeout=BEAT_LIMIT_SECONDS
             ) as response:
                 if not response.is_success:
                     response.read()
@@ -224,7 +227,7 @@ class ManagerClient:
 
     def _request(self, method: str, path: str, **request: Any) -> httpx2.Response:  # noqa: ANN401 - httpx2's
         try:
-            return self._http.request(method, self.url + path, **request)
+            return self._http.request(method, self._url + path, **request)
         except (httpx2.RequestError, httpx2.InvalidURL) as error:
             raise ManagerUnavailable(self.url, _reason(error)) from error
 
