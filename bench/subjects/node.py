@@ -23,8 +23,14 @@ from gridiron.model import Address
 from gridiron.testing.processes import descendants, fetch_program
 
 REQUEST_SECONDS = 120
-PROGRAMS = {"restate-server": "restate", "haproxy": "haproxy", "workerd": "cells", "gridiron workers": "pool"}
-"""Program to the component that it is. The pool is in no call's path, but passes on what the cells print."""
+PROGRAMS = {
+    "restate-server": "restate",
+    "haproxy": "haproxy",
+    "workerd": "cells",
+    "gridiron workers": "pool",
+    "gridiron manager": "manager",
+}
+"""Program to the component that it is. The last two are in no call's path, and pass on what cells say."""
 
 
 class Node:

@@ -18,8 +18,8 @@ from gridiron.model import State
 from gridiron.workers.log_files import Excerpt, Place, open_logs
 from gridiron.workers.logs import LogEvent, Wanted
 
-POLL_SECONDS = 0.15
-"""Between two looks for somebody who follows: too short to be noticed, and a look is cheap."""
+POLL_SECONDS = 0.25
+"""Between two looks for somebody who follows: hardly noticed, and cheap enough."""
 
 AT_ONCE = 2000
 """Events that are read at once for somebody who follows: who is so slow that more come misses some."""
@@ -34,6 +34,10 @@ POOL = "workers"
 @dataclass(frozen=True, slots=True)
 class Beat:
     """Nothing was printed for a while."""
+
+
+News = tuple[LogEvent, ...] | Beat | LogEnd
+"""What somebody who follows is told at once: to send each event by itself costs more than all else."""
 
 
 class _Asking:
@@ -61,9 +65,7 @@ class Logs:
         excerpt = await self._read(build_id, wanted, limit)
         return LogList(events=excerpt.events, silent=silent)
 
-    async def follow(
-        self, build_id: str, wanted: Wanted, limit: int
-    ) -> AsyncIterator[LogEvent | Beat | LogEnd]:
+    async def follow(self, build_id: str, wanted: Wanted, limit: int) -> AsyncIterator[News]:
         """Follow a build: the newest events that are wanted, then what is printed, as soon as it is seen.
 
         It ends when the build is retired or gone, with a LogEnd, or when the manager stops, without. Raises
@@ -75,9 +77,7 @@ class Logs:
         """End all that is followed. Safe to repeat."""
         self._closing.set()
 
-    async def _follow(
-        self, build_id: str, path: str, wanted: Wanted, limit: int
-    ) -> AsyncIterator[LogEvent | Beat | LogEnd]:
+    async def _follow(self, build_id: str, path: str, wanted: Wanted, limit: int) -> AsyncIterator[News]:
         place: Place | None = None
         said = time.monotonic()
         while not self._closing.is_set():
@@ -88,8 +88,8 @@ class Logs:
                 yield LogEnd(build_id=build_id, reason=str(error))
                 return
             place = excerpt.place
-            for event in excerpt.events:
-                yield event
+            if excerpt.events:
+                yield excerpt.events
                 said = time.monotonic()
             if time.monotonic() - said > BEAT_SECONDS:
                 reason = await self._find_end(build_id)
@@ -146,12 +146,12 @@ class Logs:
             return
 
 
-def render_event(event: LogEvent | Beat | LogEnd) -> str:
-    """Write an event as HTML's server-sent events have it."""
-    match event:
-        case LogEvent():
-            return f"data: {event.model_dump_json()}\n\n"
+def render_news(news: News) -> str:
+    """Write news as HTML's server-sent events have it."""
+    match news:
+        case tuple():
+            return "".join(f"data: {event.model_dump_json()}\n\n" for event in news)
         case Beat():
             return ":\n\n"
         case LogEnd():
-            return f"event: end\ndata: {event.model_dump_json()}\n\n"
+            return f"event: end\ndata: {news.model_dump_json()}\n\n"

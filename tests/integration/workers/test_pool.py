@@ -264,7 +264,7 @@ async def test_a_broken_configuration_is_told_and_changes_nothing(
     build = plane.write_build("hello", HELLO)
     before = plane.processes("workerd")
     change_config(plane, text)
-    await asyncio.to_thread(wait_until, lambda: f"code={code}" in plane.output, 20)
+    await asyncio.to_thread(wait_until, lambda: f'"code": "{code}"' in plane.output, 20)
     assert plane.processes("workerd") == before
     assert (await plane.get(build.address.path)).text == "hello"
     change_config(plane, "# mended\n")

@@ -9,7 +9,7 @@ import pytest
 from gridiron.errors import BuildNotFound
 from gridiron.manager import logs as logs_module
 from gridiron.manager.api import LogEnd, LogList, PruneRequest
-from gridiron.manager.logs import Beat, render_event
+from gridiron.manager.logs import Beat, render_news
 from gridiron.testing.workers import FakeCells
 from gridiron.workers.logs import LogEvent, Wanted
 from tests.unit.manager.conftest import NOW, Manager, make_settings
@@ -32,11 +32,11 @@ def event(message: str, after: timedelta = timedelta(0), build: str = "b") -> Lo
 
 def test_server_sent_events() -> None:
     shown = event("two\nlines")
-    assert render_event(shown) == f"data: {shown.model_dump_json()}\n\n"
+    assert render_news((shown, shown)) == f"data: {shown.model_dump_json()}\n\n" * 2
     assert "\n" not in shown.model_dump_json()
-    assert render_event(Beat()) == ":\n\n"
+    assert render_news(Beat()) == ":\n\n"
     end = LogEnd(build_id="b", reason="over")
-    assert render_event(end) == f"event: end\ndata: {end.model_dump_json()}\n\n"
+    assert render_news(end) == f"event: end\ndata: {end.model_dump_json()}\n\n"
 
 
 async def test_a_log_is_what_was_written_and_what_is_newest(manager: Manager) -> None:
@@ -85,11 +85,11 @@ async def test_who_follows_gets_the_newest_and_then_each_thing_once(manager: Man
     a, b, c = (event(message, build=build.build_id) for message in "abc")
     manager.cells.log(build.path, a, b)
     followed = await manager.logs.follow(build.build_id, Wanted(), 1)
-    assert await anext(followed) == b
+    assert await anext(followed) == (b,)
     manager.cells.silence()  # it is asked again until it answers
     manager.cells.log(build.path, c)
     manager.cells.wake()
-    assert await anext(followed) == c
+    assert await anext(followed) == (c,)
 
 
 async def test_many_who_ask_at_once_ask_the_cells_together(manager: Manager) -> None:

@@ -43,7 +43,7 @@ from gridiron.manager.http.events import follow
 from gridiron.manager.http.problems import add_problem_handlers
 from gridiron.manager.http.request_ids import RequestIds
 from gridiron.manager.http.uploads import receive
-from gridiron.manager.logs import Logs, render_event
+from gridiron.manager.logs import Logs, render_news
 from gridiron.manager.loop import Loop
 from gridiron.manager.metrics import CONTENT_TYPE, render_metrics
 from gridiron.manager.secrets import Change
@@ -251,8 +251,8 @@ def _add_logs(app: FastAPI, logs: Logs) -> None:
         followed = await logs.follow(build_id, wanted, limit)
 
         async def stream() -> AsyncIterator[str]:
-            async for event in followed:
-                yield render_event(event)
+            async for news in followed:
+                yield render_news(news)
 
         headers = {"cache-control": "no-store"}
         return StreamingResponse(stream(), media_type=EVENTS_MEDIA_TYPE, headers=headers)

@@ -1,0 +1,136 @@
+"""What it costs a call that its build's log is kept, and that somebody follows it."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from bench.harness import BenchFailed, Outcome, Row, at_most, ratios_of, spread_of, take_turns
+from bench.session import Session
+from bench.subjects.node import Node, running_node, wait_until
+from bench.subjects.processes import running
+from bench.wrk import Calls, Window, run_wrk
+
+SERVICE, HANDLER, VERSION = "printer", "says", "1.0.0"
+NOTHING, KEPT, FOLLOWED = "nothing kept", "kept", "kept and followed"
+CALLERS = 8
+WINDOW_SECONDS = 4
+SETTLE_SECONDS = 1  # what was printed last is read by then
+MOST = 1.05
+
+SOURCE = """
+import * as restate from "@restatedev/restate-sdk-cloudflare-workers/fetch";
+const handlers = {
+  says: async (ctx) => {
+    console.log("began", { version: "@VERSION@", at: 1 });
+    const version = await ctx.run("step", () => "@VERSION@");
+    console.info("the step is done: %s", version);
+    console.warn("and that was it");
+    return version;
+  },
+};
+const service = restate.service({ name: "@SERVICE@", handlers });
+const bidirectional = JSON.parse("@BIDIRECTIONAL@");
+export default { fetch: restate.createEndpointHandler({ services: [service], bidirectional }) };
+"""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One window of calls, and the processor time of each component in it."""
+
+    window: Window
+    cpu_seconds: Mapping[str, float]
+
+    @property
+    def cpu_millis(self) -> Mapping[str, float]:
+        """Processor time of a call, in milliseconds, by component."""
+        return {name: spent * 1000 / self.window.calls for name, spent in self.cpu_seconds.items()}
+
+
+def measure(session: Session) -> Outcome:
+    """Call a build that prints three lines a call, on a node that keeps nothing and on one that does."""
+    bundle = session.make_bundles("printer", SOURCE).make(VERSION, SERVICE)
+    with running_node(session, "nothing", logs_mib=0) as plain, running_node(session, "kept") as keeping:
+        for node in (plain, keeping):
+            node.activate(bundle, SERVICE, VERSION)
+            node.call(SERVICE, HANDLER)
+        session.say(f"{NOTHING}, {KEPT}, {FOLLOWED} in turn")
+        turns = take_turns(
+            {
+                NOTHING: lambda: _run(session, plain),
+                KEPT: lambda: _run(session, keeping),
+                FOLLOWED: _followed(session, keeping),
+            },
+            session.choose(full=20, quick=1),
+        )
+    return Outcome(
+        rows=(_row(KEPT, turns), _row(FOLLOWED, turns)),
+        series={
+            f"{name}, {what}": figures
+            for name, turn in turns.items()
+            for what, figures in (
+                ("processor milliseconds a call", _costs(turn)),
+                ("calls a second", tuple(each.window.rate for each in turn)),
+            )
+        },
+        notes=(_note(turns),),
+    )
+
+
+def _run(session: Session, node: Node) -> Measured:
+    calls = Calls(node.ingress_port, SERVICE, HANDLER, VERSION)
+    time.sleep(SETTLE_SECONDS)
+    before = node.fetch_cpu_seconds()
+    window = run_wrk(calls, CALLERS, session.choose(full=WINDOW_SECONDS, quick=1))
+    after = node.fetch_cpu_seconds()
+    return Measured(window, {component: after[component] - before[component] for component in after})
+
+
+def _followed(session: Session, node: Node) -> Callable[[], Measured]:
+    def run() -> Measured:
+        output = session.work / "followed.jsonl"
+        output.unlink(missing_ok=True)
+        environment = {**os.environ, **node.settings.environment()}
+        arguments = (sys.executable, "-m", "gridiron", "logs", SERVICE, "-f", "--json")
+        with running(arguments, output, environment=environment):
+            wait_until(lambda: output.stat().st_size, 30, "who follows sees what is there")
+            measured = _run(session, node)
+            seen = output.read_bytes().count(b"\n")
+        if seen < measured.window.calls:  # of each call there are four events; a flood is cut
+            raise BenchFailed(f"of {measured.window.calls} calls, who followed saw {seen} events")
+        return measured
+
+    return run
+
+
+def _costs(turn: tuple[Measured, ...]) -> tuple[float, ...]:
+    return tuple(sum(each.cpu_millis.values()) for each in turn)
+
+
+def _row(name: str, turns: Mapping[str, tuple[Measured, ...]]) -> Row:
+    ours, theirs = _costs(turns[name]), _costs(turns[NOTHING])
+    millis = f"{spread_of(ours).median:.2f} ms here, {spread_of(theirs).median:.2f} ms there"
+    return Row(
+        title=f"processor time of a call that prints three lines, log {name}",
+        figure=spread_of(ratios_of(ours, theirs)),
+        unit="×",
+        target=at_most(MOST),
+        baseline=f"{NOTHING}: {millis}",
+    )
+
+
+def _note(turns: Mapping[str, tuple[Measured, ...]]) -> str:
+    """Say what a call costs each component, and how many there were."""
+    said = []
+    for name, turn in turns.items():
+        rate = spread_of([each.window.rate for each in turn]).median
+        components = turn[0].cpu_millis
+        millis = {each: spread_of([m.cpu_millis[each] for m in turn]).median for each in components}
+        said.append(f"{name}: {rate:.0f}/s, " + ", ".join(f"{each} {ms:.3f}" for each, ms in millis.items()))
+    return (
+        f"Calls a second, and processor time of a call in milliseconds, {CALLERS} callers. {'; '.join(said)}."
+    )
