@@ -19,7 +19,7 @@ from gridiron.workers.cells import Cells, CellsPort, LoadedBuild, Problem
 from gridiron.workers.collector import name_build
 from gridiron.workers.log_files import LogFiles, open_logs
 from gridiron.workers.logs import LogEvent, Wanted
-from tests.integration.workers.plane import Plane
+from tests.integration.workers.plane import Plane, eventually
 
 PRINTED = ["line 0", "line 1", "line 2"]
 LOG_LIMIT = 1024 * 1024
@@ -154,6 +154,15 @@ async def test_a_cell_that_has_loaded_nothing_is_a_cell(world: World) -> None:
 async def test_what_a_cell_has_loaded(world: World) -> None:
     path = await world.load()
     assert await world.cells.fetch_loaded() == {"cell-1": (LoadedBuild(path, 0),)}
+
+
+async def test_what_a_build_is_answering(world: World) -> None:
+    path = await world.load()
+
+    async def told() -> list[int]:
+        return [each.in_flight for each in (await world.cells.fetch_traffic()).builds if each.path == path]
+
+    assert await eventually(told) == [0]
 
 
 async def test_an_unloaded_build_is_gone_and_unloading_is_safe_to_repeat(world: World) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from datetime import datetime
 
@@ -10,7 +11,7 @@ from gridiron.workers.cells import LoadedBuild, Problem
 from gridiron.workers.collector import name_build
 from gridiron.workers.log_files import LogFiles
 from gridiron.workers.logs import LogEvent
-from gridiron.workers.status import PoolQuarantined, PoolStatus
+from gridiron.workers.status import BuildTraffic, PoolQuarantined, PoolStatus, PoolTraffic
 
 FAKE_URL = "http://fake-workers"
 
@@ -97,6 +98,15 @@ class FakeCells:
     async def fetch_pool(self) -> PoolStatus:
         """Give the builds that are in quarantine; nothing of the cells."""
         return PoolStatus(quarantined=tuple(self._quarantined.values()))
+
+    async def fetch_traffic(self) -> PoolTraffic:
+        """Give what each build is answering now, and nothing that it has answered."""
+        in_flight: Counter[str] = Counter()
+        for builds in self._loaded.values():
+            in_flight.update(builds)
+        return PoolTraffic(
+            builds=tuple(BuildTraffic(path=path, in_flight=n) for path, n in sorted(in_flight.items()))
+        )
 
     async def release(self, path: str) -> bool:
         """Take a build out of quarantine; False when it was in none."""

@@ -18,6 +18,7 @@ export function renderLog(id, loadedAt) {
     ${LISTENING}
     export class ${OUR_READER} extends WorkerEntrypoint {
       read(id, afterLine, afterOutcome) { return read(id, afterLine, afterOutcome); }
+      tally() { return tally; }
     }
     Object.freeze(${OUR_READER}.prototype);
     Object.freeze(${OUR_READER});`;
@@ -115,6 +116,7 @@ const KEEPING = String.raw`
     }
     const lines = new Ring(1000, 256 * 1024);
     const outcomes = new Ring(1000, 64 * 1024);
+    const tally = { ok: 0, failed: 0, retrying: 0, suspended: 0, cancelled: 0, exception: 0 }; // of all outcomes
     let count = 0;
     function add(ring, call, fields) {
       const time = Math.max(Date.now(), LOADED_AT); // 0 while modules are evaluated
@@ -169,6 +171,7 @@ const LISTENING = String.raw`
       const { handler, startedAt } = call;
       const milliseconds = Date.now() - startedAt;
       const message = reason && show([reason]);
+      tally[outcome]++;
       add(outcomes, call, { kind: "outcome", level: LEVELS[outcome] ?? "error", outcome, milliseconds, message });
     }
     export function tellOfWork(ctx) { // what is handed over has an owner, and its failure no event

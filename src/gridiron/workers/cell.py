@@ -82,14 +82,15 @@ class Cell:
         """It was told to end."""
         self.condemned: Reason | None = None
         """Why it was killed."""
+        self.said: Mapping[str, Any] = {"builds": [], "failed": [], "evictions": 0, "refused": {}}
+        """What it answered last."""
         self.loaded: Mapping[str, Mapping[str, Any]] = {}
-        """The builds that it had loaded when it answered last, by path."""
+        """The builds that it had loaded then, by path."""
         self.failed: frozenset[str] = frozenset()
         """The builds that it could not load as their scripts failed, by path."""
         self._child = child
         self._run_dir = run_dir
         self._control = Control(run_dir / control_socket(name))
-        self._evictions = 0
         self._asking: asyncio.Task[dict[str, Any] | None] | None = None
         self._silence = timedelta(0)
         self._started = time.monotonic()
@@ -151,7 +152,7 @@ class Cell:
     def _note(self, answer: Mapping[str, Any]) -> None:
         self.loaded = {build["path"]: build for build in answer["builds"]}
         self.failed = frozenset(answer["failed"])
-        self._evictions = answer["evictions"]
+        self.said = answer
 
     async def unload(self, path: str) -> None:
         """Unload a build that answers nothing now. Safe to repeat. Raises WorkersUnavailable."""
@@ -193,7 +194,7 @@ class Cell:
             uptime=self.uptime,
             memory=self.memory,
             first_memory=self._first_memory,
-            evictions=self._evictions,
+            evictions=self.said["evictions"],
             loaded=len(self.loaded),
         )
 

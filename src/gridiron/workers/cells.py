@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import httpx2
 from pydantic import ValidationError
@@ -16,7 +16,9 @@ from pydantic import ValidationError
 from gridiron.errors import SecretsUnreadable, StorageFailed, WorkersUnavailable
 from gridiron.workers.control import ANSWER_LIMIT, MAX_ANSWER, ask_once, read_answer
 from gridiron.workers.sockets import POOL_SOCKET, control_socket, list_cells
-from gridiron.workers.status import PoolCell, PoolStatus
+from gridiron.workers.status import PoolCell, PoolStatus, PoolTraffic
+
+V = TypeVar("V", PoolStatus, PoolTraffic)
 
 PROBLEM_TYPE = "application/problem+json"
 DISCOVERY_TYPES = ", ".join(
@@ -78,6 +80,9 @@ class CellsPort(Protocol):
 
     async def fetch_pool(self) -> PoolStatus:
         """Give what the pool says of its cells and of quarantined builds; without a pool, nothing."""
+
+    async def fetch_traffic(self) -> PoolTraffic:
+        """Give what the pool has counted since it started; without a pool, nothing."""
 
     async def release(self, path: str) -> bool:
         """Have a quarantined build served by the cells of all again; False when it was in no quarantine."""
@@ -153,11 +158,14 @@ class Cells:
 
         Raises WorkersUnavailable when it is there and does not answer.
         """
-        answer = await self._ask_pool("GET", "/")
-        try:
-            return PoolStatus() if answer is None else PoolStatus.model_validate(answer)
-        except ValidationError as error:
-            raise WorkersUnavailable(POOL_SOCKET, f"it answered {answer!r:.200}") from error
+        return await self._read_pool("/", PoolStatus)
+
+    async def fetch_traffic(self) -> PoolTraffic:
+        """Give what the pool has counted since it started; nothing without one.
+
+        Raises WorkersUnavailable when it is there and does not answer.
+        """
+        return await self._read_pool("/traffic", PoolTraffic)
 
     async def release(self, path: str) -> bool:
         """Have a quarantined build served by the cells of all again; False when it was in no quarantine.
@@ -173,6 +181,13 @@ class Cells:
         That takes as long as the streams in them do, up to two minutes a cell. Raises WorkersUnavailable.
         """
         return int(self._check_pool(await self._ask_pool("POST", "/restart", RESTART_LIMIT))["cells"])
+
+    async def _read_pool(self, path: str, kind: type[V]) -> V:
+        answer = await self._ask_pool("GET", path)
+        try:
+            return kind() if answer is None else kind.model_validate(answer)
+        except ValidationError as error:
+            raise WorkersUnavailable(POOL_SOCKET, f"it answered {answer!r:.200}") from error
 
     async def _ask_pool(
         self, method: str, path: str, limit: timedelta = ANSWER_LIMIT

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import csv
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
 from gridiron.errors import ProxyRefused, WorkersUnavailable
 from gridiron.workers.sockets import QUARANTINE_MAP, data_socket
+from gridiron.workers.status import BackendCounts, ProxyCounts
 
 PLACEHOLDER = "nobody"
 """A server of the template that is no cell: what waits for one is sent to it, again and again."""
@@ -22,6 +24,9 @@ POLL_INTERVAL = timedelta(milliseconds=50)
 
 DELETE_LIMIT = timedelta(seconds=15)
 """How long deleting a server may take: it must have no connection, and idle ones are kept for 5 to 10 s."""
+
+RESPONSES = ("1xx", "2xx", "3xx", "4xx", "5xx", "other")
+"""What HAProxy counts answers by."""
 
 ADDED = "New server registered."
 DELETED = "Server deleted."
@@ -110,6 +115,10 @@ class HaproxyAdmin:
         """Give the cells that HAProxy knows, in the order in which they were added."""
         return parse_cells(await self._ask("show stat -1 4 -1"))  # all backends; 4: servers; all of them
 
+    async def fetch_counts(self) -> ProxyCounts:
+        """Give what HAProxy has counted since its start."""
+        return parse_counts(await self._ask("show stat -1 3 -1"))  # all; 1: frontends, and 2: backends
+
     async def _do(self, command: str, expected: str = "") -> None:
         parse_done(command, await self._ask(command), expected)
 
@@ -150,12 +159,49 @@ def parse_deleted(command: str, answer: str) -> bool:
 
 
 def parse_cells(answer: str) -> tuple[CellStatus, ...]:
-    """Read the answer to `show stat`, which is CSV behind a `#`. Raises ProxyRefused when it is not."""
-    if not answer.startswith("# pxname,"):
-        raise ProxyRefused("show stat", answer.strip())
+    """Read the answer to `show stat` of servers. Raises ProxyRefused when it is none."""
     return tuple(
         # the status may have progress behind it: "UP 1/2" misses one more check to be DOWN
         CellStatus(row["svname"], row["status"].partition(" ")[0], int(row["scur"]) + int(row["qcur"]))
-        for row in csv.DictReader(answer.removeprefix("# ").splitlines())
+        for row in _parse_statistics(answer)
         if row["svname"] not in {"", PLACEHOLDER}
     )
+
+
+def parse_counts(answer: str) -> ProxyCounts:
+    """Read the answer to `show stat` of frontends and backends. Raises ProxyRefused when it is none.
+
+    HAProxy's management guide, section 9.1, says what each column is.
+    """
+    rows = tuple(_parse_statistics(answer))
+    front = [row for row in rows if row["svname"] == "FRONTEND"]  # a template of somebody's own may have two
+
+    def total(column: str) -> int:
+        return sum(int(row[column]) for row in front)
+
+    return ProxyCounts(
+        connections=total("scur"),
+        connections_limit=total("slim"),
+        requests=total("req_tot"),
+        invalid=total("ereq"),
+        denied=total("dreq"),
+        responses={kind: total(f"hrsp_{kind}") for kind in RESPONSES},
+        backends={
+            row["pxname"]: BackendCounts(
+                queued=int(row["qcur"]),
+                retries=int(row["wretr"]),
+                redispatches=int(row["wredis"]),
+                connect_errors=int(row["econ"]),
+                response_errors=int(row["eresp"]),
+            )
+            for row in rows
+            if row["svname"] == "BACKEND"
+        },
+    )
+
+
+def _parse_statistics(answer: str) -> Iterator[dict[str, str]]:
+    """Read CSV behind a `#`. Raises ProxyRefused when it is not."""
+    if not answer.startswith("# pxname,"):
+        raise ProxyRefused("show stat", answer.strip())
+    return csv.DictReader(answer.removeprefix("# ").splitlines())

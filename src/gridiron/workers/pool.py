@@ -19,7 +19,7 @@ from datetime import UTC, datetime, timedelta
 
 import structlog
 
-from gridiron.errors import ComponentFailed, StorageFailed, WorkersUnavailable
+from gridiron.errors import ComponentFailed, ProxyRefused, StorageFailed, WorkersUnavailable
 from gridiron.process.backoff import Backoff
 from gridiron.workers.cell import Cell, CellPlan, OnOutput, Purpose, start_cell
 from gridiron.workers.collector import Collector
@@ -29,7 +29,9 @@ from gridiron.workers.proxy import NAME as HAPROXY
 from gridiron.workers.proxy import Proxy, ProxyPlan
 from gridiron.workers.quarantine import MOST_QUARANTINED, Quarantine, Quarantined
 from gridiron.workers.start import describe_end
+from gridiron.workers.status import ProxyCounts
 from gridiron.workers.suspicion import Suspicion
+from gridiron.workers.traffic import Traffic
 from gridiron.workers.watchdog import KILLS, Limits, Reason, judge
 
 log = structlog.get_logger()
@@ -40,6 +42,9 @@ minute and cuts it after another (its inactivity and abort timeouts)."""
 
 WATCH_INTERVAL = timedelta(milliseconds=500)
 """How often a cell is looked at. An unbounded loop that allocates fills about a gigabyte in this time."""
+
+COUNT_LIMIT = timedelta(milliseconds=200)
+"""How long HAProxy may take to say what it has counted; it takes a millisecond."""
 
 START_BROKEN = timedelta(seconds=2)
 """A cell that ends sooner than this is taken to be broken, and its next start is put off more and more."""
@@ -81,6 +86,8 @@ class Pool:
         self.quarantine = quarantine
         self.restarts: Counter[Reason] = Counter()
         """Cells that were replaced, by reason."""
+        self.traffic = Traffic()
+        """What the cells have answered."""
         self._plan = plan
         self._collector = collector
         self._on_output = on_output
@@ -100,6 +107,19 @@ class Pool:
     def cells(self) -> Iterable[Cell]:
         """Every cell that runs, those that are being replaced included."""
         return tuple(self._alive.values())
+
+    @property
+    def size(self) -> int:
+        """How many cells there are to be for all builds."""
+        return self._plan.size
+
+    async def fetch_proxy(self) -> ProxyCounts | None:
+        """Give what HAProxy has counted since its start; None where it does not say so at once."""
+        try:
+            async with asyncio.timeout(COUNT_LIMIT.total_seconds()):
+                return await self._proxy.fetch_counts()
+        except (TimeoutError, WorkersUnavailable, ProxyRefused):
+            return None
 
     def is_serving(self, cell: Cell) -> bool:
         """Tell whether HAProxy sends requests to a cell."""
@@ -214,6 +234,7 @@ class Pool:
         how = describe_end(returncode)
         log.warning("cell.died", cell=cell.name, pid=cell.pid, why=reason, reason=how, own=cell.purpose.own)
         self.restarts[reason] += 1
+        self._tasks.create_task(self._count_cuts(cell.name, ended_at), name=f"count the end of {cell.name}")
         await self._collector.tell(cell, f"{cell.name} ended ({reason}), and with it what it was answering")
         cleared = asyncio.Event()
         group = self._groups.get(cell.purpose.own)
@@ -224,6 +245,10 @@ class Pool:
         if reason is not Reason.KILLED and cell.purpose.own not in self.quarantine.builds:
             await self._investigate(cell, ended_at, reason)  # before another cell meets the same build
         cleared.set()
+
+    async def _count_cuts(self, cell: str, ended_at: float) -> None:
+        for key in await self._suspicion.await_cuts(cell, ended_at):
+            self.traffic.cut(f"/{key}")
 
     def _explain_end(self, returncode: int) -> Reason:
         """Tell a cell that somebody killed from one that ended for reasons of its own.
@@ -242,6 +267,8 @@ class Pool:
             reading = await cell.watch(WATCH_INTERVAL)
             if reading is None or cell.dismissed:
                 return
+            if not reading.silence:
+                self.traffic.see(cell.name, cell.said)
             reason = judge(reading, limits)
             if reason in KILLS:
                 if not reading.silence:
@@ -332,6 +359,7 @@ class Pool:
         await cell.stop()
         await self._proxy.remove_cell(cell.server)
         self._alive.pop(cell.name, None)
+        self.traffic.forget(cell.name)
 
     # -- builds that bring cells down ------------------------------------------------------------------------
 

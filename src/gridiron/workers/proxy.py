@@ -18,6 +18,7 @@ from gridiron.workers.cell import OnOutput
 from gridiron.workers.haproxy import CellStatus, HaproxyAdmin, Server
 from gridiron.workers.sockets import HAPROXY_SOCKET, QUARANTINE_MAP
 from gridiron.workers.start import describe_end, start_serving
+from gridiron.workers.status import ProxyCounts
 
 log = structlog.get_logger()
 
@@ -136,6 +137,10 @@ class Proxy:
     async def fetch_cells(self) -> tuple[CellStatus, ...]:
         """Give the cells that HAProxy knows. Raises WorkersUnavailable, ProxyRefused."""
         return await self._admin.fetch_cells()
+
+    async def fetch_counts(self) -> ProxyCounts:
+        """Give what HAProxy has counted since its start. Raises WorkersUnavailable, ProxyRefused."""
+        return await self._admin.fetch_counts()
 
     async def _wait(self) -> int:
         if self._child is None:

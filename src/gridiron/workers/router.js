@@ -29,6 +29,12 @@ for (const sha256 of env.SDK_CORES) {
 const builds = new Map();
 let attempts = 0;
 let evictions = 0;
+const refused = {}; // requests that got a problem of ours for an answer, by its code
+
+// Upper bounds of the milliseconds that a request takes. gridiron.workers.traffic has them in seconds.
+const DURATIONS = [5, 25, 100, 500, 2500, 10_000, 60_000];
+// How a request ends, as far as the build's own isolate tells; see TELL_OUTCOMES of main_module.js.
+const OUTCOMES = ["ok", "failed", "retrying", "suspended", "cancelled"];
 
 class Build {
   constructor(key) {
@@ -41,6 +47,10 @@ class Build {
     this.inFlight = 0; // requests whose answers have not ended
     this.answered = 0; // invocations whose answers have
     this.usedAt = Date.now(); // when the last request came
+    this.outcomes = { exception: 0 }; // of its requests, as its isolate has told last; this one is counted here
+    this.told = 0; // how many had been answered then
+    this.durations = new Array(DURATIONS.length + 1).fill(0); // invocations by the bound that they stayed below
+    this.milliseconds = 0; // of all of them
   }
 }
 
@@ -74,7 +84,7 @@ export default {
       try {
         build = await loading;
       } catch (problem) {
-        return problem.toResponse();
+        return refuse(problem);
       }
     }
     build.usedAt = Date.now();
@@ -83,11 +93,12 @@ export default {
 };
 
 export const control = {
-  async fetch(request) {
+  async fetch(request, _env, ctx) {
     const { pathname, searchParams } = new URL(request.url);
     if (request.method === "GET" && pathname === "/health") return Response.json({ status: "ok" });
     if (request.method === "GET" && pathname === "/builds") {
-      return Response.json({ builds: listLoaded(), failed: listFailed(), evictions });
+      ctx.waitUntil(readOutcomes()); // for the next time: this answer tells whether the cell hangs
+      return Response.json({ builds: listLoaded(), failed: listFailed(), evictions, refused });
     }
     if (request.method === "POST" && pathname === "/logs") {
       const { cursors } = await request.json();
@@ -103,6 +114,13 @@ export const control = {
 };
 
 function ignore() {}
+
+/** Answer a request with the problem that keeps it from a build, and count it. */
+function refuse(problem) {
+  const { code } = problem.body;
+  refused[code] = (refused[code] ?? 0) + 1;
+  return problem.toResponse();
+}
 
 /** Take "name/version-timestamp" out of a request's URL, without the cost of a URL object. */
 function parseKey(url) {
@@ -122,10 +140,10 @@ async function forward(request, build, ctx) {
   try {
     response = await getEntrypoint(build, OUR_ENTRYPOINT).fetch(request);
   } catch (error) {
-    end();
+    end(build.problem === null);
     if (!build.handedOver) build.ready = false;
     if (build.problem === null) throw error; // the handler threw
-    return build.problem.toResponse(); // workerd had dropped the build, and its code could not be read again
+    return refuse(build.problem); // workerd had dropped the build, and its code could not be read again
   }
   build.ready = true; // again, where workerd had dropped it
   if (response.body === null) {
@@ -133,26 +151,40 @@ async function forward(request, build, ctx) {
     return response;
   }
   const { readable, writable } = new IdentityTransformStream();
-  response.body.pipeTo(writable).then(end, end);
+  response.body.pipeTo(writable).then(() => end(), () => end(true));
   return new Response(readable, response);
 }
 
-/** Count a request as in flight; the function given back ends that, and so does the client by going away. */
+/**
+ * Count a request as in flight; the function given back ends that, and is told whether the build failed to answer.
+ * The client ends it too, by going away.
+ */
 function count(build, request, ctx) {
   const { promise, resolve } = Promise.withResolvers();
+  const startedAt = build.usedAt;
   let open = true;
-  const end = () => {
+  const end = (failed = false) => {
     if (open) {
       build.inFlight--;
-      if (request.method === "POST") build.answered++;
+      if (failed) build.outcomes.exception++;
+      if (request.method === "POST") time(build, Date.now() - startedAt);
     }
     open = false;
     resolve();
   };
   build.inFlight++;
-  request.signal.addEventListener("abort", end);
+  request.signal.addEventListener("abort", () => end());
   ctx.waitUntil(promise); // without it, nobody would be left to see that the client has gone
   return end;
+}
+
+/** Count an invocation as answered after so many milliseconds. */
+function time(build, milliseconds) {
+  let bound = 0;
+  while (milliseconds > DURATIONS[bound]) bound++; // nothing is more than undefined, behind the last one
+  build.durations[bound]++;
+  build.milliseconds += milliseconds;
+  build.answered++;
 }
 
 /** An entrypoint of a build. workerd asks for the code where it has not got it (any more). */
@@ -384,6 +416,20 @@ function listFailed() {
   return [...builds.values()].filter((build) => build.failure && !build.ready).map((build) => `/${build.key}`);
 }
 
+/** Have the builds that answered something since the last time tell what came of it. */
+async function readOutcomes() {
+  for (const build of [...builds.values()]) {
+    if (!build.ready || build.told === build.answered) continue;
+    build.told = build.answered; // first, so that nobody else asks it meanwhile
+    try {
+      const tally = await getEntrypoint(build, OUR_READER).tally();
+      for (const outcome of OUTCOMES) build.outcomes[outcome] = Number.isSafeInteger(tally[outcome]) ? tally[outcome] : 0;
+    } catch {
+      build.told = 0; // its isolate has ended: the next one is asked, unless it was evicted
+    }
+  }
+}
+
 function listLoaded() {
   const ready = [...builds.values()].filter((build) => build.ready);
   const now = Date.now();
@@ -391,6 +437,9 @@ function listLoaded() {
     path: `/${build.key}`,
     in_flight: build.inFlight,
     answered: build.answered,
+    outcomes: build.outcomes,
+    durations: build.durations,
+    milliseconds: build.milliseconds,
     idle_seconds: (now - build.usedAt) / 1000,
   }));
 }

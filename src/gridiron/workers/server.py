@@ -38,6 +38,7 @@ def make_pool_app(pool: Pool) -> Starlette:
     """Make the application.
 
     GET /                            PoolStatus
+    GET /traffic                     PoolTraffic
     POST /restart                    {"cells": how many were replaced}, when all are
     POST /logs/{key}                 {"silent": [cells that do not answer]}, when the log of a build has all
     DELETE /quarantine/{key}         {"released": whether it was in quarantine}
@@ -47,6 +48,9 @@ def make_pool_app(pool: Pool) -> Starlette:
 
     async def status(_request: Request) -> JSONResponse:
         return JSONResponse(render_status(pool).model_dump(mode="json"))
+
+    async def traffic(_request: Request) -> JSONResponse:
+        return JSONResponse(pool.traffic.render(await pool.fetch_proxy()).model_dump(mode="json"))
 
     async def restart(_request: Request) -> JSONResponse:
         return JSONResponse({"cells": await pool.replace_cells(Reason.ORDER)})
@@ -65,6 +69,7 @@ def make_pool_app(pool: Pool) -> Starlette:
     return Starlette(
         routes=[
             Route("/", status, methods=["GET"]),
+            Route("/traffic", traffic, methods=["GET"]),
             Route("/restart", restart, methods=["POST"]),
             Route("/logs/{key:path}", collect, methods=["POST"]),
             Route("/quarantine/{key:path}", release, methods=["DELETE"]),
@@ -77,6 +82,7 @@ def render_status(pool: Pool) -> PoolStatus:
     """Say how a pool is."""
     own = {cell.purpose.own: cell.name for cell in pool.cells if pool.is_serving(cell)}
     return PoolStatus(
+        size=pool.size,
         cells=tuple(
             PoolCell(
                 cell=cell.name,
@@ -87,6 +93,7 @@ def render_status(pool: Pool) -> PoolStatus:
                 uptime_seconds=cell.uptime.total_seconds(),
                 memory=cell.memory,
                 memory_limit=cell.purpose.limits.memory,
+                loaded=len(cell.loaded),
             )
             for cell in pool.cells
         ),

@@ -20,6 +20,7 @@ class PoolCell(Value):
     uptime_seconds: float
     memory: int  # bytes that it has in memory
     memory_limit: int  # bytes, above which it is replaced
+    loaded: int = 0  # builds, as it said last
 
 
 class PoolQuarantined(Value):
@@ -34,6 +35,50 @@ class PoolQuarantined(Value):
 class PoolStatus(Value):
     """The cells of a node."""
 
+    size: int = 0  # cells that there are to be for all builds
     cells: tuple[PoolCell, ...] = ()
     quarantined: tuple[PoolQuarantined, ...] = ()
     restarts: dict[str, int] = Field(default_factory=dict)  # cells replaced since the start, by reason
+
+
+class BuildTraffic(Value):
+    """What was asked of one build since the workers started, in all cells that there ever were."""
+
+    path: str  # empty: all builds that have no place of their own here
+    in_flight: int  # requests
+    outcomes: dict[str, int] = Field(default_factory=dict)  # requests that have ended, by how they did
+    durations: tuple[int, ...] = ()  # invocations by what they took: see `gridiron.workers.traffic.BOUNDS`
+    seconds: float = 0.0  # that all of those took together
+
+
+class BackendCounts(Value):
+    """What HAProxy counted of a backend since its start."""
+
+    queued: int  # requests that wait for a cell now
+    retries: int  # attempts to reach a cell once more
+    redispatches: int  # requests that another cell got than the one that they were meant for
+    connect_errors: int  # requests that reached no cell
+    response_errors: int  # answers that broke off, or were none
+
+
+class ProxyCounts(Value):
+    """What HAProxy counted since its start."""
+
+    connections: int  # of clients, now
+    connections_limit: int
+    requests: int
+    invalid: int  # requests that were none
+    denied: int  # requests that a rule refused
+    responses: dict[str, int]  # by class: 1xx, 2xx and so on
+    backends: dict[str, BackendCounts]
+
+
+class PoolTraffic(Value):
+    """What went through the data plane of a node."""
+
+    builds: tuple[BuildTraffic, ...] = ()
+    refused: dict[str, int] = Field(
+        default_factory=dict
+    )  # requests that no build answered, by the problem's code
+    evictions: int = 0  # builds that cells have unloaded
+    proxy: ProxyCounts | None = None  # None: HAProxy does not say

@@ -60,14 +60,18 @@ class Suspicion:
 
     async def investigate(self, cell: str, own: str | None, ended_at: float) -> Verdict:
         """Take note that a cell ended, by the loop's clock, and judge; `own` is all that it served."""
-        suspects = frozenset({own}) if own else await self._find_suspects(cell, ended_at)
+        suspects = frozenset({own} if own else await self.await_cuts(cell, ended_at))
         culprit = self._find_culprit(suspects)
         is_open = culprit is None and own is None
         return Verdict(culprit, choose_unproven(suspects, self._proven) if is_open else frozenset())
 
-    async def _find_suspects(self, cell: str, since: float) -> frozenset[str]:
+    async def await_cuts(self, cell: str, since: float) -> tuple[str, ...]:
+        """Give the build of each stream that a cell has broken off since then, by the loop's clock.
+
+        Waits for HAProxy's last words about it.
+        """
         await asyncio.sleep(SETTLE.total_seconds())
-        return frozenset(cut.key for at, cut in self._cuts if cut.cell == cell and at >= since)
+        return tuple(cut.key for at, cut in self._cuts if cut.cell == cell and at >= since)
 
     def _find_culprit(self, suspects: frozenset[str]) -> str | None:
         if not suspects:

@@ -11,6 +11,7 @@ from gridiron.settings import load_settings
 from gridiron.testing.probe import ProbeBundles, build_probe
 from gridiron.toolchain.programs import find_toolchain
 from gridiron.workers.cells import LoadedBuild
+from gridiron.workers.status import BuildTraffic
 from tests.integration.workers.plane import Plane, eventually
 
 HELLO = 'export default { fetch: () => new Response("hello") };'
@@ -387,3 +388,65 @@ async def test_a_shared_core_of_the_sdk_changes_no_answer(
     assert [answer.status_code for answer in answers] == [200, 200]
     assert answers[0].json() == answers[1].json()
     assert answers[0].json()["services"][0]["name"] == "probe"
+
+
+async def test_what_became_of_requests_is_counted(shared_plane: Plane) -> None:
+    script = """
+        import { abortIsolate } from "cloudflare:workers";
+        const type = { "content-type": "application/vnd.restate.invocation.v5" };
+        const message = (...bytes) => new Response(new Uint8Array(bytes), { headers: type });
+        const output = [4, 1, 0, 0, 0, 0, 0, 0], failure = [4, 1, 0, 0, 0, 0, 0, 2, 122, 0];
+        const broken = { pull: () => Promise.reject(new Error("broken")) };
+        const brokenOff = {
+          start: (controller) => controller.enqueue(new Uint8Array(3)),
+          pull: () => new Promise((_, reject) => setTimeout(() => reject(new Error("broken off")), 50)),
+        };
+        const deeds = {
+          well: () => message(...output),
+          fail: () => message(...failure),
+          retry: () => message(0, 2, 0, 0, 0, 0, 0, 0),
+          suspend: () => message(0, 1, 0, 0, 0, 0, 0, 0),
+          throw: () => { throw new Error("on purpose"); },
+          break: () => new Response(new ReadableStream(broken), { headers: type }),
+          break_off: () => new Response(new ReadableStream(brokenOff), { headers: type }),
+          work: () => message(...output, ...compute()),
+          discover: () => new Response("{}"),
+        };
+        function compute() {
+          let sum = 0;
+          for (let i = 0; i < 2e8; i++) sum += Math.sqrt(i);
+          return sum > 0 ? [] : [0];
+        }
+        export default { fetch: (request) => deeds[request.url.split("/").at(-1)]() };
+    """
+    build = shared_plane.write_build("counted", script)
+    path = build.address.path
+
+    async def fetch_traffic() -> BuildTraffic | None:
+        told = await shared_plane.cells.fetch_traffic()
+        return next((each for each in told.builds if each.path == path), None)
+
+    await shared_plane.get(f"{path}/discover")
+    await eventually(fetch_traffic)
+    before = (await shared_plane.cells.fetch_traffic()).refused.get("build_not_found", 0)
+    async with shared_plane.client() as client:
+        for deed in ("fail", "retry", "suspend", "throw", "break", "work", *["well"] * 4, "fail", "throw"):
+            await client.post(f"{path}/invoke/Svc/{deed}")
+        with pytest.raises(httpx2.RemoteProtocolError):
+            await client.post(f"{path}/invoke/Svc/break_off")
+        await client.post("/nobody/1-1/invoke/Svc/well")
+
+    async def has_told_all() -> BuildTraffic | None:
+        told = await fetch_traffic()
+        return told if told and sum(told.outcomes.values()) == sum(told.durations) == 13 else None
+
+    counted = await eventually(has_told_all)
+    assert counted is not None
+    wanted = {"ok": 5, "failed": 2, "retrying": 1, "suspended": 1, "cancelled": 0, "exception": 4, "cut": 0}
+    assert (counted.outcomes, counted.in_flight) == (wanted, 0)
+    assert sum(counted.durations[3:]) == 1  # a build's own clock stands still while it computes
+    assert counted.seconds > 0.1
+    told = await shared_plane.cells.fetch_traffic()
+    assert told.refused["build_not_found"] == before + 1
+    assert told.proxy is not None
+    assert told.proxy.requests >= 14
