@@ -2,7 +2,8 @@
 
 Order: flag, environment, `gridiron.toml`, default. The variable of a field is `GRIDIRON_` and its name in
 capitals, except for the six that the contract fixes (`MANAGER_PORT`, `BUNDLES_DIR`, `MANAGER_STATE_DIR`,
-`WORKERD_CONFIG_PATH`, `WORKERD_TEMPLATE_PATH`, `RESTATE_ADMIN_URL`), which have no prefix. The key in
+`WORKERD_CONFIG_PATH`, `WORKERD_TEMPLATE_PATH`, `RESTATE_ADMIN_URL`) and for OpenTelemetry's, which have no
+prefix of ours. The key in
 `gridiron.toml` is the field's name. `port_offset` moves every port of the node: `Settings.ports` has the
 numbers that are really used.
 """
@@ -200,6 +201,14 @@ class Settings(BaseSettings):
     workerd: AbsolutePath | None = None
     haproxy: AbsolutePath | None = None
 
+    # traces; the names are OpenTelemetry's own
+    otel_exporter_otlp_endpoint: str | None = Field(
+        default=None, validation_alias="otel_exporter_otlp_endpoint"
+    )
+    otel_exporter_otlp_traces_endpoint: str | None = Field(
+        default=None, validation_alias="otel_exporter_otlp_traces_endpoint"
+    )
+
     # lifecycle
     sweep_seconds: Annotated[float, Field(gt=0)] = 30.0
     drain_grace_seconds: Annotated[float, Field(ge=0)] = 60.0
@@ -240,6 +249,14 @@ class Settings(BaseSettings):
     def drain_grace(self) -> timedelta:
         """How long a build stays drained before it is removed."""
         return timedelta(seconds=self.drain_grace_seconds)
+
+    @property
+    def traces_endpoint(self) -> str | None:
+        """Where traces are sent to by OTLP over HTTP, as OpenTelemetry's exporters find it; None: nowhere."""
+        if self.otel_exporter_otlp_traces_endpoint:
+            return self.otel_exporter_otlp_traces_endpoint
+        base = self.otel_exporter_otlp_endpoint
+        return f"{base.rstrip('/')}/v1/traces" if base else None
 
     @property
     def restate_dir(self) -> Path:

@@ -28,7 +28,9 @@ def bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 def test_the_contract_fixes_six_variables_and_new_ones_start_with_the_name() -> None:
     assert {field: variable_name(field) for field in FIXED} == FIXED
-    others = set(Settings.model_fields) - set(FIXED)
+    of_opentelemetry = {field for field in Settings.model_fields if variable_name(field).startswith("OTEL_")}
+    assert of_opentelemetry == {"otel_exporter_otlp_endpoint", "otel_exporter_otlp_traces_endpoint"}
+    others = set(Settings.model_fields) - set(FIXED) - of_opentelemetry
     assert {variable_name(field) for field in others} == {f"GRIDIRON_{field.upper()}" for field in others}
 
 
@@ -147,3 +149,19 @@ def test_sockets_get_a_short_directory_where_the_data_directory_is_deep(tmp_path
     assert len(str(chosen)) <= MAX_SOCKET_DIRECTORY
     assert chosen == load_settings(data_dir=deep).run_dir
     assert chosen != load_settings(data_dir=deep / "er").run_dir
+
+
+@pytest.mark.parametrize(
+    ("given", "endpoint"),
+    [
+        ({}, None),
+        ({"otel_exporter_otlp_endpoint": ""}, None),
+        ({"otel_exporter_otlp_endpoint": "http://collector:4318/"}, "http://collector:4318/v1/traces"),
+        (
+            {"otel_exporter_otlp_endpoint": "http://a", "otel_exporter_otlp_traces_endpoint": "http://b/in"},
+            "http://b/in",
+        ),
+    ],
+)
+def test_where_traces_go(given: dict[str, str], endpoint: str | None) -> None:
+    assert load_settings(**given).traces_endpoint == endpoint

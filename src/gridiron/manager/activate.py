@@ -69,7 +69,7 @@ from gridiron.manager.keeper import Keeper
 from gridiron.manager.loop import Loop
 from gridiron.manager.observe import Observer
 from gridiron.manager.secrets import Change, find_missing, plan_change, plan_given
-from gridiron.manager.steps import Report, Steps, report_nothing
+from gridiron.manager.steps import Report, Steps, accounting, report_nothing
 from gridiron.manager.tolerate import tolerating
 from gridiron.manager.turns import Turns
 from gridiron.manager.verify import find_damage
@@ -109,14 +109,14 @@ class Activator:
         Raises ActivationFailed with the step and its cause; RoutingUnknown where Restate does not even say
         what is registered.
         """
-        steps = Steps(None, report)
-        async with (
-            self._arrival(request, steps) as fetched,
-            self._turn(request.name) as incarnation,
-        ):
-            with self._claim(request.name, request.version) as address:
-                steps.build_id = str(address)
-                return await self._activate(request, address, incarnation, fetched, steps)
+        with accounting("deploy", request.name, report, self._context) as steps:
+            async with (
+                self._arrival(request, steps) as fetched,
+                self._turn(request.name) as incarnation,
+            ):
+                with self._claim(request.name, request.version) as address:
+                    steps.build_id = str(address)
+                    return await self._activate(request, address, incarnation, fetched, steps)
 
     async def rollback(self, request: RollbackRequest) -> Activated:
         """Make the content of an earlier build active again, as a new build. Waits for others of this name.
@@ -124,10 +124,11 @@ class Activator:
         What that changes for callers is allowed. Raises as `activate` does, and BuildNotFound or
         NothingToRollBackTo.
         """
-        async with self._turn(request.name) as incarnation:
-            before = await self._look_before(request.name, incarnation)
-            earlier = find_earlier(request.name, before.builds, before.active, request.build_id)
-            return await self._make_again(earlier, before)
+        with accounting("rollback", request.name, report_nothing, self._context) as steps:
+            async with self._turn(request.name) as incarnation:
+                before = await self._look_before(request.name, incarnation)
+                earlier = find_earlier(request.name, before.builds, before.active, request.build_id)
+                return await self._make_again(earlier, before, steps)
 
     async def change_secret(self, change: Change) -> SecretChanged:
         """Set or remove a secret of a name. Waits for activations of this name. Safe to repeat.
@@ -137,6 +138,10 @@ class Activator:
         secrets that are still to come, the change is kept for later. Raises as `activate` does, and
         SecretInvalid, SecretTooLarge, SecretNotFound, SecretsMissing, SecretIsVariable, SecretsUnreadable.
         """
+        with accounting("secret", change.name, report_nothing, self._context) as steps:
+            return await self._change_secret(change, steps)
+
+    async def _change_secret(self, change: Change, steps: Steps) -> SecretChanged:
         async with self._turn(change.name) as incarnation:
             plan = partial(plan_change, change=change, now=self._context.now())
             before = await self._look_before(change.name, incarnation, plan)
@@ -146,7 +151,7 @@ class Activator:
             if active is None or missing or await self._has_secrets(active.build, before.wanted):
                 await self._keeper.keep(change.name, before)
             else:
-                activated = await self._make_again(active.build, before)
+                activated = await self._make_again(active.build, before, steps)
             return SecretChanged(
                 name=change.name,
                 key=change.key,
@@ -155,15 +160,16 @@ class Activator:
                 missing=missing,
             )
 
-    async def _make_again(self, earlier: Build, before: Before) -> Activated:
+    async def _make_again(self, earlier: Build, before: Before, steps: Steps) -> Activated:
         """Make the content of a stored build active, as a new build, unless it is active already."""
         with self._claim(earlier.name, earlier.version) as address:
-            steps = Steps(str(address))
+            steps.build_id = str(address)
             snapshot = await self._keeper.seal(address, before)
             build = plan_rollback(earlier, address, self._context.now(), snapshot)
             same = find_same(build, before.active)
             if same is not None and await self._is_whole(same.build):
                 await self._keeper.keep(earlier.name, before)
+                steps.outcome = "unchanged"
                 return render_unchanged(same, (), steps.timings_ms)
             with steps.step("stage"):
                 self._context.intake.check_again(earlier)
@@ -257,6 +263,7 @@ class Activator:
         if same is not None and self._is_vouched_for(same.build) and await self._is_whole(same.build):
             await asyncio.to_thread(self._context.store.discard, staged)
             await self._keeper.keep(request.name, before)
+            steps.outcome = "unchanged"
             return render_unchanged(same, staged.ignored, steps.timings_ms)
         await self._store(staged, build, snapshot, steps)
         return await self._go_live(build, staged, before, steps, allowed)
@@ -359,6 +366,7 @@ class Activator:
                         raise refusals[0]
                 if allowed.dry_run:
                     await self._executor.withdraw(build)
+                    steps.outcome = "dry_run"
                     live = Live(services, routing, refusals=refusals)
                     return render_activated(
                         "dry_run", build, live, staged.ignored, before.active, steps.timings_ms
@@ -372,6 +380,7 @@ class Activator:
                     await self._executor.withdraw(build)
             raise
         log.info("build.activated", build_id=build.build_id, deployment_id=registered.deployment_id)
+        steps.outcome, steps.deployment_id = "activated", registered.deployment_id
         live = Live(services, routing, registered.deployment_id, registered.protocol)
         return render_activated("activated", build, live, staged.ignored, before.active, steps.timings_ms)
 

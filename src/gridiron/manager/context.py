@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from gridiron.bundles.intake import Intake
 from gridiron.bundles.store import BundleStore
 from gridiron.lifecycle.plan import Policy
 from gridiron.manager.admission import Admission
+from gridiron.manager.metrics.meters import Meters
 from gridiron.manager.registry import Registry
+from gridiron.manager.traces import NoTracer, Tracer
 from gridiron.model import Address
 from gridiron.restate.port import RestatePort
 from gridiron.secrets.store import SecretStore
@@ -30,6 +32,8 @@ class Context:
     cells: CellsPort
     registry: Registry
     secrets: SecretStore
+    meters: Meters = field(default_factory=Meters)
+    tracer: Tracer = field(default_factory=NoTracer)
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
 
     @property

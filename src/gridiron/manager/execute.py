@@ -59,6 +59,11 @@ class Result:
         return unseen or isinstance(self.error, Unavailable | ActivationInProgress)
 
     @property
+    def outcome(self) -> str:
+        """What became of it, in a word."""
+        return "done" if self.done else "failed" if self.error is not None else "not_needed"
+
+    @property
     def reason(self) -> str:
         """Why it was not done; empty where it was, or where nothing is left that it could be done to."""
         if self.error is not None:
@@ -106,6 +111,7 @@ class Executor:
             with structlog.contextvars.bound_contextvars(**_about(action)):
                 async with self._acting:
                     results.append(await self._carry_out(action, decide))
+            self._context.meters.actions[type(action).__name__.lower(), results[-1].outcome] += 1
             in_order = in_order and not results[-1].failed_for_now
         return tuple(results)
 
@@ -127,6 +133,7 @@ class Executor:
                 code=error.code,
                 reason=str(error),
             )
+            self._context.meters.errors[error.code] += 1
             result = Result(action, done=False, error=error)
             hold_off = not (isinstance(action, Register) and result.failed_for_now)
             self._observer.failures.fail(action.subject, str(error), hold_off=hold_off)

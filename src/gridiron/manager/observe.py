@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TypeVar
 
 from gridiron.errors import Rejected, StorageFailed, Unavailable
@@ -37,14 +38,32 @@ class Observer:
         self.activating: set[str] = set()
         self.failures = HoldOff()
         self.damage: dict[str, str] = {}
+        self.last: Look | None = None
+        """The last look; None before the first, and where that one failed."""
+        self.seen_at: dict[str, datetime] = {}
+        """When each part of an observation was last read."""
 
     async def look(self) -> Look:
         """Look at all builds. Raises StorageFailed when the bundle directory cannot be read."""
         observation = await self.observe()
+        self._note(observation)
         if isinstance(observation.inventory, Unknown):
+            self.last = None
             directory = str(self._context.settings.bundles_dir)
             raise StorageFailed("Reading", directory, observation.inventory.reason)
-        return Look(observation, statuses_of(observation.inventory, observation))
+        self.last = Look(observation, statuses_of(observation.inventory, observation))
+        return self.last
+
+    def _note(self, seen: Observation) -> None:
+        parts = {
+            "bundles": seen.inventory,
+            "registrations": seen.registrations,
+            "routing": seen.newest,
+            "invocations": seen.demand,
+            "cells": seen.loaded,
+        }
+        now = self._context.now()
+        self.seen_at.update({part: now for part, value in parts.items() if not isinstance(value, Unknown)})
 
     async def observe(self) -> Observation:
         """Read all parts, and once more where a build came to be after the inventory was read."""

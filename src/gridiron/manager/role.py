@@ -28,10 +28,12 @@ from gridiron.manager.health import HealthChecker
 from gridiron.manager.http.app import Control, make_app
 from gridiron.manager.logs import Logs
 from gridiron.manager.loop import Loop
+from gridiron.manager.metrics.exporter import Exporter, fetch_versions
 from gridiron.manager.observe import Observer
 from gridiron.manager.registry import Registry
-from gridiron.manager.sweep import sweep_forever
+from gridiron.manager.sweep import sweep_forever, watch_lag
 from gridiron.manager.tolerate import tolerating
+from gridiron.manager.traces import NoTracer, Tracer
 from gridiron.manager.turns import Turns
 from gridiron.process.lock import lock_directory
 from gridiron.restate.admin import RestateAdmin
@@ -71,12 +73,24 @@ async def run_manager(settings: Settings) -> None:
                 cells=Cells(settings.run_dir, settings.workers_url, client),
                 registry=Registry(settings.manager_state_dir / "state.json"),
                 secrets=SecretStore(settings.secrets_dir),
+                tracer=_make_tracer(settings),
             )
             await asyncio.to_thread(context.secrets.prepare)
             identity = await asyncio.to_thread(store.prepare, context.registry.store)
             with tolerating("registry.not_written"):
                 context.registry.bind(identity)
-            await _serve(context, client)
+            try:
+                await _serve(context, client)
+            finally:
+                await asyncio.to_thread(context.tracer.close)
+
+
+def _make_tracer(settings: Settings) -> Tracer:
+    if settings.traces_endpoint is None:
+        return NoTracer()
+    from gridiron.manager.otlp import OtlpTracer  # noqa: PLC0415 - costs who has no use for it memory and time
+
+    return OtlpTracer(settings.traces_endpoint, settings.node_name)
 
 
 async def _serve(context: Context, client: httpx2.AsyncClient) -> None:
@@ -87,14 +101,20 @@ async def _serve(context: Context, client: httpx2.AsyncClient) -> None:
     logs = Logs(context, observer)
     control = Control(activator, loop, Deployments(context, observer), logs)
     settings = context.settings
-    applier = ConfigApplier(settings, find_toolchain(settings))
+    toolchain = find_toolchain(settings)
+    applier = ConfigApplier(settings, toolchain)
+    versions = await asyncio.to_thread(fetch_versions, toolchain)
     await activator.settle()
     gc.collect()
     gc.freeze()  # what was imported stays for good; looking through it again took milliseconds of a request
     async with _tasks() as tasks:
-        uploads = context.intake.uploads
-        tasks.create_task(sweep_forever(applier, loop, uploads, settings.sweep_seconds), name="sweep")
-        app = make_app(context, control, HealthChecker(context, client), tasks)
+        tasks.create_task(sweep_forever(context, applier, loop), name="sweep")
+        tasks.create_task(watch_lag(context.meters.lag), name="watch lag")
+        health = HealthChecker(context, client)
+        exporter = Exporter(context, observer, health, versions)
+        exporter.keep_looking(tasks)
+        app = make_app(context, control, health, exporter, tasks)
+        context.tracer.connect(app)
         await _listen(app, context, logs)
 
 

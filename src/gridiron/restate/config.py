@@ -55,6 +55,8 @@ def plan_variables(settings: Settings) -> Mapping[str, str | int]:
         "ingress_address": address(parse_ip("ingress_host", settings.ingress_host), ports.ingress),
         "fabric_address": address(fabric_ip, ports.fabric),
         "fabric_url": f"http://{address(reachable(fabric_ip), ports.fabric)}",
+        # the scheme is Restate's for OTLP over HTTP; without it, it speaks gRPC
+        **({"traces_endpoint": f"otlp+{traces}"} if (traces := settings.traces_endpoint) else {}),
     }
 
 

@@ -12,6 +12,7 @@ from gridiron.workers.collector import name_build
 from gridiron.workers.log_files import LogFiles
 from gridiron.workers.logs import LogEvent
 from gridiron.workers.status import BuildTraffic, PoolQuarantined, PoolStatus, PoolTraffic
+from gridiron.workers.traffic import BOUNDS, OUTCOMES
 
 FAKE_URL = "http://fake-workers"
 
@@ -105,7 +106,16 @@ class FakeCells:
         for builds in self._loaded.values():
             in_flight.update(builds)
         return PoolTraffic(
-            builds=tuple(BuildTraffic(path=path, in_flight=n) for path, n in sorted(in_flight.items()))
+            builds=tuple(
+                BuildTraffic(
+                    path=path,
+                    in_flight=count,
+                    outcomes=dict.fromkeys(OUTCOMES, 0),
+                    durations=(0,) * (len(BOUNDS) + 1),
+                    seconds=0,
+                )
+                for path, count in sorted(in_flight.items())
+            )
         )
 
     async def release(self, path: str) -> bool:

@@ -46,9 +46,9 @@ class BuildTraffic(Value):
 
     path: str  # empty: all builds that have no place of their own here
     in_flight: int  # requests
-    outcomes: dict[str, int] = Field(default_factory=dict)  # requests that have ended, by how they did
-    durations: tuple[int, ...] = ()  # invocations by what they took: see `gridiron.workers.traffic.BOUNDS`
-    seconds: float = 0.0  # that all of those took together
+    outcomes: dict[str, int]  # requests that have ended, by each of `gridiron.workers.traffic.OUTCOMES`
+    durations: tuple[int, ...]  # invocations by what they took: up to each of its BOUNDS, and beyond the last
+    seconds: float  # that all of those took together
 
 
 class BackendCounts(Value):

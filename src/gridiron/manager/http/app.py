@@ -40,12 +40,13 @@ from gridiron.manager.deployments import Deployments
 from gridiron.manager.health import HealthChecker
 from gridiron.manager.http.bodies import LimitedBodies
 from gridiron.manager.http.events import follow
+from gridiron.manager.http.metered import MeteredRequests
 from gridiron.manager.http.problems import add_problem_handlers
 from gridiron.manager.http.request_ids import RequestIds
 from gridiron.manager.http.uploads import receive
 from gridiron.manager.logs import Logs, render_news
 from gridiron.manager.loop import Loop
-from gridiron.manager.metrics import CONTENT_TYPE, render_metrics
+from gridiron.manager.metrics.exporter import Exporter
 from gridiron.manager.secrets import Change
 from gridiron.model import State, check_name
 from gridiron.secrets.rules import check_key, check_value
@@ -77,7 +78,9 @@ def _problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     }
 
 
-def make_app(context: Context, control: Control, health: HealthChecker, tasks: asyncio.TaskGroup) -> FastAPI:
+def make_app(
+    context: Context, control: Control, health: HealthChecker, exporter: Exporter, tasks: asyncio.TaskGroup
+) -> FastAPI:
     """Make the application out of the parts that do the work; `tasks` has what outlives its request."""
     app = FastAPI(
         title="Gridiron manager",
@@ -87,21 +90,22 @@ def make_app(context: Context, control: Control, health: HealthChecker, tasks: a
         redoc_url=None,
         redirect_slashes=False,  # a path that there is not is an error, and errors are problems
     )
-    add_problem_handlers(app)
+    add_problem_handlers(app, context.meters.errors)
     app.add_middleware(LimitedBodies)
+    app.add_middleware(MeteredRequests, meters=context.meters)
     app.add_middleware(RequestIds)  # the outermost is added last
-    _add_commands(app, control, tasks)
+    _add_commands(app, context, control, tasks)
     _add_bundles(app, context)
     _add_reads(app, control.deployments)
     _add_secrets(app, control.activator, context.secrets)
     _add_logs(app, control.logs)
     _add_workers(app, control.deployments, context.cells)
-    _add_metrics(app, context.cells)
+    _add_metrics(app, exporter)
     _add_health(app, health)
     return app
 
 
-def _add_commands(app: FastAPI, control: Control, tasks: asyncio.TaskGroup) -> None:
+def _add_commands(app: FastAPI, context: Context, control: Control, tasks: asyncio.TaskGroup) -> None:
     activator = control.activator
 
     @app.post(
@@ -124,7 +128,7 @@ def _add_commands(app: FastAPI, control: Control, tasks: asyncio.TaskGroup) -> N
         request: ActivateRequest, response: Response, accept: Annotated[str, Header()] = ""
     ) -> Activated | Response:
         if EVENTS_MEDIA_TYPE in accept:
-            events = follow(partial(activator.activate, request), tasks)
+            events = follow(partial(activator.activate, request), context.meters.errors, tasks)
             return StreamingResponse(events, media_type=EVENTS_MEDIA_TYPE)
         activated = await activator.activate(request)
         if activated.outcome != "activated":
@@ -276,15 +280,18 @@ def _add_workers(app: FastAPI, deployments: Deployments, cells: CellsPort) -> No
         return await deployments.release(build_id)
 
 
-def _add_metrics(app: FastAPI, cells: CellsPort) -> None:
+def _add_metrics(app: FastAPI, exporter: Exporter) -> None:
+    media_types: dict[str, Any] = {"text/plain": {}, "application/openmetrics-text": {}}
+
     @app.get(
         "/metrics",
-        summary="Metrics, in Prometheus' text format",
+        summary="Metrics, in Prometheus' text format or in that of OpenMetrics",
         response_class=Response,
-        responses={200: {"content": {"text/plain": {}}, "description": "The metrics."}, **_problems(503)},
+        responses={200: {"content": media_types, "description": "The metrics. What is unknown is left out."}},
     )
-    async def metrics() -> Response:
-        return Response(render_metrics(await cells.fetch_pool()), media_type=CONTENT_TYPE)
+    async def metrics(accept: Annotated[str, Header()] = "") -> Response:
+        content, media_type = exporter.render(accept)
+        return Response(content, headers={"content-type": media_type})
 
 
 def _add_health(app: FastAPI, health: HealthChecker) -> None:

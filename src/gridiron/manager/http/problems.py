@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Callable, Coroutine
 from http import HTTPStatus
 
 import structlog
@@ -79,15 +81,22 @@ def render_unexpected() -> Problem:
     )
 
 
-def answer(problem: Problem) -> JSONResponse:
-    """Make the response that carries a problem, and the id of its request."""
-    return JSONResponse(
-        problem.model_dump(exclude_none=True),
-        status_code=problem.status,
-        media_type=PROBLEM_MEDIA_TYPE,
-        # to what crashed, nothing else adds it
-        headers={} if problem.request_id is None else {HEADER: problem.request_id},
-    )
+class ProblemResponse(JSONResponse):
+    """The response that carries a problem, and the id of its request."""
+
+    def __init__(self, problem: Problem) -> None:
+        self.code = problem.code
+        super().__init__(
+            problem.model_dump(exclude_none=True),
+            status_code=problem.status,
+            media_type=PROBLEM_MEDIA_TYPE,
+            # to what crashed, nothing else adds it
+            headers={} if problem.request_id is None else {HEADER: problem.request_id},
+        )
+
+
+Answer = Callable[[Request, Exception], Coroutine[None, None, ProblemResponse]]
+"""Makes the response to a failed request."""
 
 
 def _loggable(path: str) -> str:
@@ -99,7 +108,7 @@ def _loggable(path: str) -> str:
             return path
 
 
-async def _answer_failure(request: Request, error: Exception) -> JSONResponse:
+async def _answer_failure(request: Request, error: Exception) -> ProblemResponse:
     if not isinstance(error, GridironError):  # registered for GridironError only
         raise error
     problem = render_problem(error)
@@ -108,42 +117,51 @@ async def _answer_failure(request: Request, error: Exception) -> JSONResponse:
     path = _loggable(request.url.path)
     about |= {"method": request.method, "path": path, "code": problem.code}
     tell("request.failed", status=problem.status, **about)
-    return answer(problem)
+    return ProblemResponse(problem)
 
 
-async def _answer_invalid(_request: Request, error: Exception) -> JSONResponse:
+async def _answer_invalid(_request: Request, error: Exception) -> ProblemResponse:
     if not isinstance(error, RequestValidationError):  # registered for RequestValidationError only
         raise error
-    return answer(render_problem(RequestInvalid(describe_validation(list(error.errors())))))
+    return ProblemResponse(render_problem(RequestInvalid(describe_validation(list(error.errors())))))
 
 
-async def _answer_http(_request: Request, error: Exception) -> JSONResponse:
+async def _answer_http(_request: Request, error: Exception) -> ProblemResponse:
     """Answer what the framework refuses by itself: no such path, a method that is not allowed."""
     if not isinstance(error, HTTPException):  # registered for HTTPException only
         raise error
     status = HTTPStatus(error.status_code)
     if status is HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
-        return answer(render_problem(RequestTooLarge(MAX_BODY)))
+        return ProblemResponse(render_problem(RequestTooLarge(MAX_BODY)))
     if status is HTTPStatus.BAD_REQUEST:  # a body that is not even text
-        return answer(render_problem(RequestInvalid(f"body: {error.detail}")))
+        return ProblemResponse(render_problem(RequestInvalid(f"body: {error.detail}")))
     code = "path_not_found" if status is HTTPStatus.NOT_FOUND else status.name.lower()
     detail = f"{error.detail}. /openapi.json lists what there is."
     problem = Problem(
         title=status.phrase, status=status.value, detail=detail, code=code, request_id=fetch_request_id()
     )
-    response = answer(problem)
+    response = ProblemResponse(problem)
     response.headers.update(error.headers or {})
     return response
 
 
-async def _answer_unexpected(request: Request, error: Exception) -> JSONResponse:
+async def _answer_unexpected(request: Request, error: Exception) -> ProblemResponse:
     log.error("request.crashed", method=request.method, path=_loggable(request.url.path), exc_info=error)
-    return answer(render_unexpected())
+    return ProblemResponse(render_unexpected())
 
 
-def add_problem_handlers(app: FastAPI) -> None:
-    """Make every failure of an app a problem."""
-    app.add_exception_handler(GridironError, _answer_failure)
-    app.add_exception_handler(RequestValidationError, _answer_invalid)
-    app.add_exception_handler(HTTPException, _answer_http)
-    app.add_exception_handler(Exception, _answer_unexpected)
+def add_problem_handlers(app: FastAPI, errors: Counter[str]) -> None:
+    """Make every failure of an app a problem, and count its code in `errors`."""
+
+    def counting(answer: Answer) -> Answer:
+        async def answer_and_count(request: Request, error: Exception) -> ProblemResponse:
+            response = await answer(request, error)
+            errors[response.code] += 1
+            return response
+
+        return answer_and_count
+
+    app.add_exception_handler(GridironError, counting(_answer_failure))
+    app.add_exception_handler(RequestValidationError, counting(_answer_invalid))
+    app.add_exception_handler(HTTPException, counting(_answer_http))
+    app.add_exception_handler(Exception, counting(_answer_unexpected))

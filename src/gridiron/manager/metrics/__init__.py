@@ -1,0 +1,1 @@
+"""What the node measures of itself, for `GET /metrics`: docs/metrics.md names and explains all of it."""

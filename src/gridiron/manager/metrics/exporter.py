@@ -1,0 +1,130 @@
+"""The answer to `GET /metrics`: what was seen last, and what can be read at once, as text."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import Metric
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.process_collector import ProcessCollector
+from prometheus_client.registry import Collector
+
+import gridiron
+from gridiron.errors import ToolMissing, ToolVersionWrong
+from gridiron.lifecycle.observation import Unknown
+from gridiron.manager.context import Context
+from gridiron.manager.health import HealthChecker
+from gridiron.manager.metrics.families import collect
+from gridiron.manager.metrics.recent import Recent
+from gridiron.manager.metrics.seen import Disk, Seen
+from gridiron.manager.observe import Observer
+from gridiron.toolchain.programs import Toolchain
+from gridiron.workers.status import PoolStatus, PoolTraffic
+
+
+class Exporter:
+    """Puts together what there is. No component that is away makes it fail or wait: its part is left out."""
+
+    def __init__(
+        self,
+        context: Context,
+        observer: Observer,
+        health: HealthChecker,
+        versions: Mapping[str, str],
+    ) -> None:
+        self._context = context
+        self._observer = observer
+        self._versions = versions
+        self._pool = Recent(self._read_pool, context.now)
+        self._health = Recent(health.check, context.now)
+        self._disks = Recent(lambda: asyncio.to_thread(self._read_disks), context.now)
+
+    async def look(self) -> None:
+        """Look at the components once."""
+        await asyncio.gather(self._pool.renew(), self._health.renew(), self._disks.renew())
+
+    def keep_looking(self, tasks: asyncio.TaskGroup) -> None:
+        """Look at the components again and again, each as one of `tasks`."""
+        for what, recent in (("pool", self._pool), ("health", self._health), ("disks", self._disks)):
+            tasks.create_task(recent.keep(), name=f"look at the {what}")
+
+    def render(self, accept: str) -> tuple[bytes, str]:
+        """Give the metrics and their media type, OpenMetrics where `accept` asks for it. Never raises."""
+        registry = CollectorRegistry()
+        registry.register(_Collector(self._see()))
+        ProcessCollector(registry=registry)
+        encode, media_type = choose_encoder(accept)
+        return encode(registry), media_type
+
+    def _see(self) -> Seen:
+        context, look = self._context, self._observer.last
+        pool, health, disks = self._pool.last, self._health.last, self._disks.last
+        readings = {"pool": pool, "components": health, "disks": disks}
+        at = {part: reading.at for part, reading in readings.items() if reading is not None}
+        registrations = None if look is None else look.observation.registrations
+        return Seen(
+            now=context.now(),
+            meters=context.meters,
+            sweep_seconds=context.settings.sweep_seconds,
+            versions=self._versions,
+            statuses=None if look is None else look.statuses,
+            registrations=()
+            if registrations is None or isinstance(registrations, Unknown)
+            else registrations,
+            pool=None if pool is None else pool.value[0],
+            traffic=None if pool is None else pool.value[1],
+            health=None if health is None else health.value,
+            disks={} if disks is None else disks.value,
+            seen_at={**self._observer.seen_at, **at},
+        )
+
+    async def _read_pool(self) -> tuple[PoolStatus, PoolTraffic]:
+        cells = self._context.cells
+        return await cells.fetch_pool(), await cells.fetch_traffic()
+
+    def _read_disks(self) -> Mapping[str, Disk]:
+        settings = self._context.settings
+        directories = {
+            "bundles": settings.bundles_dir,
+            "manager": settings.manager_state_dir,
+            "restate": settings.restate_dir,
+        }
+        found = {purpose: _fetch_disk(directory) for purpose, directory in directories.items()}
+        return {purpose: disk for purpose, disk in found.items() if disk is not None}
+
+
+class _Collector(Collector):
+    def __init__(self, seen: Seen) -> None:
+        self._seen = seen
+
+    def collect(self) -> Iterator[Metric]:
+        return collect(self._seen)
+
+
+def _fetch_disk(directory: Path) -> Disk | None:
+    """Ask for a disk's room; None where this user cannot reach it."""
+    try:
+        found = os.statvfs(directory)
+    except OSError:
+        return None
+    return Disk(size=found.f_blocks * found.f_frsize, free=found.f_bavail * found.f_frsize)
+
+
+def fetch_versions(toolchain: Toolchain) -> Mapping[str, str]:
+    """Give the version of each component's program as it is on disk; without those that are not there."""
+    programs = {
+        "restate": toolchain.restate_server,
+        "workerd": toolchain.workerd,
+        "haproxy": toolchain.haproxy,
+    }
+    versions = {"gridiron": gridiron.__version__}
+    for component, find in programs.items():
+        try:
+            versions[component] = find().version
+        except (ToolMissing, ToolVersionWrong):  # its role says so when it starts
+            continue
+    return versions
