@@ -50,7 +50,7 @@ def test_what_brings_cells_down_is_quarantined_and_its_neighbours_lose_no_call(
         shown = wait_until(lambda: (s := client.show(build_id))["quarantine"] and s, 60, node.log)
         assert shown["quarantine"]["reason"] in {"hung", "died", "memory_exhausted"}
         counted = f'gridiron_builds_quarantined{{reason="{shown["quarantine"]["reason"]}"}} 1.0'
-        assert counted in client.manager.get("/metrics").text.splitlines()
+        wait_until(lambda: counted in client.manager.get("/metrics").text.splitlines())
         wait_until(lambda: len(workers_of(client)["cells"]) == 2)
         cells, before = shared_cells(client), len(load.answers)
         # it goes on in its own cell, and nobody notices

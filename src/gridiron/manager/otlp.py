@@ -8,6 +8,7 @@ for it. Its own environment variables (`OTEL_EXPORTER_OTLP_HEADERS`, `OTEL_TRACE
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -27,7 +28,10 @@ import gridiron
 from gridiron.errors import ActivationFailed, GridironError
 
 EXPORT_LIMIT = timedelta(seconds=2)
-"""How long one batch may take to be sent. A manager that ends waits for the last one."""
+"""How long one batch may take to be sent."""
+
+CLOSE_LIMIT = timedelta(seconds=1)
+"""How long a manager that ends waits for the last batch; its supervisor gives it two seconds."""
 
 ATTRIBUTES = {
     "build_id": "gridiron.build_id",
@@ -88,7 +92,9 @@ class OtlpTracer:
 
     def close(self) -> None:
         """Export what is left, without waiting long. Safe to repeat."""
-        self._provider.shutdown()
+        closing = threading.Thread(target=self._provider.shutdown, name="close traces", daemon=True)
+        closing.start()  # it cannot be told to take no longer than this
+        closing.join(CLOSE_LIMIT.total_seconds())
 
 
 class _ContinuedTraces:

@@ -19,6 +19,9 @@ BOUNDS = (0.005, 0.025, 0.1, 0.5, 2.5, 10.0, 60.0)
 OUTCOMES = ("ok", "failed", "retrying", "suspended", "cancelled", "exception", "cut")
 """How a request ends: all but the last are the router's, `cut` is one whose cell ended before it."""
 
+REFUSALS = ("build_not_found", "bundle_unreadable", "script_failed", "secrets_unreadable")
+"""The codes of the router's problems, told from the start so that a first one is seen to be a rise."""
+
 MOST_BUILDS = 100
 """Builds that are told apart. Each is twenty series of metrics."""
 
@@ -71,7 +74,8 @@ class Traffic:
                 for path, sums in self._sums.items()
                 if path != _CELL
             ),
-            refused={str(code): count for (what, code), count in cells.items() if what == "refused"},
+            refused=dict.fromkeys(REFUSALS, 0)
+            | {str(code): count for (what, code), count in cells.items() if what == "refused"},
             evictions=cells["evictions", ""],
             proxy=proxy,
         )

@@ -414,7 +414,7 @@ async def test_what_became_of_requests_is_counted(shared_plane: Plane) -> None:
         };
         function compute() {
           let sum = 0;
-          for (let i = 0; i < 2e8; i++) sum += Math.sqrt(i);
+          for (let i = 0; i < 5e7; i++) sum += Math.sqrt(i);
           return sum > 0 ? [] : [0];
         }
         export default { fetch: (request) => deeds[request.url.split("/").at(-1)]() };
@@ -428,7 +428,7 @@ async def test_what_became_of_requests_is_counted(shared_plane: Plane) -> None:
 
     await shared_plane.get(f"{path}/discover")
     await eventually(fetch_traffic)
-    before = (await shared_plane.cells.fetch_traffic()).refused.get("build_not_found", 0)
+    before = (await shared_plane.cells.fetch_traffic()).refused["build_not_found"]
     async with shared_plane.client() as client:
         for deed in ("fail", "retry", "suspend", "throw", "break", "work", *["well"] * 4, "fail", "throw"):
             await client.post(f"{path}/invoke/Svc/{deed}")
@@ -444,8 +444,8 @@ async def test_what_became_of_requests_is_counted(shared_plane: Plane) -> None:
     assert counted is not None
     wanted = {"ok": 5, "failed": 2, "retrying": 1, "suspended": 1, "cancelled": 0, "exception": 4, "cut": 0}
     assert (counted.outcomes, counted.in_flight) == (wanted, 0)
-    assert sum(counted.durations[3:]) == 1  # a build's own clock stands still while it computes
-    assert counted.seconds > 0.1
+    assert sum(counted.durations[2:]) >= 2  # more than 25 ms: a build's own clock stands still while it works
+    assert counted.seconds > 0.05
     told = await shared_plane.cells.fetch_traffic()
     assert told.refused["build_not_found"] == before + 1
     assert told.proxy is not None

@@ -3,7 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 from gridiron.workers.status import BuildTraffic
-from gridiron.workers.traffic import BOUNDS, MOST_BUILDS, OTHER, OUTCOMES, Traffic
+from gridiron.workers.traffic import BOUNDS, MOST_BUILDS, OTHER, OUTCOMES, REFUSALS, Traffic
 
 NOTHING = dict.fromkeys(OUTCOMES, 0)
 
@@ -52,7 +52,8 @@ def test_a_cell_that_is_replaced_takes_nothing_with_it() -> None:
     traffic.see("cell-2", said(build("/a/1-1", ok=1), evictions=1, build_not_found=1, script_failed=1))
     rendered = traffic.render(None)
     assert answered(traffic) == {"/a/1-1": 3}
-    assert (rendered.refused, rendered.evictions) == ({"build_not_found": 5, "script_failed": 1}, 4)
+    refused = {"build_not_found": 5, "script_failed": 1}
+    assert (rendered.refused, rendered.evictions) == ({**dict.fromkeys(REFUSALS, 0), **refused}, 4)
 
 
 def test_a_build_that_is_loaded_again_counts_on() -> None:

@@ -26,7 +26,7 @@ from gridiron.manager.metrics.meters import Durations, Meters
 from gridiron.manager.metrics.seen import Seen
 from gridiron.model import State
 from gridiron.workers.status import BackendCounts, PoolStatus, PoolTraffic, ProxyCounts
-from gridiron.workers.traffic import BOUNDS
+from gridiron.workers.traffic import BOUNDS, OTHER
 from gridiron.workers.watchdog import Reason
 
 REST = "_other"
@@ -56,7 +56,7 @@ def collect(seen: Seen) -> Iterator[Metric]:
     if seen.pool is not None:
         yield from _about_cells(seen.pool)
     if seen.traffic is not None:
-        yield from _about_traffic(seen.traffic)
+        yield from _about_traffic(seen.traffic, seen.statuses)
         if seen.traffic.proxy is not None:
             yield from _about_proxy(seen.traffic.proxy)
 
@@ -230,8 +230,9 @@ def _about_cells(pool: PoolStatus) -> Iterator[Metric]:
     )
 
 
-def _about_traffic(traffic: PoolTraffic) -> Iterator[Metric]:
-    builds = {_labels_of(each.path): each for each in traffic.builds}
+def _about_traffic(traffic: PoolTraffic, statuses: Collection[BuildStatus] | None) -> Iterator[Metric]:
+    there = None if statuses is None else {OTHER, *(status.path for status in statuses)}
+    builds = {_labels_of(each.path): each for each in traffic.builds if there is None or each.path in there}
     labels = ("name", "build_id")
     yield _counter(
         "gridiron_build_requests",
