@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from gridiron.bundles.digest import hash_file
-from gridiron.bundles.signature import create_key, load_trusted_keys, parse_private_key, sign, verify
+from gridiron.bundles.signature import create_key, load_trusted_keys, sign, verify
+from gridiron.ed25519 import parse_private_key
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "bundles.md"
 

@@ -17,13 +17,11 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
-    NoEncryption,
-    PrivateFormat,
     PublicFormat,
-    load_pem_private_key,
     load_pem_public_key,
 )
 
+from gridiron.ed25519 import NOT_ED25519, parse_private_key, render_private_key
 from gridiron.errors import KeyInvalid, SignatureInvalid
 
 SIGNATURE_SIZE = 64
@@ -34,7 +32,6 @@ KEY_ENDINGS = (".pub", ".pem")
 
 _BLOCK = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----.*?-----END \1-----", re.DOTALL)
 _PUBLIC = b"PUBLIC KEY"
-_NOT_ED25519 = "it is no Ed25519 key, and only those are used"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +55,7 @@ def create_key() -> KeyPair:
     """Make a key."""
     private = Ed25519PrivateKey.generate()
     return KeyPair(
-        private=private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()),
+        private=render_private_key(private),
         public=private.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo),
         key_id=key_id_of(private.public_key()),
     )
@@ -68,19 +65,6 @@ def key_id_of(key: Ed25519PublicKey) -> str:
     """Name a public key."""
     der = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     return hashlib.sha256(der).hexdigest()[:16]
-
-
-def parse_private_key(file: str, content: bytes) -> Ed25519PrivateKey:
-    """Read a private key; `file` is named where it is none. Raises KeyInvalid."""
-    try:
-        key = load_pem_private_key(content, password=None)
-    except TypeError as error:  # of `password`
-        raise KeyInvalid(file, "a passphrase protects it: give a key without one") from error
-    except (ValueError, UnsupportedAlgorithm) as error:
-        raise KeyInvalid(file, "it is no private key in PEM") from error
-    if not isinstance(key, Ed25519PrivateKey):
-        raise KeyInvalid(file, _NOT_ED25519)
-    return key
 
 
 def load_private_key(path: Path) -> Ed25519PrivateKey:
@@ -162,7 +146,7 @@ def _parse_public_key(file: str, block: re.Match[bytes]) -> TrustedKey:
     except (ValueError, UnsupportedAlgorithm) as error:
         raise KeyInvalid(file, "it is no public key in PEM") from error
     if not isinstance(key, Ed25519PublicKey):
-        raise KeyInvalid(file, _NOT_ED25519)
+        raise KeyInvalid(file, NOT_ED25519)
     return TrustedKey(key_id_of(key), key)
 
 

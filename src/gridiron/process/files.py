@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -14,14 +16,50 @@ def replace_file(path: Path, content: bytes, mode: int) -> None:
     and leaves the old content.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+    with _written(path, content, mode) as temporary:
+        temporary.replace(path)
+
+
+def create_file(path: Path, content: bytes, mode: int) -> bool:
+    """Have a file appear whole, and on the disk; False, and nothing is changed, where there is one.
+
+    Its directory has to be there. Safe to repeat, also from two processes at once. Raises OSError.
+    """
+    try:
+        with _written(path, content, mode) as temporary:
+            path.hardlink_to(temporary)  # fails where there is one
+    except FileExistsError:
+        return False
+    sync_directory(path.parent)
+    return True
+
+
+def sync_directory(directory: Path) -> None:
+    """See the names in a directory onto the disk. Raises OSError."""
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def _written(path: Path, content: bytes, mode: int) -> Iterator[Path]:
+    """Give the path of a file beside `path` that has its content, on the disk; it is gone at the end.
+
+    Where root writes into another user's directory it is that user's, whose process is to read it.
+    """
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")  # of mode 0600
+    temporary = Path(name)
     try:
         with os.fdopen(descriptor, "wb") as file:
             os.fchmod(file.fileno(), mode)
+            if os.geteuid() == 0:
+                owner = path.parent.stat()
+                os.fchown(file.fileno(), owner.st_uid, owner.st_gid)
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        Path(temporary).replace(path)
-    except OSError:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+        yield temporary
+    finally:
+        temporary.unlink(missing_ok=True)

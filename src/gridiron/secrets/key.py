@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import secrets
-import tempfile
 from pathlib import Path
 
 import structlog
 
 from gridiron.errors import SecretKeyInvalid, StorageFailed
+from gridiron.process.files import create_file
 
 log = structlog.get_logger()
 
@@ -40,7 +40,7 @@ def ensure_key(directory: Path) -> None:
             if any(directory.glob(f"*{KEPT_SUFFIX}")):
                 log.error("secrets.key_missing", path=str(directory / KEY_FILE))
                 return
-            _make_key(directory)
+            create_file(directory / KEY_FILE, secrets.token_bytes(KEY_SIZE), 0o600)
     except OSError as error:
         raise StorageFailed("Making", str(directory / KEY_FILE), error.strerror or str(error)) from error
     fetch_key(directory)
@@ -62,28 +62,3 @@ def fetch_key(directory: Path) -> bytes:
         size = f"more than {KEY_SIZE}" if len(key) > KEY_SIZE else str(len(key))
         raise SecretKeyInvalid(str(path), f"it has {size} bytes instead of {KEY_SIZE}: restore it")
     return key
-
-
-def _make_key(directory: Path) -> None:
-    """Have a key appear whole, and on the disk; none where another process is first. Raises OSError."""
-    descriptor, temporary = tempfile.mkstemp(dir=directory, prefix=f".{KEY_FILE}-")  # of mode 0600
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(secrets.token_bytes(KEY_SIZE))
-            file.flush()
-            os.fsync(file.fileno())
-        Path(directory / KEY_FILE).hardlink_to(temporary)  # fails where there is one
-    except FileExistsError:
-        return
-    finally:
-        Path(temporary).unlink()
-    sync_directory(directory)
-
-
-def sync_directory(directory: Path) -> None:
-    """See the names in a directory onto the disk. Raises OSError."""
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -15,8 +15,8 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from gridiron.errors import SecretsUnreadable, StorageFailed
 from gridiron.model import check_name
-from gridiron.process.files import replace_file
-from gridiron.secrets.key import KEPT_SUFFIX, KEY_FILE, ensure_key, fetch_key, sync_directory
+from gridiron.process.files import replace_file, sync_directory
+from gridiron.secrets.key import KEPT_SUFFIX, KEY_FILE, ensure_key, fetch_key
 from gridiron.secrets.seal import canonical_json, seal, snapshot_of, tag_of, unseal, value_of
 
 

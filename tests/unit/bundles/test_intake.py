@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from gridiron.bundles.intake import Intake, Policy, Wanted
-from gridiron.bundles.signature import KeyPair, create_key, parse_private_key, sign
+from gridiron.bundles.signature import KeyPair, create_key, sign
 from gridiron.bundles.store import BundleStore
+from gridiron.ed25519 import parse_private_key
 from gridiron.errors import (
     ArchiveInvalid,
     BundleHasLink,

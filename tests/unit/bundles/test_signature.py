@@ -20,12 +20,12 @@ from gridiron.bundles.signature import (
     KeyPair,
     create_key,
     load_trusted_keys,
-    parse_private_key,
     parse_trusted_keys,
     sign,
     signed_text,
     verify,
 )
+from gridiron.ed25519 import parse_private_key
 from gridiron.errors import KeyInvalid, SignatureInvalid
 
 DIGEST = "34a08a65a40c53f5db8bfbbf8c55860243b6a8886cef464b3a89b271c85bf806"

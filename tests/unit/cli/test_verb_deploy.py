@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 from typer.testing import Result
 
-from gridiron.bundles.signature import create_key, load_trusted_keys, parse_private_key, sign, verify
+from gridiron.bundles.signature import create_key, load_trusted_keys, sign, verify
 from gridiron.cli.deploy import Wanted, describe_progress, parse_variables, plan_request
 from gridiron.cli.parcel import Parcel
+from gridiron.ed25519 import parse_private_key
 from gridiron.errors import IdentityMissing, NameInvalid
 from gridiron.manager.api import ActivateRequest, Progress
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from typer.testing import Result
 
-from gridiron.bundles.signature import create_key, load_trusted_keys, parse_private_key, sign
+from gridiron.bundles.signature import create_key, load_trusted_keys, sign
+from gridiron.ed25519 import parse_private_key
 
 Run = Callable[..., Result]
 

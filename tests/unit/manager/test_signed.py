@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from gridiron.bundles.signature import KeyPair, create_key, parse_private_key, sign
+from gridiron.bundles.signature import KeyPair, create_key, sign
+from gridiron.ed25519 import parse_private_key
 from gridiron.errors import ActivationFailed, SignatureMissing
 from gridiron.manager.api import RollbackRequest
 from gridiron.manager.secrets import Change
