@@ -9,7 +9,7 @@
     │   ├── bundle         BundleEmpty BundleTooLarge BundleHasLink BundleHasDevice BundlePathInvalid
     │   │                  BundlePathEscapes BundlePathTwice BundlePathCollides BundlePathNotUtf8
     │   │                  MainModuleMissing ManifestInvalid DigestMismatch
-    │   ├── signature      SignatureMissing SignatureInvalid KeyInvalid
+    │   ├── signature      SignatureMissing SignatureInvalid KeyInvalid IdentityGiven
     │   ├── names          NameInvalid VersionInvalid
     │   ├── script         ScriptFailed NoRestateService
     │   ├── project        ProjectNotRecognised BuildStepFailed IdentityMissing DirectoryNotEmpty
@@ -20,6 +20,7 @@
     │                    RegistrationLost
     ├── Unavailable      RestateUnavailable RegistrationUnknown WorkersUnavailable ManagerUnavailable
     │                    DrainUnknown RoutingUnknown SourceUnreachable IntakeBusy ManagerStopping
+    │                    RotationPending
     ├── Rejected         RestateRejected InvocationFailed ProxyRefused (Restate or HAProxy said no)
     ├── Environment      ToolMissing ToolVersionWrong ToolchainNotInstalled PortTaken DirectoryInUse
     │                    StorageFailed ProjectNotWritten BundlesElsewhere ComponentFailed ConfigNotApplied
@@ -375,6 +376,18 @@ class KeyInvalid(BadInput):
 
 
 @dataclass(eq=False)
+class IdentityGiven(BadInput):
+    """The key that Restate signs with is the operator's to change."""
+
+    code = "identity_given"
+    sentence = (
+        "GRIDIRON_IDENTITY_KEY gives the key that Restate signs with, {path}. "
+        "Put another into that file, then start Restate again."
+    )
+    path: str
+
+
+@dataclass(eq=False)
 class NameInvalid(BadInput):
     """The name of a bundle breaks the rule."""
 
@@ -724,6 +737,19 @@ class WorkersUnavailable(Unavailable):
     sentence = "The workers do not answer at {url} ({reason}). Are they running? `gridiron status` tells."
     url: str
     reason: str
+
+
+@dataclass(eq=False)
+class RotationPending(Unavailable):
+    """The next key is there, and Restate was not started since."""
+
+    code = "rotation_pending"
+    sentence = (
+        "Restate does not sign with {kid} yet: it was not started again within {seconds} s. Start it again "
+        "(`sv restart restate`): it takes the key up, and the one before is refused from then on."
+    )
+    kid: str
+    seconds: int
 
 
 @dataclass(eq=False)

@@ -19,7 +19,7 @@ import socket
 import sys
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from io import StringIO
@@ -31,6 +31,7 @@ import httpx2
 import structlog
 
 from gridiron.errors import ComponentFailed, PortTaken, RestateRejected, RestateUnavailable, SettingsInvalid
+from gridiron.identity.store import IdentityStore
 from gridiron.process.backoff import Backoff
 from gridiron.process.child import Child, Command, start_child
 from gridiron.process.events import FORCE_COLOR, configure_logging, is_coloured, is_event, render_foreign
@@ -163,6 +164,7 @@ class Node:
                 for running in self._running:
                     group.create_task(self._keep_running(running), name=f"supervise {running.role.name}")
                 group.create_task(self._watch_config(), name="watch workerd config")
+                group.create_task(self._watch_identity(), name="watch identity")
         finally:
             await self._stop_all()
 
@@ -206,15 +208,21 @@ class Node:
     async def _watch_config(self) -> None:
         """Have the workers take up their generated configuration whenever its text changes."""
         path = self._settings.workerd_config_path
-        seen = _digest(path)
-        while True:
-            await asyncio.sleep(WATCH_INTERVAL.total_seconds())
-            if (now := _digest(path)) != seen:
-                seen = now
-                log.info("config.changed", path=str(path))
-                for running in self._running:
-                    if running.role.name == "workers":
-                        running.child.send_signal(signal.SIGHUP)
+        async for _ in _changes(path):
+            log.info("config.changed", path=str(path))
+            self._find("workers").child.send_signal(signal.SIGHUP)
+
+    async def _watch_identity(self) -> None:
+        """Start Restate again whenever there is another key for it: it reads its key when it starts."""
+        path = IdentityStore.of(self._settings).next_key
+        async for there in _changes(path):
+            if there:
+                log.info("identity.key_made", path=str(path))
+                restate = self._find("restate")
+                await restate.child.stop(restate.role.stop_grace)
+
+    def _find(self, name: str) -> Running:
+        return next(running for running in self._running if running.role.name == name)
 
     async def _stop_all(self) -> None:
         for running in reversed(self._running):
@@ -235,6 +243,16 @@ def _died(running: Running) -> str:
 
 def _quoted(lines: deque[str]) -> str:
     return "; its last lines:\n  " + "\n  ".join(lines) + "\n" if lines else " and said nothing"
+
+
+async def _changes(path: Path) -> AsyncIterator[bool]:
+    """Tell of each change of a file: whether it is there now."""
+    seen = _digest(path)
+    while True:
+        await asyncio.sleep(WATCH_INTERVAL.total_seconds())
+        if (now := _digest(path)) != seen:
+            seen = now
+            yield now is not None
 
 
 def _digest(path: Path) -> str | None:

@@ -126,6 +126,7 @@ class Settings(BaseSettings):
     )
     secrets_dir: AbsolutePath = Field(default_factory=lambda given: given["data_dir"] / "secrets")
     logs_dir: AbsolutePath = Field(default_factory=lambda given: given["data_dir"] / "logs")  # of builds
+    identity_dir: AbsolutePath = Field(default_factory=lambda given: given["data_dir"] / "identity")
     workerd_config_path: AbsolutePath = Field(
         default_factory=lambda given: given["data_dir"] / "workers" / "workerd.capnp",
         validation_alias="workerd_config_path",
@@ -191,6 +192,9 @@ class Settings(BaseSettings):
     source_seconds: Annotated[float, Field(gt=0)] = 300.0
     source_redirects: Annotated[int, Field(ge=0)] = 5
     s3_endpoint: str | None = None  # None: AWS, or what the AWS tools' own settings say
+
+    # the identity of Restate
+    identity_key: AbsolutePath | None = None  # a private key in PEM; None: the node makes one
 
     # signatures of bundles
     trusted_keys: AbsolutePath | None = None  # a PEM file of public keys, or a directory of such files

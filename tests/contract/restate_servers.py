@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gridiron.errors import RestateRejected, RestateUnavailable
+from gridiron.identity.store import IdentityStore
 from gridiron.restate.admin import RestateAdmin
 from gridiron.restate.config import ensure_restate_config, restate_arguments
 from gridiron.restate.role import restate_environment
@@ -93,6 +94,7 @@ def start_servers(directory: Path) -> Iterator[Servers]:
         data_dir=directory, admin_port=admin, ingress_port=ingress, fabric_port=fabric, restate_partitions=2
     )
     ensure_restate_config(settings)
+    IdentityStore.of(settings).take_up()
     restate = restate_arguments(settings, toolchain.restate_server().path)
     worker = (str(toolchain.node().path), str(WORKER))
     with (

@@ -15,6 +15,7 @@ from gridiron.cli import (
     deploy,
     dev_verb,
     digest,
+    identity,
     init,
     keys,
     logs,
@@ -52,6 +53,7 @@ app.add_typer(secret.app, name="secret")
 app.command(epilog=call.EPILOG, context_settings=call.CONTEXT_SETTINGS)(call.call)
 app.command(epilog=digest.EPILOG)(digest.digest)
 app.add_typer(keys.app, name="keys")
+app.add_typer(identity.app, name="identity")
 app.command(epilog=logs.EPILOG)(logs.logs)
 app.command()(status.status)
 app.command()(versions.version)

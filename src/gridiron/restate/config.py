@@ -12,17 +12,22 @@ from pathlib import Path
 from jinja2 import Environment, StrictUndefined, TemplateError, TemplateSyntaxError
 
 from gridiron.errors import SettingsInvalid, StorageFailed, TemplateInvalid
+from gridiron.identity.store import IdentityStore
 from gridiron.process.files import replace_file
 from gridiron.settings import Settings
 
 IP = IPv4Address | IPv6Address
+
+SIGNING = ("worker", "invoker", "request-identity-private-key-pem-file")
+"""What Restate does not sign without."""
 
 
 def render_restate_config(template: str, settings: Settings) -> str:
     """Render the text of a template; config/restate-template.toml says which variables there are.
 
     Raises TemplateInvalid, which names the template that the settings name, for an error of syntax, a
-    variable that there is not, and a result that is no TOML; SettingsInvalid for an address with a name.
+    variable that there is not, a result that is no TOML, and one by which Restate would not sign;
+    SettingsInvalid for an address with a name.
     """
     environment = Environment(
         undefined=StrictUndefined,
@@ -32,13 +37,16 @@ def render_restate_config(template: str, settings: Settings) -> str:
     )
     try:
         rendered = environment.from_string(template).render(plan_variables(settings))
-        tomllib.loads(rendered)
+        config = tomllib.loads(rendered)
     except TemplateSyntaxError as error:
         raise _invalid(settings, f"line {error.lineno}: {error.message}") from error
     except tomllib.TOMLDecodeError as error:
         raise _invalid(settings, f"what it renders to is no TOML: {error}") from error
     except (TemplateError, ArithmeticError, LookupError, TypeError, ValueError) as error:
         raise _invalid(settings, str(error)) from error
+    if not _find(config, SIGNING):
+        problem = f"it does not set {'.'.join(SIGNING)}, and the cells refuse what Restate did not sign"
+        raise _invalid(settings, problem)
     return rendered
 
 
@@ -57,6 +65,7 @@ def plan_variables(settings: Settings) -> Mapping[str, str | int]:
         "fabric_url": f"http://{address(reachable(fabric_ip), ports.fabric)}",
         # the scheme is Restate's for OTLP over HTTP; without it, it speaks gRPC
         **({"traces_endpoint": f"otlp+{traces}"} if (traces := settings.traces_endpoint) else {}),
+        "identity_key": str(IdentityStore.of(settings).signing_key),
     }
 
 
@@ -76,6 +85,7 @@ def toml_value(value: object) -> str:
         case int():
             return str(value)
         case str():
+            value.encode()  # raises where a path is no UTF-8
             # a string of JSON is one of TOML, but for one character that JSON leaves as it is
             return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
         case StrictUndefined():
@@ -140,6 +150,12 @@ def ensure_restate_config(settings: Settings) -> Path:
     except OSError as error:
         raise StorageFailed("Writing", str(path), error.strerror or str(error)) from error
     return path
+
+
+def _find(config: object, path: tuple[str, ...]) -> object:
+    for key in path:
+        config = config.get(key) if isinstance(config, dict) else None
+    return config
 
 
 def _invalid(settings: Settings, problem: str) -> TemplateInvalid:

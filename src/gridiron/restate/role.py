@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import NoReturn
 
 from gridiron.errors import ComponentFailed, StorageFailed
+from gridiron.identity.store import IdentityStore
 from gridiron.restate.config import ensure_restate_config, restate_arguments
 from gridiron.settings import Settings
 from gridiron.toolchain.programs import Toolchain
@@ -15,11 +16,12 @@ from gridiron.toolchain.programs import Toolchain
 def exec_restate(settings: Settings, toolchain: Toolchain) -> NoReturn:
     """Render the configuration, then become restate-server: same process id, signals and output.
 
-    Raises TemplateInvalid, SettingsInvalid, StorageFailed, ToolMissing or ToolVersionWrong before, and
-    ComponentFailed when the program cannot be started.
+    Raises TemplateInvalid, SettingsInvalid, KeyInvalid, StorageFailed, ToolMissing or ToolVersionWrong
+    before, and ComponentFailed when the program cannot be started.
     """
     binary = toolchain.restate_server().path
     ensure_restate_config(settings)
+    IdentityStore.of(settings).take_up()
     try:
         settings.restate_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
