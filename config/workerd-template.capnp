@@ -5,13 +5,14 @@
 # The language is Cap'n Proto's, the template's is Jinja. What is put in is quoted already. There is:
 #   bundles_dir   the directory of the builds
 #   secrets_dir   the directory of the key that opens their secrets
+#   identity_dir  the directory of the keys that Restate may sign with: public ones
 #   scripts       of the router worker: a list of .module (name of the module) and .file, named by its content
 #   cores         of Restate's SDK: the same
 #   core_digests  their sha256, as a text of JSON
 #   egress_allow  what workers may connect to: "public", and the ranges of GRIDIRON_EGRESS_ALLOW
 #   egress_deny   what they may not, although workerd takes it for public
 #
-# The router needs the four bindings and the module names below as they are. The command line of a cell gives
+# The router needs the five bindings and the module names below as they are. The command line of a cell gives
 # the sockets `data` and `control` their addresses.
 
 using Workerd = import "/workerd/workerd.capnp";
@@ -21,6 +22,7 @@ const config :Workerd.Config = (
     (name = "router", worker = .router),
     (name = "bundles", disk = (path = {{ bundles_dir }})),
     (name = "secrets", disk = (path = {{ secrets_dir }})),  # for the router alone
+    (name = "identity", disk = (path = {{ identity_dir }})),  # the same
     # Where builds' fetch() and connect() go: public addresses, so neither Restate's admin API nor a cloud's
     # metadata service. Of the rules that an address matches, the one with the longest prefix counts.
     (name = "internet", network = (
@@ -59,6 +61,7 @@ const router :Workerd.Worker = (
     (name = "LOADER", workerLoader = (id = "builds")),
     (name = "BUNDLES", service = "bundles"),
     (name = "SECRETS", service = "secrets"),
+    (name = "IDENTITY", service = "identity"),
     (name = "SDK_CORES", json = {{ core_digests }}),
   ],
   globalOutbound = "internet",  # builds inherit it: they are given no other

@@ -10,18 +10,23 @@ from typing import Any
 import httpx2
 
 from gridiron.cli.demo.subject import Subject
+from gridiron.identity.store import IdentityStore
 from gridiron.testing.processes import descendants
+from gridiron.testing.signing import Signer
 from gridiron.workers.control import NO_TLS
 
 
 class Client:
-    """The HTTP APIs of one node: the manager's, the ingress's, Restate's admin API, the workers'."""
+    """The HTTP APIs of one node: the manager's, the ingress's, Restate's admin API, the workers' (signed)."""
 
     def __init__(self, subject: Subject) -> None:
         self.manager = httpx2.Client(base_url=subject.settings.manager_url, timeout=60, verify=NO_TLS)
         self.ingress = httpx2.Client(base_url=subject.settings.ingress_url, timeout=60, verify=NO_TLS)
         self.admin = httpx2.Client(base_url=subject.settings.restate_admin_url, timeout=60, verify=NO_TLS)
-        self.workers = httpx2.Client(base_url=subject.settings.workers_url, timeout=60, verify=NO_TLS)
+        signer = Signer(IdentityStore.of(subject.settings).signing_key)
+        self.workers = httpx2.Client(
+            base_url=subject.settings.workers_url, timeout=60, verify=NO_TLS, auth=signer
+        )
 
     def activate(self, bundle: Path, version: str, name: str = "probe", **more: Any) -> dict[str, Any]:
         body = {"source": bundle.as_uri(), "name": name, "version": version, **more}

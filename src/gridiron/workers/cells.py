@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -13,23 +12,19 @@ from typing import Any, Protocol, TypeVar
 import httpx2
 from pydantic import ValidationError
 
-from gridiron.errors import SecretsUnreadable, StorageFailed, WorkersUnavailable
-from gridiron.workers.control import ANSWER_LIMIT, MAX_ANSWER, ask_once, read_answer
+from gridiron.errors import StorageFailed, WorkersUnavailable
+from gridiron.workers.control import ANSWER_LIMIT, ask_once
 from gridiron.workers.sockets import POOL_SOCKET, control_socket, list_cells
 from gridiron.workers.status import PoolCell, PoolStatus, PoolTraffic
 
 V = TypeVar("V", PoolStatus, PoolTraffic)
 
-PROBLEM_TYPE = "application/problem+json"
 DISCOVERY_TYPES = ", ".join(
     f"application/vnd.restate.endpointmanifest.v{version}+json" for version in (4, 3, 2, 1)
 )
 """What Restate asks an endpoint for; an SDK that is asked for something else complains in its log."""
 RESTART_LIMIT = timedelta(hours=1)
 """How long replacing all cells may take; each may drain for two minutes."""
-
-CODES = {"build_not_found", "script_failed", "bundle_unreadable", SecretsUnreadable.code}
-"""Of the problems that the router answers with."""
 
 NO_ANSWER = "no_answer"
 """The code of the problem that there was no whole answer in time: the build loads, and keeps it back."""
@@ -48,8 +43,16 @@ class Problem:
     """Why there is no answer of a build."""
 
     status: int  # of HTTP: 404, 502 or 503; 504 for NO_ANSWER
-    code: str  # one of CODES, or NO_ANSWER
+    code: str  # of the router's problems, or NO_ANSWER
     detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class ProblemAnswer:
+    """What one cell says of a build."""
+
+    known: bool  # it has met the build: loaded it, or tried to
+    problem: Problem | None
 
 
 class CellsPort(Protocol):
@@ -94,7 +97,8 @@ class CellsPort(Protocol):
 class Cells:
     """The cells whose sockets lie in a directory. A socket that nobody listens on is no cell.
 
-    `client` sends what goes to the workers' own URL; it stays the caller's to close.
+    `client` asks the workers' own URL, where only Restate may ask more than how they are; it stays the
+    caller's to close.
     """
 
     def __init__(self, run_dir: Path, workers_url: str, client: httpx2.AsyncClient) -> None:
@@ -127,23 +131,49 @@ class Cells:
 
         Takes up to twice `ANSWER_LIMIT`. Raises WorkersUnavailable when the workers do not answer.
         """
-        url, limit = f"{self._workers_url}{path}/discover", ANSWER_LIMIT.total_seconds()
-        headers = {"accept": DISCOVERY_TYPES, "accept-encoding": "identity"}
+        limit = ANSWER_LIMIT.total_seconds()
         try:
-            async with (
-                asyncio.timeout(limit),
-                self._client.stream("GET", url, headers=headers, timeout=None) as response,
-            ):
-                content = await read_answer(response)
+            async with asyncio.timeout(limit):
+                await self._check_proxy()
+                problems = await self._fetch_problems(path)
         except TimeoutError:
             await self.fetch_loaded()  # where a cell is silent, it is not the build's fault
             return Problem(504, NO_ANSWER, f"it gave no whole answer within {limit:g} s")
+        return None if None in problems else problems[0]
+
+    async def _check_proxy(self) -> None:
+        """Raise WorkersUnavailable where nothing that is sent to the workers' own URL reaches a cell."""
+        try:
+            response = await self._client.get(f"{self._workers_url}/-/health", timeout=None)
         except httpx2.TransportError as error:
             reason = str(error) or type(error).__name__
             raise WorkersUnavailable(self._workers_url, reason) from error
-        if len(content) > MAX_ANSWER:
-            return Problem(504, NO_ANSWER, f"it gave no whole answer within {MAX_ANSWER >> 20} MiB")
-        return parse_problem(self._workers_url, response, content)
+        if response.status_code != 200:
+            raise WorkersUnavailable(self._workers_url, f"HTTP {response.status_code}")
+
+    async def _fetch_problems(self, path: str) -> list[Problem | None]:
+        """Ask the cells that have met a build for its problem, or one cell where none has."""
+        pool_cells = (await self.fetch_pool()).cells
+        own = [cell.cell for cell in pool_cells if cell.own == path]
+        others = {cell.cell for cell in pool_cells if cell.own is not None}
+        names = own or [name for name in await self._list_cells() if name not in others]
+        asking = (self._ask_problem(name, path, known_only=True) for name in names)
+        asked = await asyncio.gather(*asking)
+        there = [name for name, answer in zip(names, asked, strict=True) if answer is not None]
+        met = [answer for answer in asked if answer is not None and answer.known]
+        if not met and there and (answer := await self._ask_problem(there[0], path)) is not None:
+            met = [answer]
+        if not met:
+            raise WorkersUnavailable(str(self._run_dir), "no cell is there")
+        return [answer.problem for answer in met]
+
+    async def _ask_problem(self, cell: str, path: str, *, known_only: bool = False) -> ProblemAnswer | None:
+        """Ask a cell for the problem of a build; None when it is not there (any more)."""
+        limit = 2 * ANSWER_LIMIT  # the one that waits for all of this comes first
+        body = {"accept": DISCOVERY_TYPES, "known_only": known_only}
+        socket = self._run_dir / control_socket(cell)
+        answer = await ask_once(socket, "POST", f"/problems{path}", limit, body)
+        return None if answer is None else parse_problem(cell, answer)
 
     async def collect_log(self, path: str) -> tuple[str, ...]:
         """Have what a build has printed until now written into its log; name the cells that do not answer.
@@ -240,20 +270,11 @@ def parse_builds(cell: str, answer: Mapping[str, Any]) -> tuple[LoadedBuild, ...
         raise WorkersUnavailable(cell, f"it answered {answer!r:.200}") from error
 
 
-def parse_problem(url: str, response: httpx2.Response, content: bytes) -> Problem | None:
-    """Read why there is no answer of a build; None when the answer is the build's own.
-
-    Raises WorkersUnavailable when no cell gave the answer: then it is HAProxy's, in HTML.
-    """
-    content_type = response.headers.get("content-type", "").partition(";")[0]
-    if content_type == "text/html" and response.status_code in {502, 503, 504}:
-        raise WorkersUnavailable(url, f"HTTP {response.status_code}")
-    if content_type != PROBLEM_TYPE or response.status_code not in {404, 502, 503}:
-        return None
+def parse_problem(cell: str, answer: Mapping[str, Any]) -> ProblemAnswer:
+    """Read a cell's answer to `POST /problems/…`. Raises WorkersUnavailable when it is none."""
     try:
-        body = json.loads(content)
-    except ValueError:
-        return None
-    if not isinstance(body, dict) or body.get("code") not in CODES:
-        return None
-    return Problem(response.status_code, body["code"], str(body.get("detail")))
+        body = answer["problem"]
+        problem = None if body is None else Problem(body["status"], body["code"], body["detail"])
+        return ProblemAnswer(bool(answer["known"]), problem)
+    except (KeyError, TypeError) as error:
+        raise WorkersUnavailable(cell, f"it answered {answer!r:.200}") from error

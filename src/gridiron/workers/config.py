@@ -15,6 +15,7 @@ from pathlib import Path
 
 from gridiron.egress import plan_rules
 from gridiron.errors import StorageFailed, TemplateInvalid
+from gridiron.identity.store import PUBLIC_DIRECTORY
 from gridiron.process.files import replace_file
 from gridiron.settings import Settings
 from gridiron.toolchain.programs import SdkCore, Toolchain
@@ -30,7 +31,7 @@ from gridiron.workers.render import (
     render_workerd_config,
 )
 
-SCRIPTS = ("router.js", "main_module.js", "build_log.js")
+SCRIPTS = ("router.js", "identity.js", "problem.js", "main_module.js", "build_log.js")
 """The router worker, and the modules that it imports."""
 
 
@@ -68,6 +69,7 @@ def plan_workerd_values(
     return WorkerdValues(
         bundles_dir=str(settings.bundles_dir),
         secrets_dir=str(settings.secrets_dir),
+        identity_dir=str(settings.identity_dir / PUBLIC_DIRECTORY),
         scripts=tuple(Embedded(name, script_file(name, content)) for name, content in scripts.items()),
         cores=tuple(Embedded(f"{digest}.wasm", core_file(digest)) for digest in core_digests),
         core_digests=json.dumps(core_digests),

@@ -17,8 +17,7 @@ ANSWER_LIMIT = timedelta(seconds=5)
 """How long a cell may take to answer: a handler that computes holds up everything else in its cell."""
 
 MAX_ANSWER = 16 * 1024 * 1024
-"""Bytes that are read of an answer. The router's have a kilobyte, one with logs up to six megabytes, a
-build's own 250 for each handler."""
+"""Bytes that are read of an answer. The router's have a kilobyte, one with logs up to six megabytes."""
 
 NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 """Never used on a unix socket; but without one, a client reads all certificates first, for 20 ms."""

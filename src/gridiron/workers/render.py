@@ -42,6 +42,7 @@ class WorkerdValues:
 
     bundles_dir: str
     secrets_dir: str
+    identity_dir: str
     scripts: tuple[Embedded, ...]  # the first is the router itself
     cores: tuple[Embedded, ...]  # of Restate's SDK
     core_digests: str  # JSON
@@ -145,6 +146,6 @@ def _escape(character: str) -> str:
         return f"\\x{ord(character):02x}"
     if "\ud800" <= character <= "\udfff":  # how Python keeps a byte of a path that is no UTF-8
         raise SettingsInvalid(
-            "bundles_dir, secrets_dir", "the path is no UTF-8, so workerd cannot be told it"
+            "bundles_dir, secrets_dir, identity_dir", "the path is no UTF-8, so workerd cannot be told it"
         )
     return character

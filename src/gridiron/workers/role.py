@@ -14,6 +14,7 @@ from typing import TextIO
 import structlog
 
 from gridiron.errors import GridironError, StorageFailed
+from gridiron.identity.store import IdentityStore
 from gridiron.process.events import render_foreign
 from gridiron.process.lines import LineWriter
 from gridiron.process.lock import lock_directory
@@ -51,6 +52,7 @@ async def run_workers(settings: Settings, toolchain: Toolchain) -> None:
         raise_descriptor_limit()
         _ensure_bundles_dir(settings)
         ensure_key(settings.secrets_dir)  # nor without this directory
+        IdentityStore.of(settings).prepare()  # nor without that one
         await asyncio.to_thread(ensure_config, settings, toolchain)
         quarantine = Quarantine(settings.workers_dir / "quarantine.json", settings.bundles_dir)
         quarantine.load()

@@ -10,11 +10,14 @@
 // - A request whose client has gone is cancelled, unless `waitUntil` holds it.
 import { env } from "cloudflare:workers";
 import { OUR_READER } from "./build_log.js";
+import { findKeysProblem, findRefusal } from "./identity.js";
 import { OUR_ENTRYPOINT, OUR_EVICTOR, addMainModule, completeFlags } from "./main_module.js";
+import { Problem } from "./problem.js";
 
 const HEALTH = "-/health";
 const LOGS_ROOM = 1024 * 1024; // characters of logs in an answer, after which no further log is read for it
 const LOG_LIMIT = 4 * 1024 * 1024; // of one: more than any has unless its build meddles with it
+const MAX_ANSWER = 16 * 1024 * 1024; // bytes of an answer to Restate's discovery; a build's own has 250 for each handler
 const NONCE_SIZE = 12; // bytes before what AES-GCM has sealed
 const NAME = /^[a-z][a-z0-9-]{0,62}$/;
 const VERSION_AND_TIMESTAMP = /^[0-9A-Za-z][0-9A-Za-z._-]{0,63}-(0|[1-9][0-9]*)$/;
@@ -54,44 +57,29 @@ class Build {
   }
 }
 
-/** Why a request gets no answer from a build; its `body` is a problem of RFC 9457. */
-class Problem extends Error {
-  constructor(status, code, title, detail) {
-    super(detail);
-    this.body = { type: "about:blank", title, status, code, detail };
-  }
-
-  toResponse() {
-    const headers = { "content-type": "application/problem+json" };
-    return Response.json(this.body, { status: this.body.status, headers });
-  }
-}
-
 const notFound = (detail) => new Problem(404, "build_not_found", "No such build", detail);
 const unreadable = (detail) => new Problem(503, "bundle_unreadable", "The bundle cannot be read", detail);
 const secretsUnreadable = (detail) =>
   new Problem(503, "secrets_unreadable", "The secrets of the build cannot be read", detail);
+const noAnswer = (detail) => new Problem(504, "no_answer", "The build keeps its answer back", detail);
 const scriptFailed = (detail) => new Problem(502, "script_failed", "The bundle does not load", detail);
 
 export default {
   async fetch(request, _env, ctx) {
-    const key = parseKey(request.url);
-    let build = builds.get(key);
-    if (build === undefined || !build.ready) {
-      if (key === HEALTH) return Response.json({ status: "ok" });
-      const loading = load(key);
-      ctx.waitUntil(loading.then(ignore, ignore)); // others may wait for it, even when this client does not
-      try {
-        build = await loading;
-      } catch (problem) {
-        return refuse(problem);
-      }
+    const { key, path } = parse(request.url);
+    if (key === HEALTH && path === "") return Response.json({ status: "ok" });
+    try {
+      const refusal = findRefusal(request, path, ctx);
+      const problem = refusal instanceof Promise ? await refusal : refusal;
+      return problem === null ? await answer(key, request, ctx) : refuse(problem);
+    } catch (error) {
+      if (error instanceof Problem) return refuse(error);
+      throw error; // the handler threw
     }
-    build.usedAt = Date.now();
-    return forward(request, build, ctx);
   },
 };
 
+// Whoever reaches this socket commands the cell: nothing is asked for a signature here.
 export const control = {
   async fetch(request, _env, ctx) {
     const { pathname, searchParams } = new URL(request.url);
@@ -103,6 +91,13 @@ export const control = {
     if (request.method === "POST" && pathname === "/logs") {
       const { cursors } = await request.json();
       return new Response(await readLogs(cursors), { headers: { "content-type": "application/json" } });
+    }
+    if (request.method === "POST" && pathname.startsWith("/problems/")) {
+      const key = pathname.slice("/problems/".length);
+      const known = builds.has(key);
+      const { accept, known_only } = await request.json();
+      const problem = known || !known_only ? await findProblem(key, accept, request.signal, ctx) : null;
+      return Response.json({ known, problem });
     }
     if (request.method === "DELETE" && pathname.startsWith("/builds/")) {
       const key = pathname.slice("/builds/".length);
@@ -122,18 +117,33 @@ function refuse(problem) {
   return problem.toResponse();
 }
 
-/** Take "name/version-timestamp" out of a request's URL, without the cost of a URL object. */
-function parseKey(url) {
+/**
+ * Take "name/version-timestamp" out of a request's URL, and what follows that, without the cost of a URL object. A
+ * query belongs to what follows: Restate sends none.
+ */
+function parse(url) {
   const start = url.indexOf("/", 8) + 1; // 8 is behind "http://" and at least one letter of the host
   const middle = url.indexOf("/", start);
-  if (middle < 0) return "";
-  const slash = url.indexOf("/", middle + 1);
-  const key = slash < 0 ? url.slice(start) : url.slice(start, slash);
-  const query = key.indexOf("?");
-  return query < 0 ? key : key.slice(0, query);
+  if (middle < 0) return { key: "", path: "" };
+  let end = url.indexOf("/", middle + 1);
+  const query = url.indexOf("?", middle + 1);
+  if (query >= 0 && (end < 0 || query < end)) end = query;
+  return end < 0 ? { key: url.slice(start), path: "" } : { key: url.slice(start, end), path: url.slice(end) };
 }
 
-/** Answer a request with the build's answer, and count it until that has ended or its client has gone. */
+/** Give a build's answer to a request; it is loaded where it is not. Throws the Problem that keeps it from loading. */
+async function answer(key, request, ctx) {
+  let build = builds.get(key);
+  if (build === undefined || !build.ready) {
+    const loading = load(key);
+    ctx.waitUntil(loading.then(ignore, ignore)); // others may wait for it, even when this client does not
+    build = await loading;
+  }
+  build.usedAt = Date.now();
+  return forward(request, build, ctx);
+}
+
+/** Give the build's answer, and count the request until that has ended or its client has gone. */
 async function forward(request, build, ctx) {
   const end = count(build, request, ctx);
   let response;
@@ -142,8 +152,7 @@ async function forward(request, build, ctx) {
   } catch (error) {
     end(build.problem === null);
     if (!build.handedOver) build.ready = false;
-    if (build.problem === null) throw error; // the handler threw
-    return refuse(build.problem); // workerd had dropped the build, and its code could not be read again
+    throw build.problem ?? error; // a problem: workerd had dropped the build, and its code could not be read again
   }
   build.ready = true; // again, where workerd had dropped it
   if (response.body === null) {
@@ -153,6 +162,27 @@ async function forward(request, build, ctx) {
   const { readable, writable } = new IdentityTransformStream();
   response.body.pipeTo(writable).then(() => end(), () => end(true));
   return new Response(readable, response);
+}
+
+/** Ask a build what Restate asks first; give the body of the Problem that keeps the answer from it, or null. */
+async function findProblem(key, accept, signal, ctx) {
+  try {
+    const problem = await findKeysProblem(ctx);
+    if (problem !== null) throw problem;
+    const asking = new Request(`http://cell/${key}/discover`, { headers: { accept }, signal });
+    await readWhole(await answer(key, asking, ctx));
+    return null;
+  } catch (error) {
+    return error instanceof Problem ? error.body : null; // what else a build throws is its answer
+  }
+}
+
+async function readWhole(response) {
+  let size = 0;
+  for await (const chunk of response.body ?? []) {
+    size += chunk.length;
+    if (size > MAX_ANSWER) throw noAnswer(`it gave no whole answer within ${MAX_ANSWER >> 20} MiB`);
+  }
 }
 
 /**

@@ -19,7 +19,18 @@ BOUNDS = (0.005, 0.025, 0.1, 0.5, 2.5, 10.0, 60.0)
 OUTCOMES = ("ok", "failed", "retrying", "suspended", "cancelled", "exception", "cut")
 """How a request ends: all but the last are the router's, `cut` is one whose cell ended before it."""
 
-REFUSALS = ("build_not_found", "bundle_unreadable", "script_failed", "secrets_unreadable")
+REFUSALS = (
+    "build_not_found",
+    "bundle_unreadable",
+    "identity_unreadable",
+    "request_signature_early",
+    "request_signature_expired",
+    "request_signature_invalid",
+    "request_signature_misdirected",
+    "request_unsigned",
+    "script_failed",
+    "secrets_unreadable",
+)
 """The codes of the router's problems, told from the start so that a first one is seen to be a rise."""
 
 MOST_BUILDS = 100

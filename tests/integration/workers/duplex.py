@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from urllib.parse import urlsplit
 
@@ -24,10 +24,10 @@ class DuplexStream:
         self.status: int | None = None
         self.ended = False
 
-    async def open(self, authority: str, path: str) -> None:
+    async def open(self, authority: str, path: str, headers: Mapping[str, str]) -> None:
         self._http.initiate_connection()
-        headers = [(":method", "POST"), (":scheme", "http"), (":authority", authority), (":path", path)]
-        self._http.send_headers(1, headers)
+        pseudo = [(":method", "POST"), (":scheme", "http"), (":authority", authority), (":path", path)]
+        self._http.send_headers(1, [*pseudo, *headers.items()])
         await self._flush()
 
     async def send(self, data: bytes) -> None:
@@ -72,12 +72,12 @@ class DuplexStream:
 
 
 @asynccontextmanager
-async def open_stream(url: str, path: str) -> AsyncIterator[DuplexStream]:
+async def open_stream(url: str, path: str, headers: Mapping[str, str]) -> AsyncIterator[DuplexStream]:
     address = urlsplit(url)
     reader, writer = await asyncio.open_connection("127.0.0.1", address.port)
     try:
         stream = DuplexStream(reader, writer)
-        await stream.open(address.netloc, path)
+        await stream.open(address.netloc, path, headers)
         yield stream
     finally:
         writer.close()

@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
+from contextlib import AbstractAsyncContextManager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,13 +22,16 @@ from typing import Any, TypeVar
 import httpx2
 
 from gridiron.bundles.rules import kind_of
+from gridiron.identity.store import IdentityStore
 from gridiron.model import Build, Compatibility, Module, Rule
 from gridiron.settings import Settings, load_settings
 from gridiron.testing.processes import descendants
+from gridiron.testing.signing import Signer
 from gridiron.workers.cells import Cells
 from gridiron.workers.control import ask_once
 from gridiron.workers.sockets import control_socket, list_cells
 from tests.harness import alive, wait_until
+from tests.integration.workers.duplex import DuplexStream, open_stream
 
 T = TypeVar("T")
 
@@ -44,6 +47,8 @@ class Plane:
         self.settings: Settings = load_settings(data_dir=data_dir, run_dir=self.run_dir, **values)
         self.url = self.settings.workers_url
         self._client = httpx2.AsyncClient()
+        self.identity = IdentityStore.of(self.settings)
+        self.signer = Signer(self.identity.signing_key)
         self.within: tuple[str, ...] = ()  # a command that the process is started through
         self.cells = Cells(self.run_dir, self.url, self._client)
         self._log = directory / "workers.log"
@@ -63,8 +68,9 @@ class Plane:
         return self._log.read_text()
 
     def launch(self) -> subprocess.Popen[bytes]:
-        """Start the process and do not wait until it serves."""
+        """Start the process and do not wait until it serves; first Restate's role would have made its key."""
         self._launches += 1
+        self.identity.take_up()
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 [*self.within, sys.executable, "-P", "-m", "gridiron", "workers"],
@@ -154,7 +160,14 @@ class Plane:
         return self.settings.bundles_dir / build.build_id
 
     def client(self, **options: Any) -> httpx2.AsyncClient:
-        return httpx2.AsyncClient(base_url=self.url, timeout=30, **options)
+        """A client that signs what it sends, as Restate does."""
+        return httpx2.AsyncClient(**{"base_url": self.url, "timeout": 30, "auth": self.signer, **options})
+
+    def open_stream(
+        self, path: str, headers: Mapping[str, str] | None = None
+    ) -> AbstractAsyncContextManager[DuplexStream]:
+        """Send a request over HTTP/2 that goes on while its answer is read; signed, or with these headers."""
+        return open_stream(self.url, path, self.signer.headers(path) if headers is None else headers)
 
     async def get(self, path: str, **options: Any) -> httpx2.Response:
         async with self.client() as client:

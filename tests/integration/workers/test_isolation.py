@@ -138,10 +138,11 @@ HOSTS = (
 )
 
 
-def ask(port: int, method: str, path: str, host: str) -> tuple[int, str]:
-    """Ask with a request of one's own making; give the status and all that came."""
-    with socket.create_connection(("127.0.0.1", port), 5) as connection:
-        lines = (f"{method} {path} HTTP/1.1", *([host] if host else []), "Connection: close", "", "")
+def ask(plane: Plane, method: str, path: str, host: str) -> tuple[int, str]:
+    """Ask with a request of one's own making, signed for its path; give the status and all that came."""
+    signed = [f"{name}: {value}" for name, value in plane.signer.headers(path).items()]
+    with socket.create_connection(("127.0.0.1", plane.settings.ports.workers), 5) as connection:
+        lines = (f"{method} {path} HTTP/1.1", *([host] if host else []), *signed, "Connection: close", "", "")
         connection.sendall("\r\n".join(lines).encode("latin-1"))
         answer = b"".join(iter(lambda: connection.recv(65_536), b"")).decode("latin-1")
     return int(answer.split()[1]), answer
@@ -156,22 +157,20 @@ def victim(plane: Plane) -> Build:
 
 @pytest.mark.parametrize("method", ["GET", "DELETE"])
 async def test_no_path_leads_out_of_the_bundles(plane: Plane, victim: Build, method: str) -> None:
-    port = plane.settings.ports.workers
     assert (plane.directory(victim) / "secret.txt").read_text() == CANARY
     first = int((await text(plane, victim)).split()[1])
     for path in PATHS:
         at = path.replace("{victim}", victim.address.path).replace("{id}", victim.build_id)
-        status, answer = ask(port, method, at, "Host: x")
-        assert (status in {400, 404}, CANARY in answer, "call" in answer) == (True, False, False), at
+        status, answer = ask(plane, method, at, "Host: x")
+        assert (status in {400, 401, 404}, CANARY in answer, "call" in answer) == (True, False, False), at
     assert await text(plane, victim) == f"call {first + 1}"  # so it was neither asked nor evicted
 
 
 async def test_no_host_leads_elsewhere(plane: Plane, victim: Build) -> None:
-    port = plane.settings.ports.workers
     first = int((await text(plane, victim)).split()[1])
     for host in HOSTS:
-        status, answer = ask(port, "GET", "/none/1.0.0-1", host.replace("{victim}", victim.address.path))
-        assert (status in {400, 404}, "call" in answer) == (True, False), host
+        status, answer = ask(plane, "GET", "/none/1.0.0-1", host.replace("{victim}", victim.address.path))
+        assert (status in {400, 401, 404}, "call" in answer) == (True, False), host
     assert await text(plane, victim) == f"call {first + 1}"
 
 
@@ -232,7 +231,17 @@ async def test_a_build_cannot_call_another(plane: Plane, victim: Build) -> None:
         *(f"http://{host}{path}" for host in (f"localhost:{port}", f"127.0.0.1:{port}", f"[::1]:{port}")),
         *(
             f"http://{host}{path}"
-            for host in ("x", "workers", "router", "builds", "victim", "bundles", "secrets", "internet")
+            for host in (
+                "x",
+                "workers",
+                "router",
+                "builds",
+                "victim",
+                "bundles",
+                "secrets",
+                "identity",
+                "internet",
+            )
         ),
         *(
             f"{scheme}:{path}"
@@ -244,6 +253,7 @@ async def test_a_build_cannot_call_another(plane: Plane, victim: Build) -> None:
         "LOADER",
         "BUNDLES",
         "SECRETS",
+        "IDENTITY",
         "SDK_CORES",
         "victim",
         key,

@@ -19,7 +19,6 @@ from gridiron.workers.config import ensure_config
 from gridiron.workers.haproxy import HaproxyAdmin
 from gridiron.workers.sockets import HAPROXY_SOCKET
 from tests.harness import wait_until
-from tests.integration.workers.duplex import open_stream
 from tests.integration.workers.plane import Plane, eventually
 
 HELLO = 'export default { fetch: () => new Response("hello") };'
@@ -127,7 +126,7 @@ async def test_requests_wait_for_the_successor_of_the_only_cell(make_plane: Make
         return not await served(plane)
 
     await eventually(is_gone)
-    async with httpx2.AsyncClient(base_url=plane.url, timeout=30) as client:  # all at once, so a single one
+    async with plane.client() as client:  # all at once, so a single one
         answers = await asyncio.gather(*(client.get(build.address.path) for _ in range(20)))
     assert {answer.text for answer in answers} == {"hello"}
 
@@ -212,7 +211,7 @@ async def has_ended(plane: Plane, pids: list[int]) -> bool:
 async def test_a_stream_goes_on_while_its_cell_is_being_replaced(changeable: Plane) -> None:
     plane = changeable
     build = plane.write_build("echo", ECHO)
-    async with open_stream(plane.url, build.address.path) as stream:
+    async with plane.open_stream(build.address.path) as stream:
         await stream.send(b"1")
         assert await stream.receive(1) == b"1"
         change_config(plane, "# changed\n")
@@ -286,7 +285,7 @@ def test_the_workers_leave_nothing_when_they_are_stopped(make_plane: MakePlane) 
 
 async def test_the_workers_stop_soon_although_streams_are_open(plane: Plane) -> None:
     build = plane.write_build("echo", ECHO)
-    async with open_stream(plane.url, build.address.path) as stream:
+    async with plane.open_stream(build.address.path) as stream:
         await stream.send(b"1")
         assert await stream.receive(1) == b"1"
         await asyncio.wait_for(asyncio.to_thread(plane.stop), 5)

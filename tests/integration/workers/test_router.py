@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 from typing import Any
 
 import httpx2
@@ -10,7 +11,7 @@ from gridiron.model import Build, Compatibility, ModuleKind, Rule
 from gridiron.settings import load_settings
 from gridiron.testing.probe import ProbeBundles, build_probe
 from gridiron.toolchain.programs import find_toolchain
-from gridiron.workers.cells import LoadedBuild
+from gridiron.workers.cells import NO_ANSWER, Cells, LoadedBuild, Problem
 from gridiron.workers.status import BuildTraffic
 from tests.integration.workers.plane import Plane, eventually
 
@@ -370,6 +371,55 @@ def probe(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     built = build_probe(find_toolchain(load_settings()), directory)
     bundle = ProbeBundles(built, directory / "made").make("1.0.0")
     return {path.name: path.read_bytes() for path in bundle.iterdir()}
+
+
+MIB = 1024 * 1024
+DISCOVERIES = {
+    "an answer": ("new Response()", None),
+    "a failure": ("new Response(null, { status: 500 })", None),
+    "an exception": ("null.x", None),
+    "a problem of its own": ("Response.json({ status: 502, code: 'script_failed' }, { status: 502 })", None),
+    "no answer": (
+        "new Promise((resolve) => setTimeout(resolve, 60_000))",
+        "it gave no whole answer within 0.5 s",
+    ),
+    "half an answer": ("new Response(begin())", "it gave no whole answer within 0.5 s"),
+    "no end of it": ("new Response(flood())", "it gave no whole answer within 16 MiB"),
+}
+
+
+@pytest.mark.parametrize("how", DISCOVERIES)
+async def test_what_keeps_a_build_from_its_discovery(
+    shared_plane: Plane, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Asked by the cells' control sockets, where nothing is signed."""
+    answer, detail = DISCOVERIES[how]
+    main = f"""
+        const minute = () => new Promise((resolve) => setTimeout(resolve, 60_000));
+        const stream = (pull) => new ReadableStream({{ pull }});
+        const begin = () => stream(async (to) => {{ to.enqueue(new Uint8Array(8)); await minute(); }});
+        const flood = () => stream((to) => to.enqueue(new Uint8Array({MIB})));
+        export default {{
+          fetch: (request) => request.url.endsWith("/discover") ? {answer} : new Response(),
+        }};
+    """
+    build = shared_plane.write_build("asked", main)
+    monkeypatch.setattr("gridiron.workers.cells.ANSWER_LIMIT", timedelta(seconds=0.5))
+    async with httpx2.AsyncClient() as client:
+        cells = Cells(shared_plane.run_dir, shared_plane.url, client)
+        problem = await cells.fetch_problem(build.address.path)
+    assert problem == (None if detail is None else Problem(504, NO_ANSWER, detail))
+    await eventually(lambda: is_idle(shared_plane, build))
+
+
+async def test_a_builds_problem_is_asked_where_it_has_been_met(shared_plane: Plane) -> None:
+    main = "export default { fetch: () => new Response('hello') };"
+    build = shared_plane.write_build("met", main)
+    assert (await shared_plane.get(build.address.path)).text == "hello"
+    async with httpx2.AsyncClient() as client:
+        cells = Cells(shared_plane.run_dir, shared_plane.url, client)
+        assert await cells.fetch_problem(build.address.path) is None
+    assert len(await loaded(shared_plane, build)) == 1  # and in no other cell
 
 
 async def test_a_shared_core_of_the_sdk_changes_no_answer(

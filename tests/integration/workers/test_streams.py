@@ -5,7 +5,6 @@ import hashlib
 import pytest
 
 from gridiron.model import Compatibility
-from tests.integration.workers.duplex import open_stream
 from tests.integration.workers.plane import Plane, eventually
 
 ECHO = """
@@ -69,7 +68,7 @@ STEPS = f"""
 
 async def test_a_stream_goes_both_ways_at_once(shared_plane: Plane) -> None:
     build = shared_plane.write_build("echo", ECHO)
-    async with open_stream(shared_plane.url, f"{build.address.path}/invoke/x/y") as stream:
+    async with shared_plane.open_stream(f"{build.address.path}/invoke/x/y") as stream:
         # each chunk is sent only when the answer to the one before has arrived
         assert await stream.receive(len(b"hello|")) == b"hello|"
         for chunk in (b"1", b"22", b"333"):
@@ -86,7 +85,7 @@ async def test_a_stream_goes_both_ways_at_once(shared_plane: Plane) -> None:
 async def test_a_steps_command_and_its_result_arrive_as_one(shared_plane: Plane, date: str) -> None:
     compatibility = Compatibility(date=date, flags=("nodejs_compat",))
     build = shared_plane.write_build("steps", STEPS, compatibility=compatibility)
-    async with open_stream(shared_plane.url, f"{build.address.path}/short") as stream:
+    async with shared_plane.open_stream(f"{build.address.path}/short") as stream:
         assert await stream.receive(100) == COMMAND + RESULT
         assert COMMAND + RESULT in stream.frames
 
@@ -96,7 +95,7 @@ async def test_the_command_of_a_long_step_does_not_wait_for_its_result(
     shared_plane: Plane, path: str, before: bytes
 ) -> None:
     build = shared_plane.write_build("steps", STEPS)
-    async with open_stream(shared_plane.url, f"{build.address.path}/{path}") as stream:
+    async with shared_plane.open_stream(f"{build.address.path}/{path}") as stream:
         assert await stream.receive(len(before + COMMAND)) == before + COMMAND
         await stream.send(b"go on")
         assert await stream.receive(100) == RESULT
@@ -104,7 +103,7 @@ async def test_the_command_of_a_long_step_does_not_wait_for_its_result(
 
 async def test_a_command_without_a_result_is_not_lost_at_the_end(shared_plane: Plane) -> None:
     build = shared_plane.write_build("steps", STEPS)
-    async with open_stream(shared_plane.url, f"{build.address.path}/cut") as stream:
+    async with shared_plane.open_stream(f"{build.address.path}/cut") as stream:
         assert await stream.receive(100) == COMMAND
         assert stream.ended
 
@@ -115,7 +114,7 @@ async def test_a_stream_that_its_client_resets_is_ended(shared_plane: Plane) -> 
     async def is_idle() -> bool:
         return await shared_plane.in_flight(build) == 0
 
-    async with open_stream(shared_plane.url, build.address.path) as stream:
+    async with shared_plane.open_stream(build.address.path) as stream:
         assert await stream.receive(len(b"hello|")) == b"hello|"
         assert await shared_plane.in_flight(build) == 1
         await stream.reset()
@@ -125,7 +124,7 @@ async def test_a_stream_that_its_client_resets_is_ended(shared_plane: Plane) -> 
 async def test_a_stream_may_be_silent_for_longer_than_any_short_limit(shared_plane: Plane) -> None:
     # workerd's HTTP server and HAProxy's checks have limits of 0.5 to 5 s
     build = shared_plane.write_build("silent", SILENT)
-    async with open_stream(shared_plane.url, build.address.path) as stream:
+    async with shared_plane.open_stream(build.address.path) as stream:
         assert await stream.receive(len(b"before|")) == b"before|"
         assert await stream.receive(100) == b"after|"
         assert stream.ended

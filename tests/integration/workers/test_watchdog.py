@@ -15,7 +15,6 @@ import pytest
 from gridiron.model import Build
 from gridiron.workers.status import PoolStatus
 from tests.harness import wait_until
-from tests.integration.workers.duplex import open_stream
 from tests.integration.workers.plane import Plane, eventually
 
 MakePlane = Callable[..., Plane]
@@ -150,7 +149,7 @@ async def quarantine(plane: Plane, build: Build) -> str:
     """Have a build bring down three cells; give the cell of its own."""
     for _ in range(3):
         serving = [cell for cell in (await fetch_pool(plane)).cells if cell.serving]
-        async with open_stream(plane.url, f"{build.address.path}/stay") as stream:
+        async with plane.open_stream(f"{build.address.path}/stay") as stream:
             await stream.send(b"1")
             await stream.receive(1)
             victim = await eventually(lambda: find_busy(plane, build))
@@ -172,7 +171,7 @@ async def test_nothing_is_blamed_for_cells_that_somebody_kills(make_plane: MakeP
     plane.start()
     build = plane.write_build("echo", ECHO)
     for number in range(1, 5):
-        async with open_stream(plane.url, f"{build.address.path}/stay") as stream:
+        async with plane.open_stream(f"{build.address.path}/stay") as stream:
             await stream.send(b"1")
             await stream.receive(1)
             os.kill(plane.processes("workerd")[0], signal.SIGKILL)
@@ -298,7 +297,7 @@ async def is_gone(plane: Plane, pid: int) -> bool:
 async def test_all_cells_are_replaced_by_order_and_no_stream_breaks(plane: Plane) -> None:
     build = plane.write_build("echo", ECHO)
     before = {cell.pid for cell in (await fetch_pool(plane)).cells}
-    async with open_stream(plane.url, build.address.path) as stream:
+    async with plane.open_stream(build.address.path) as stream:
         await stream.send(b"1")
         assert await stream.receive(1) == b"1"
         restarting = asyncio.create_task(plane.cells.restart())
@@ -347,7 +346,7 @@ async def test_an_idle_build_is_unloaded_and_loads_again(make_plane: MakePlane) 
     plane.start()
     idle, busy = plane.write_build("hello", HELLO), plane.write_build("echo", ECHO)
     assert (await plane.get(idle.address.path)).text == "hello"
-    async with open_stream(plane.url, busy.address.path) as stream:
+    async with plane.open_stream(busy.address.path) as stream:
         await stream.send(b"1")
         assert await stream.receive(1) == b"1"
         await eventually(lambda: is_loaded_alone(plane, busy))

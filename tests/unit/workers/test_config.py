@@ -52,7 +52,9 @@ def test_everything_that_is_generated_lies_side_by_side(settings: Settings, tool
     scripts = [name for name in names(settings) if name.endswith(".js")]
     assert sorted(name.partition("-")[2] for name in scripts) == [
         "build_log.js",
+        "identity.js",
         "main_module.js",
+        "problem.js",
         "router.js",
     ]
     assert names(settings) == sorted(

@@ -36,6 +36,7 @@ def render(kind: str, template: Template, given: dict[str, Any]) -> str:
         settings = load_settings(
             bundles_dir=given["bundles_dir"],
             secrets_dir=given.get("secrets_dir", "/data/secrets"),
+            identity_dir=given.get("identity_dir", "/data/identity"),
             egress_allow=given.get("egress_allow", []),
         )
         scripts = {name: content.encode() for name, content in given["scripts"].items()}
