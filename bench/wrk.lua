@@ -1,10 +1,11 @@
--- Calls one handler with wrk and checks every answer. The variables BODY and EXPECTED are what is sent and what
--- must come back; the last line of the output is one object of JSON.
+-- Asks for one thing with wrk and checks every answer. The variables BODY, EXPECTED and STATUS are what is sent and
+-- what must come back; the last line of the output is one object of JSON.
 wrk.method = "POST"
 wrk.headers["Content-Type"] = "application/json"
 wrk.body = os.getenv("BODY")
 
 local expected = os.getenv("EXPECTED")
+local expected_status = tonumber(os.getenv("STATUS"))
 local threads = {}
 
 function setup(thread)
@@ -16,7 +17,7 @@ function init()
 end
 
 function response(status, headers, body)
-  if status ~= 200 or body ~= expected then
+  if status ~= expected_status or body ~= expected then
     wrong = wrong + 1
   end
 end

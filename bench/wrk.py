@@ -6,7 +6,8 @@ import json
 import os
 import shutil
 import subprocess
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench.harness import BenchFailed
@@ -24,6 +25,16 @@ class Calls:
     service: str
     handler: str
     answer: str  # of the handler, a text
+
+
+@dataclass(frozen=True)
+class Requests:
+    """What to ask for, and what every answer must be."""
+
+    url: str
+    answer: str  # the body
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -50,10 +61,21 @@ def find_wrk() -> str:
 def run_wrk(calls: Calls, callers: int, seconds: int) -> Window:
     """Call from so many callers for so many seconds. Raises BenchFailed for any wrong answer."""
     url = f"http://127.0.0.1:{calls.port}/{calls.service}/{calls.handler}"
-    arguments = (find_wrk(), "-t1", f"-c{callers}", f"-d{seconds}s", "--timeout", "30s", "-s", SCRIPT, url)
-    environment = {**os.environ, "BODY": "null", "EXPECTED": json.dumps(calls.answer)}
+    return run_requests(Requests(url, json.dumps(calls.answer)), callers, seconds)
+
+
+def run_requests(requests: Requests, callers: int, seconds: int) -> Window:
+    """Ask from so many callers for so many seconds. Raises BenchFailed for any wrong answer."""
+    headers = [part for name, value in requests.headers.items() for part in ("-H", f"{name}: {value}")]
+    arguments = (find_wrk(), "-t1", f"-c{callers}", f"-d{seconds}s", "--timeout", "30s", "-s", SCRIPT)
+    environment = {
+        **os.environ,
+        "BODY": "null",
+        "EXPECTED": requests.answer,
+        "STATUS": str(requests.status),
+    }
     done = subprocess.run(
-        arguments,
+        [*arguments, *headers, requests.url],
         env=environment,
         capture_output=True,
         text=True,
@@ -64,5 +86,5 @@ def run_wrk(calls: Calls, callers: int, seconds: int) -> Window:
         raise BenchFailed(f"wrk failed: {done.stderr or done.stdout}")
     said = json.loads(done.stdout.splitlines()[-1])
     if said["failed"] or not said["calls"]:
-        raise BenchFailed(f"{said['failed']} of {said['calls']} calls of {url} failed")
+        raise BenchFailed(f"{said['failed']} of {said['calls']} calls of {requests.url} failed")
     return Window(said["calls"], said["seconds"])
