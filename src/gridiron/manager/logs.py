@@ -21,6 +21,10 @@ from gridiron.workers.logs import LogEvent, Wanted
 POLL_SECONDS = 0.25
 """Between two looks for somebody who follows: hardly noticed, and cheap enough."""
 
+FLOWING_SECONDS = 0.75
+"""After something was printed, nobody is asked for what is newest: of a build that does something, the workers
+write that down by themselves twice a second."""
+
 AT_ONCE = 2000
 """Events that are read at once for somebody who follows: who is so slow that more come misses some."""
 
@@ -79,9 +83,10 @@ class Logs:
 
     async def _follow(self, build_id: str, path: str, wanted: Wanted, limit: int) -> AsyncIterator[News]:
         place: Place | None = None
-        said = time.monotonic()
+        said, printed = time.monotonic(), -math.inf
         while not self._closing.is_set():
-            await self._collect(path)
+            if time.monotonic() - printed > FLOWING_SECONDS:
+                await self._collect(path)
             try:
                 excerpt = await self._read(build_id, wanted, limit if place is None else AT_ONCE, place)
             except StorageFailed as error:
@@ -90,7 +95,7 @@ class Logs:
             place = excerpt.place
             if excerpt.events:
                 yield excerpt.events
-                said = time.monotonic()
+                said = printed = time.monotonic()
             if time.monotonic() - said > BEAT_SECONDS:
                 reason = await self._find_end(build_id)
                 if reason is not None:
