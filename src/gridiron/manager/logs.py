@@ -22,8 +22,8 @@ POLL_SECONDS = 0.25
 """Between two looks for somebody who follows: hardly noticed, and cheap enough."""
 
 FLOWING_SECONDS = 0.75
-"""After something was printed, nobody is asked for what is newest: of a build that does something, the workers
-write that down by themselves twice a second."""
+"""After something was printed, nobody is asked for what is newest: the workers write down twice a second what
+comes of a build that does something."""
 
 AT_ONCE = 2000
 """Events that are read at once for somebody who follows: who is so slow that more come misses some."""
