@@ -14,17 +14,18 @@
     │   ├── script         ScriptFailed NoRestateService
     │   ├── project        ProjectNotRecognised BuildStepFailed IdentityMissing DirectoryNotEmpty
     │   ├── secrets        SecretInvalid SecretTooLarge SecretsMissing SecretIsVariable
+    │   ├── backup         BackupExists BackupInvalid BackupMismatch DataNotEmpty
     │   └── other          RequestInvalid RequestTooLarge SettingsInvalid TemplateInvalid
     ├── NotFound         BuildNotFound SecretNotFound
     ├── Conflict         ActivationInProgress BuildInUse ServiceTaken BreakingChange NothingToRollBackTo
-    │                    RegistrationLost
+    │                    RegistrationLost BackupUnderWay
     ├── Unavailable      RestateUnavailable RegistrationUnknown WorkersUnavailable ManagerUnavailable
     │                    DrainUnknown RoutingUnknown SourceUnreachable IntakeBusy ManagerStopping
-    │                    RotationPending
+    │                    RotationPending BackupFailed
     ├── Rejected         RestateRejected InvocationFailed ProxyRefused (Restate or HAProxy said no)
     ├── Environment      ToolMissing ToolVersionWrong ToolchainNotInstalled PortTaken DirectoryInUse
     │                    StorageFailed ProjectNotWritten BundlesElsewhere ComponentFailed ConfigNotApplied
-    │                    SecretsUnreadable SecretKeyInvalid
+    │                    SecretsUnreadable SecretKeyInvalid RestoreUnfinished
     └── ActivationFailed the step of an activation that failed; its cause is one of the above
 
 A class has a stable `code` and a `sentence` over its own fields that says what happened and what to do.
@@ -932,6 +933,81 @@ class ConfigNotApplied(Environment):
     )
     service: str
     reason: str
+
+
+# -- backup ----------------------------------------------------------------------------------------------
+
+
+@dataclass(eq=False)
+class BackupFailed(Unavailable):
+    """A backup could not be made now."""
+
+    code = "backup_failed"
+    sentence = "No backup was made: {reason}."
+    reason: str
+
+
+@dataclass(eq=False)
+class BackupUnderWay(Conflict):
+    """Another process makes a backup of the node, or restores one."""
+
+    code = "backup_under_way"
+    sentence = "Another backup or restore of {path} is under way. Try again when it has ended."
+    path: str
+
+
+@dataclass(eq=False)
+class BackupExists(BadInput):
+    """There is something where a backup was to be written."""
+
+    code = "backup_exists"
+    sentence = "There is {path} already, and a backup overwrites nothing. Give another name."
+    path: str
+
+
+@dataclass(eq=False)
+class BackupInvalid(BadInput):
+    """A file is no backup, or a damaged one."""
+
+    code = "backup_invalid"
+    sentence = "{path} cannot be restored: {problem}. Nothing was; take another backup."
+    path: str
+    problem: str
+
+
+@dataclass(eq=False)
+class BackupMismatch(BadInput):
+    """A node with these settings, on this machine, could not go on from the backup."""
+
+    code = "backup_mismatch"
+    sentence = "The backup has {what} {theirs}, and here it is {ours}. {mend} Nothing was restored."
+    what: str
+    theirs: str
+    ours: str
+    mend: str
+
+
+@dataclass(eq=False)
+class DataNotEmpty(BadInput):
+    """A backup was to be restored where there is something already."""
+
+    code = "data_not_empty"
+    sentence = (
+        "{path} is not empty ({found}), and nothing was restored. Give another --data-dir, or empty it."
+    )
+    path: str
+    found: str
+
+
+@dataclass(eq=False)
+class RestoreUnfinished(Environment):
+    """A restore was killed before its end, so that what there is of the node is no node."""
+
+    code = "restore_unfinished"
+    sentence = (
+        "A restore did not come to its end: there is {path}. Empty the data directory, and restore again."
+    )
+    path: str
 
 
 # -- activation ------------------------------------------------------------------------------------------

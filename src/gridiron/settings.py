@@ -268,6 +268,11 @@ class Settings(BaseSettings):
         return self.data_dir / "restate"
 
     @property
+    def restoring_dir(self) -> Path:
+        """What a restore has brought so far; gone when it has ended. Restate does not start beside it."""
+        return self.data_dir / ".restoring"
+
+    @property
     def workers_dir(self) -> Path:
         """What is generated for HAProxy and workerd."""
         return self.workerd_config_path.parent

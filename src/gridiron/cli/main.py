@@ -9,6 +9,7 @@ from __future__ import annotations
 import typer
 
 from gridiron.cli import (
+    backup,
     builds,
     call,
     demo_verb,
@@ -56,6 +57,8 @@ app.add_typer(keys.app, name="keys")
 app.add_typer(identity.app, name="identity")
 app.command(epilog=logs.EPILOG)(logs.logs)
 app.command()(status.status)
+app.command(epilog=backup.EPILOG)(backup.backup)
+app.command(epilog=backup.RESTORE_EPILOG)(backup.restore)
 app.command()(versions.version)
 app.command(rich_help_panel=ROLES_PANEL)(roles.restate)
 workers = typer.Typer(invoke_without_command=True)

@@ -38,3 +38,25 @@ def lock_directory(directory: Path, name: str = LOCK_FILE) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def find_holder(directory: Path, name: str = LOCK_FILE) -> int | None:
+    """Find the process that has a lock of `lock_directory`; None where nobody has.
+
+    A process that tries to get the lock in the same microseconds may be told that it is taken. Raises
+    DirectoryInUse where the holder does not say who it is, OSError.
+    """
+    try:
+        descriptor = os.open(directory / name, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        holder = os.read(descriptor, 32).decode(errors="replace").strip()
+        if not holder.isdigit():
+            raise DirectoryInUse(str(directory), holder or "unknown") from error
+        return int(holder)
+    finally:
+        os.close(descriptor)
+    return None

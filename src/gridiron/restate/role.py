@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from typing import NoReturn
 
-from gridiron.errors import ComponentFailed, StorageFailed
+from gridiron.errors import ComponentFailed, RestoreUnfinished, StorageFailed
 from gridiron.identity.store import IdentityStore
 from gridiron.restate.config import ensure_restate_config, restate_arguments
 from gridiron.settings import Settings
@@ -16,9 +16,11 @@ from gridiron.toolchain.programs import Toolchain
 def exec_restate(settings: Settings, toolchain: Toolchain) -> NoReturn:
     """Render the configuration, then become restate-server: same process id, signals and output.
 
-    Raises TemplateInvalid, SettingsInvalid, KeyInvalid, StorageFailed, ToolMissing or ToolVersionWrong
+    Raises RestoreUnfinished, TemplateInvalid, SettingsInvalid, KeyInvalid, StorageFailed, ToolMissing or ToolVersionWrong
     before, and ComponentFailed when the program cannot be started.
     """
+    if settings.restoring_dir.exists():
+        raise RestoreUnfinished(str(settings.restoring_dir))
     binary = toolchain.restate_server().path
     ensure_restate_config(settings)
     IdentityStore.of(settings).take_up()

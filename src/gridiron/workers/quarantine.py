@@ -18,6 +18,9 @@ from gridiron.workers.watchdog import Reason
 
 log = structlog.get_logger()
 
+QUARANTINE_FILE = "quarantine.json"
+"""Beside the generated configuration."""
+
 MOST_QUARANTINED = 16
 """Cells that quarantine may add: a machine that kills cells for its own reasons must not get ever more."""
 

@@ -28,7 +28,7 @@ from gridiron.workers.log_files import open_logs
 from gridiron.workers.memory import MEBIBYTE, fetch_machine_memory, plan_ceiling
 from gridiron.workers.pool import Pool, PoolPlan
 from gridiron.workers.proxy import ProxyPlan
-from gridiron.workers.quarantine import Quarantine
+from gridiron.workers.quarantine import QUARANTINE_FILE, Quarantine
 from gridiron.workers.server import serve_pool
 from gridiron.workers.sockets import ensure_run_dir, remove_sockets
 from gridiron.workers.watchdog import Limits, Reason
@@ -54,7 +54,7 @@ async def run_workers(settings: Settings, toolchain: Toolchain) -> None:
         ensure_key(settings.secrets_dir)  # nor without this directory
         IdentityStore.of(settings).prepare()  # nor without that one
         await asyncio.to_thread(ensure_config, settings, toolchain)
-        quarantine = Quarantine(settings.workers_dir / "quarantine.json", settings.bundles_dir)
+        quarantine = Quarantine(settings.workers_dir / QUARANTINE_FILE, settings.bundles_dir)
         quarantine.load()
         collector = Collector(open_logs(settings))
         pool = Pool(plan, quarantine, collector, make_printer(settings, sys.stdout))
