@@ -1,4 +1,4 @@
-"""A node under runit: each role is brought back when killed, a changed configuration reaches the workers."""
+"""A node under runit: each role is a user of its own, comes back when killed, takes up what is changed."""
 
 from __future__ import annotations
 
@@ -7,27 +7,31 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx2
 import pytest
 
-from gridiron.cli.demo.subject import choose_settings
+from gridiron.cli.demo.subject import Subject, choose_settings
 from gridiron.settings import Settings
 from gridiron.testing.probe import ProbeBundles
-from gridiron.testing.processes import descendants
-from tests.harness import alive, wait_until
+from gridiron.testing.processes import descendants, fetch_program
+from tests.acceptance.users import NAMESPACE, plan_namespace, run_in, users_of
+from tests.harness import Client, alive, wait_until
 
 pytestmark = pytest.mark.skipif(
-    shutil.which("runsvdir") is None and "CI" not in os.environ, reason="Debian's runit is not installed"
+    (shutil.which("runsvdir") is None or os.geteuid() != 0) and "CI" not in os.environ,
+    reason="this takes root and Debian's runit",
 )
 ROLES = ("restate", "workers", "manager")
-RUNIT = Path(__file__).parents[2] / "runit"
+ROOT = Path(__file__).parents[2]
+RUNIT = ROOT / "runit"
+SECRET = "only for its own build"  # noqa: S105 - of no use anywhere
 
 
 class Services:
-    """A runsvdir of its own with the three roles in it."""
+    """A runsvdir of its own with the three roles in it, each a user of its own."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory / "service"
@@ -44,24 +48,40 @@ class Services:
             workerd_template_path=template,
             workers_service=self.directory / "workers",
         )
-        lines = [f"{key} = {value!r}" for key, value in self._file().items()]
-        (directory / "gridiron.toml").write_text("\n".join(lines) + "\n")
+        self.config = directory / "gridiron.toml"
+        self.config.write_text("\n".join(f"{key} = {value!r}" for key, value in self._file().items()) + "\n")
         for role in ROLES:
             service = self.directory / role
             service.mkdir()
             shutil.copy(RUNIT / role / "run", service / "run")
-        environment = {**os.environ, "GRIDIRON_CONFIG": str(directory / "gridiron.toml")}
-        environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"
+        self.client = Client(Subject(self.settings, directory))
+        self._work = directory / "namespace"
+        self._work.mkdir()
         self.log = directory / "runit.log"
+        self._process = self._start()
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        environment = {**os.environ, "GRIDIRON_CONFIG": str(self.config)}
+        environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"
+        compiled = self.directory.parent / "compiled"  # once, and not by each user: see tests/conftest.py
+        compiled.mkdir()
+        compiled.chmod(0o1777)
+        environment["PYTHONPYCACHEPREFIX"] = str(compiled)
+        reached = {Path(sys.base_prefix), Path(sys.prefix), ROOT, self.directory.parent}
+        script = f"{plan_namespace(self._work, reached)}\n{RUNIT}/setup {self.settings.data_dir}\n"
         with self.log.open("wb") as log:
-            self._process = subprocess.Popen(
-                ["runsvdir", "-P", self.directory], env=environment, stdout=log, stderr=log
+            return subprocess.Popen(
+                [*NAMESPACE, "sh", "-c", f"{script} exec runsvdir -P {self.directory}"],
+                env=environment,
+                stdout=log,
+                stderr=log,
             )
 
     def _file(self) -> dict[str, object]:
         settings = self.settings
         return {
             "data_dir": str(settings.data_dir),
+            "toolchain_dir": str(self.directory.parent / "toolchain"),
             "port_offset": settings.port_offset,
             "cells": settings.cells,
             "sweep_seconds": settings.sweep_seconds,
@@ -76,13 +96,28 @@ class Services:
         text = file.read_text().strip() if file.exists() else ""
         return int(text) if text else 0
 
-    def ready(self) -> bool:
-        try:
-            return httpx2.get(f"{self.settings.manager_url}/health/ready").status_code == 200
-        except httpx2.TransportError:
-            return False
+    def users_of(self, role: str) -> dict[str, str]:
+        """Who runs each process of a role."""
+        users = users_of(self._work)
+        pids = descendants(self.pid_of(role))
+        return {fetch_program(pid): users[Path(f"/proc/{pid}").stat().st_uid] for pid in pids}
+
+    def run(self, *command: str) -> subprocess.CompletedProcess[str]:
+        """Run a command as root on the node's machine, as its users see it."""
+        return run_in(self._process.pid, *command)
+
+    def can_read(self, user: str, path: str) -> bool:
+        """Try to read a file, or to list a directory, of the node."""
+        target = self.settings.data_dir / path
+        assert os.path.lexists(target), target
+        reader = "ls" if target.is_dir() else "cat"
+        return self.run("chpst", "-u", user, reader, str(target)).returncode == 0
+
+    def owner_of(self, path: Path) -> str:
+        return f"{users_of(self._work)[path.stat().st_uid]} {path.stat().st_mode & 0o7777:04o}"
 
     def stop(self) -> None:
+        self.client.close()
         processes = descendants(self._process.pid)
         for role in ROLES:
             subprocess.run(["sv", "-w", "15", "exit", self.directory / role], check=False, timeout=30)
@@ -91,45 +126,81 @@ class Services:
         wait_until(lambda: not alive(processes), 15, what=str(alive(processes)))
 
 
-@pytest.fixture
-def services(tmp_path: Path) -> Iterator[Services]:
-    services = Services(tmp_path)
-    yield services
-    services.stop()
+@pytest.fixture(scope="module")
+def services() -> Iterator[Services]:
+    with tempfile.TemporaryDirectory(prefix="gridiron-") as directory:  # a short path, that others reach
+        Path(directory).chmod(0o755)
+        services = Services(Path(directory))
+        try:
+            yield services
+        finally:
+            services.stop()
 
 
-def cells(services: Services) -> set[int]:
-    return {
-        pid
-        for pid in descendants(services.pid_of("workers"))
-        if (comm := Path(f"/proc/{pid}/comm")).exists() and comm.read_text().strip() == "workerd"
-    }
+@pytest.fixture(scope="module", autouse=True)
+def build(services: Services, probe: Path) -> str:
+    """The node serves, and has a build with a secret."""
+    wait_until(services.client.is_ready, 120, what=services.log.read_text())
+    bundles = ProbeBundles(probe, services.directory.parent / "made")  # where the manager's user can read it
+    activated = services.client.activate(bundles.make("1"), "1", secrets={"TOKEN": SECRET})
+    return str(activated["build_id"])
 
 
 def call(services: Services) -> str:
-    response = httpx2.post(f"{services.settings.ingress_url}/probe/version", timeout=30)
-    return response.text
+    return str(services.client.call("probe", "version"))
 
 
-def test_each_role_is_brought_back_when_killed(services: Services, bundles: ProbeBundles) -> None:
-    wait_until(services.ready, 30, what=services.log.read_text())
-    body = {"source": bundles.make("1").as_uri(), "name": "probe", "version": "1"}
-    assert httpx2.post(f"{services.settings.manager_url}/activate", json=body, timeout=30).status_code == 201
+def cells(services: Services) -> set[int]:
+    return {pid for pid in descendants(services.pid_of("workers")) if fetch_program(pid) == "workerd"}
+
+
+def test_each_role_is_a_user_of_its_own(services: Services) -> None:
+    assert call(services) == "1"
+    assert services.users_of("restate") == {"restate-server": "gridiron-restate"}
+    assert set(services.users_of("manager").values()) == {"gridiron-manager"}
+    workers = services.users_of("workers")
+    assert workers.keys() >= {"haproxy", "workerd"}
+    assert set(workers.values()) == {"gridiron-workers"}
+
+
+def test_a_role_reads_what_it_needs_and_no_more(services: Services, build: str) -> None:
+    restate, workers, manager = "gridiron-restate", "gridiron-workers:gridiron", "gridiron-manager:gridiron"
+    readers = {
+        "restate": {restate},
+        "restate/restate.toml": {restate},
+        "restate/n1/.cluster-marker": {restate},
+        "identity/signing.pem": {restate},
+        "identity/public/accepted.json": {restate, workers, manager},
+        "secrets/key": {workers, manager},
+        "secrets/probe.json": {manager},
+        f"bundles/{build}/index.js": {workers, manager},
+        f"bundles/{build}/secrets.sealed": {workers, manager},
+        "manager": {manager},
+        "manager/state.json": {manager},
+        "workers/workerd.capnp": {workers, manager},
+        "run": {workers, manager},
+    }
+    everybody = (restate, workers, manager, "nobody:nogroup")
+    assert {
+        path: {user for user in everybody if services.can_read(user, path)} for path in readers
+    } == readers
+
+
+def test_each_role_is_brought_back_when_killed(services: Services) -> None:
     for role in ROLES:
         killed = services.pid_of(role)
         os.kill(killed, signal.SIGKILL)
         wait_until(lambda r=role, k=killed: services.pid_of(r) not in {0, k}, 15)
-        wait_until(services.ready, 30, what=services.log.read_text())
-        assert call(services) == '"1"'
+        wait_until(services.client.is_ready, 30, what=services.log.read_text())
+        assert call(services) == "1"
 
 
-def test_a_changed_configuration_is_applied_through_sv(services: Services, bundles: ProbeBundles) -> None:
-    wait_until(services.ready, 30, what=services.log.read_text())
-    body = {"source": bundles.make("1").as_uri(), "name": "probe", "version": "1"}
-    assert httpx2.post(f"{services.settings.manager_url}/activate", json=body, timeout=30).status_code == 201
+def test_a_changed_configuration_is_applied_through_sv(services: Services) -> None:
     workers = services.pid_of("workers")
-    template, settings = services.settings.workerd_template_path, services.directory.parent / "gridiron.toml"
-    for file, line in ((template, "# changed"), (settings, 'egress_allow = ["10.1.0.0/16"]')):
+    for file, line in (
+        (services.settings.workerd_template_path, "# changed"),
+        (services.config, 'egress_allow = ["10.1.0.0/16"]'),
+    ):
         before = cells(services)
         assert len(before) == 2
         file.write_text(f"{file.read_text()}{line}\n")
@@ -140,4 +211,23 @@ def test_a_changed_configuration_is_applied_through_sv(services: Services, bundl
 
 def are_replaced(services: Services, before: set[int]) -> bool:
     now = cells(services)
-    return len(now) == 2 and not now & before and call(services) == '"1"'
+    return len(now) == 2 and not now & before and call(services) == "1"
+
+
+def test_a_restored_node_has_the_same_owners(services: Services, build: str) -> None:
+    data, elsewhere = services.settings.data_dir, services.directory.parent / "restored"
+    gridiron, file = str(Path(sys.executable).with_name("gridiron")), str(elsewhere.with_suffix(".tar.gz"))
+    config = f"GRIDIRON_CONFIG={services.config}"
+    for arguments in (("backup", file), ("restore", file, "--data-dir", str(elsewhere))):
+        done = services.run("env", config, gridiron, *arguments)
+        assert done.returncode == 0, done.stderr
+    for path in (
+        "restate",
+        "restate/n1",
+        "bundles",
+        f"bundles/{build}/index.js",
+        "secrets/key",
+        "manager",
+        "workers",
+    ):
+        assert services.owner_of(elsewhere / path) == services.owner_of(data / path), path

@@ -30,6 +30,7 @@ from pydantic import BaseModel, ValidationError
 from gridiron.backup.snapshot import CHUNK_SIZE, Item, Snapshot
 from gridiron.errors import BackupInvalid, BackupMismatch
 from gridiron.model import Value, describe_validation
+from gridiron.process.files import SHARED_MODE
 
 FORMAT: Literal[1] = 1
 MANIFEST, SUMS = "manifest.json", "SHA256SUMS"
@@ -209,7 +210,7 @@ class ArchiveReader:
         return Entry(
             path=member.name,
             is_directory=member.isdir(),
-            mode=member.mode & 0o777,
+            mode=member.mode & (SHARED_MODE | 0o777 if member.isdir() else 0o777),
             user=member.uname or str(member.uid),
             group=member.gname or str(member.gid),
             modified_at=int(member.mtime),

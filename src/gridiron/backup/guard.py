@@ -1,9 +1,9 @@
 """A process that keeps another one stopped, for as long as its parent wants and never longer.
 
-Run as `python -m gridiron.backup.guard PID PIDFD`. It stops the process, writes `stopped` when each of its
-threads is, and lets it go on when its standard input ends: its parent has what it wanted, or has died. Then
-it writes for how many seconds the process was stopped; nothing where it was not so all the while. The signals
-that a terminal or a supervisor ends the parent with do not end it.
+Run as `python guard.py PID PIDFD`, with nothing but the standard library. It stops the process, writes
+`stopped` when each of its threads is, and lets it go on when its standard input ends: its parent has what it
+wanted, or has died. Then it writes for how many seconds the process was stopped; nothing where it was not so
+all the while. The signals that a terminal or a supervisor ends the parent with do not end it.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ from pathlib import Path
 from gridiron.bundles.store import STAGING
 from gridiron.bundles.uploads import UPLOADS
 from gridiron.process.lock import LOCK_FILE
+from gridiron.restate.config import CONFIG_FILE
 from gridiron.settings import Settings
 from gridiron.workers.quarantine import QUARANTINE_FILE
 
@@ -35,9 +36,9 @@ def plan_parts(settings: Settings) -> tuple[Part, ...]:
     return (
         Part("bundles", settings.bundles_dir, lambda name: name not in not_bundles),
         Part("secrets", settings.secrets_dir),
-        Part("identity", settings.data_dir / "identity"),
+        Part("identity", settings.identity_dir),
         Part("manager", settings.manager_state_dir),
-        Part("logs", settings.data_dir / "logs", of_workers=True),
+        Part("logs", settings.logs_dir, of_workers=True),
         Part("workers", settings.workers_dir, lambda name: name == QUARANTINE_FILE, of_workers=True),
-        Part(RESTATE, settings.restate_dir),
+        Part(RESTATE, settings.restate_dir, lambda name: name != CONFIG_FILE),
     )

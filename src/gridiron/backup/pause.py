@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 
+from gridiron.backup import guard as guard_program
 from gridiron.errors import BackupFailed
 
 
@@ -47,7 +48,8 @@ def paused(pid: int | None) -> Iterator[Pause]:
 
 @contextmanager
 def _guard(pid: int, pidfd: int) -> Iterator[Pause]:
-    command = [sys.executable, "-P", "-m", "gridiron.backup.guard", str(pid), str(pidfd)]
+    # without site-packages, as the other may stand still while it starts
+    command = [sys.executable, "-I", "-S", guard_program.__file__, str(pid), str(pidfd)]
     # in a session of its own, so that what ends this one's process group does not end it
     with subprocess.Popen(
         command,

@@ -26,9 +26,8 @@ from gridiron.backup.holders import find_holders
 from gridiron.backup.parts import RESTATE, Part, plan_parts
 from gridiron.backup.pause import paused
 from gridiron.bundles.disk import storing
-from gridiron.bundles.inventory import IDENTITY_FILE
 from gridiron.errors import BackupFailed, StorageFailed
-from gridiron.settings import Settings
+from gridiron.settings import BUNDLES_IDENTITY, Settings
 
 TRIES = 3
 """A process of the node may end or start meanwhile; more than one in a row says that something is wrong."""
@@ -117,7 +116,7 @@ def take_snapshot(settings: Settings) -> Snapshot:
     parts = plan_parts(settings)
     if not settings.restate_dir.is_dir():
         raise BackupFailed(f"there is no node in {settings.data_dir}")
-    if not (settings.bundles_dir / IDENTITY_FILE).is_file():
+    if not (settings.bundles_dir / BUNDLES_IDENTITY).is_file():
         raise BackupFailed(f"{settings.bundles_dir} is no bundle directory: is its disk mounted?")
     for _ in range(TRIES):
         snapshot = _try_snapshot(settings, parts)

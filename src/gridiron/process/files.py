@@ -1,12 +1,16 @@
-"""Files that appear in one step."""
+"""Files that appear in one step, and directories that two roles share."""
 
 from __future__ import annotations
 
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+SHARED_MODE = 0o2750
+"""Of a directory in which one role writes and another, of the same group, reads: runit/setup makes it so."""
 
 
 def replace_file(path: Path, content: bytes, mode: int) -> None:
@@ -63,3 +67,11 @@ def _written(path: Path, content: bytes, mode: int) -> Iterator[Path]:
         yield temporary
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def is_shared(directory: Path) -> bool:
+    """Tell whether what is made in a directory is for its group, too: its mode is exactly SHARED_MODE.
+
+    No other mode says so: one that a umask or the directory above it gave was not meant. Raises OSError.
+    """
+    return stat.S_IMODE(directory.stat().st_mode) == SHARED_MODE

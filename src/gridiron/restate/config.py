@@ -21,6 +21,9 @@ IP = IPv4Address | IPv6Address
 SIGNING = ("worker", "invoker", "request-identity-private-key-pem-file")
 """What Restate does not sign without."""
 
+CONFIG_FILE = "restate.toml"
+"""In Restate's own directory: its user may have no other to write in."""
+
 
 def render_restate_config(template: str, settings: Settings) -> str:
     """Render the text of a template; config/restate-template.toml says which variables there are.
@@ -116,7 +119,7 @@ def reachable(ip: IP) -> IP:
 
 def restate_config_path(settings: Settings) -> Path:
     """Say where the rendered configuration goes."""
-    return settings.restate_dir.parent / "restate.toml"
+    return settings.restate_dir / CONFIG_FILE
 
 
 def restate_arguments(settings: Settings, binary: Path) -> tuple[str, ...]:

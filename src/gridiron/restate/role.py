@@ -16,8 +16,8 @@ from gridiron.toolchain.programs import Toolchain
 def exec_restate(settings: Settings, toolchain: Toolchain) -> NoReturn:
     """Render the configuration, then become restate-server: same process id, signals and output.
 
-    Raises RestoreUnfinished, TemplateInvalid, SettingsInvalid, KeyInvalid, StorageFailed, ToolMissing or ToolVersionWrong
-    before, and ComponentFailed when the program cannot be started.
+    Raises RestoreUnfinished, TemplateInvalid, SettingsInvalid, KeyInvalid, StorageFailed, ToolMissing or
+    ToolVersionWrong before, and ComponentFailed when the program cannot be started.
     """
     if settings.restoring_dir.exists():
         raise RestoreUnfinished(str(settings.restoring_dir))

@@ -9,7 +9,7 @@ from pathlib import Path
 import structlog
 
 from gridiron.errors import SecretKeyInvalid, StorageFailed
-from gridiron.process.files import create_file
+from gridiron.process.files import create_file, is_shared
 
 log = structlog.get_logger()
 
@@ -31,8 +31,8 @@ def ensure_key(directory: Path) -> None:
     """Make the secrets directory and the key where they are missing. Safe to repeat, also from two processes.
 
     A key that is there is never replaced. Where it is gone and secrets are kept, none is made: it could not
-    open them, and the old one may come back. Raises SecretKeyInvalid for a key that must not be used,
-    StorageFailed.
+    open them, and the old one may come back. Where the directory is shared (`is_shared`), its group may read
+    the key. Raises SecretKeyInvalid for a key that must not be used, StorageFailed.
     """
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -40,7 +40,8 @@ def ensure_key(directory: Path) -> None:
             if any(directory.glob(f"*{KEPT_SUFFIX}")):
                 log.error("secrets.key_missing", path=str(directory / KEY_FILE))
                 return
-            create_file(directory / KEY_FILE, secrets.token_bytes(KEY_SIZE), 0o600)
+            mode = 0o640 if is_shared(directory) else 0o600
+            create_file(directory / KEY_FILE, secrets.token_bytes(KEY_SIZE), mode)
     except OSError as error:
         raise StorageFailed("Making", str(directory / KEY_FILE), error.strerror or str(error)) from error
     fetch_key(directory)

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 from gridiron.errors import SettingsInvalid, StorageFailed
+from gridiron.process.files import is_shared
 from gridiron.settings import MAX_SOCKET_DIRECTORY
 
 HAPROXY_SOCKET = "haproxy.sock"
@@ -45,8 +46,9 @@ def list_cells(run_dir: Path) -> list[str]:
 def ensure_run_dir(run_dir: Path) -> None:
     """Make the directory, for this user only: whoever reaches the sockets commands the data plane.
 
-    Safe to repeat. Raises SettingsInvalid when the paths of sockets in it would be too long, StorageFailed
-    when it is another user's or cannot be made.
+    One that is shared with a group (`is_shared`: the manager's) stays so. Safe to repeat. Raises
+    SettingsInvalid when the paths of sockets in it would be too long, StorageFailed when it is another user's
+    or cannot be made.
     """
     if len(os.fsencode(run_dir)) > MAX_SOCKET_DIRECTORY:
         problem = f"{run_dir} is longer than {MAX_SOCKET_DIRECTORY} bytes, too long for sockets in it"
@@ -55,7 +57,8 @@ def ensure_run_dir(run_dir: Path) -> None:
         run_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         if run_dir.stat().st_uid != os.getuid():
             raise StorageFailed("Using", str(run_dir), "it belongs to another user")
-        run_dir.chmod(0o700)
+        if not is_shared(run_dir):
+            run_dir.chmod(0o700)
     except OSError as error:
         raise StorageFailed("Making", str(run_dir), error.strerror or str(error)) from error
 

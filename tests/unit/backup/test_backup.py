@@ -48,7 +48,7 @@ NODE = {
 }
 LEFT_OUT = {
     "lock": b"1\n",
-    "restate.toml": b"",
+    "restate/restate.toml": b"",
     "bundles/.lock": b"1\n",
     "bundles/.staging/in-1/index.js": b"",
     "bundles/.uploads/abc": b"",
@@ -66,7 +66,7 @@ def settings_of(directory: Path, **more: Any) -> Settings:
 def node(tmp_path: Path) -> Settings:
     directory = write(tmp_path / "node", {**NODE, **LEFT_OUT})
     (directory / "secrets" / "key").chmod(0o600)
-    (directory / "secrets").chmod(0o700)
+    (directory / "secrets").chmod(0o2750)
     (directory / "bundles" / "demo-1-2" / "deep").chmod(0o500)
     os.utime(directory / "manager" / "state.json", (1_000_000_000, 1_000_000_000))
     return settings_of(directory)

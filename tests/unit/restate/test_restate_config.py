@@ -75,7 +75,7 @@ def test_any_text_comes_back_from_toml(text: str) -> None:
 def test_the_configuration_is_put_in_place_whole(tmp_path: Path) -> None:
     settings = load_settings(data_dir=tmp_path / "data")
     path = ensure_restate_config(settings)
-    assert path == tmp_path / "data" / "restate.toml"
+    assert path == tmp_path / "data" / "restate" / "restate.toml"
     first = path.read_text()
     assert first == render_restate_config(settings.restate_template_path.read_text(), settings)
     assert ensure_restate_config(load_settings(data_dir=tmp_path / "data", port_offset=7)) == path
@@ -106,14 +106,14 @@ def test_a_directory_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageFailed) as failure:
         ensure_restate_config(load_settings(data_dir=tmp_path / "file"))
-    assert failure.value.path == str(tmp_path / "file" / "restate.toml")
+    assert failure.value.path == str(tmp_path / "file" / "restate" / "restate.toml")
 
 
 def test_the_command_names_both_its_configuration_and_its_data(tmp_path: Path) -> None:
     assert restate_arguments(load_settings(data_dir=tmp_path), Path("/opt/restate-server")) == (
         "/opt/restate-server",
         "--config-file",
-        f"{tmp_path}/restate.toml",
+        f"{tmp_path}/restate/restate.toml",
         "--base-dir",
         f"{tmp_path}/restate",
         "--no-logo",

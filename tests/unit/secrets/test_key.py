@@ -33,6 +33,16 @@ def test_the_key_is_made_once_and_for_its_user_alone(directory: Path) -> None:
     assert [path.name for path in directory.iterdir()] == [KEY_FILE]
 
 
+@pytest.mark.parametrize(("mode", "of_key"), [(0o2750, 0o640), (0o2700, 0o600), (0o755, 0o600)])
+def test_a_group_may_read_it_where_the_directory_was_made_for_it(
+    mode: int, of_key: int, directory: Path
+) -> None:
+    directory.mkdir(parents=True)
+    directory.chmod(mode)
+    ensure_key(directory)
+    assert mode_of(directory / KEY_FILE) == of_key
+
+
 def test_all_who_make_it_at_once_have_the_same(directory: Path) -> None:
     def make(_: int) -> bytes:
         ensure_key(directory)
