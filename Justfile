@@ -29,13 +29,19 @@ run *ARGS:
 demo *ARGS:
     gridiron demo "$@"
 
-# Check format, lint, types and layers
+# Check format, lint, types (of Python and of the workers' JavaScript) and layers
 check:
     ruff format --check --quiet . justw
     ruff check --quiet . justw
     mypy --no-error-summary
     report=$(lint-imports 2>&1) || { printf '%s\n' "$report"; exit 1; }
+    node node_modules/typescript/bin/tsc --project .ci/javascript
     echo "format, lint, types and layers are in order"
+
+# Ask advisory services what is known against the pinned packages; exits 69 where they cannot be reached
+[no-exit-message]
+audit:
+    python -m audit
 
 # Run the tests: all of them side by side, or those that pytest's arguments choose
 [no-exit-message]
@@ -59,7 +65,7 @@ fmt:
 
 # Remove what can be made again: caches, builds, stamps of npm's packages; no data
 clean:
-    rm -rf dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .wrangler
+    rm -rf dist .audit .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .wrangler
     find . \( -name .git -o -name .venv -o -name node_modules -o -path ./data -o -name .gridiron \) -prune \
         -o -type d \( -name __pycache__ -o -name '*.egg-info' \) -prune -exec rm -rf {} +
     rm -f node_modules/.gridiron-packages

@@ -24,7 +24,7 @@ from tests.harness import Client, wait_until
 
 WORKER = Path(__file__).with_name("backup_worker.js")
 COUNTERS = 4
-SLEEP_MILLIS = 15_000
+SLEEP_MILLIS = 20_000
 """Longer than the backup takes, so that it is under way in it."""
 
 
@@ -123,6 +123,7 @@ def test_a_node_is_restored_from_a_backup_that_was_made_under_load(
         before = list(counted.acknowledged)
         made = node.run("backup", str(tmp_path / "node.tar.gz"))
         begun_by_then = list(counted.sent)
+        assert client.show(first)["invocations"]["pinned"] == 1  # still asleep
         wait_until(
             lambda: all(now > then for now, then in zip(counted.acknowledged, begun_by_then, strict=True))
         )

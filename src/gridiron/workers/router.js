@@ -190,6 +190,7 @@ async function readWhole(response) {
  * The client ends it too, by going away.
  */
 function count(build, request, ctx) {
+  /** @type {PromiseWithResolvers<void>} */
   const { promise, resolve } = Promise.withResolvers();
   const startedAt = build.usedAt;
   let open = true;

@@ -1,0 +1,1 @@
+"""`just audit`: is anything known against the packages that this project pins?"""
