@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
+from fastapi import FastAPI
 
 from gridiron.bundles.intake import Intake, Policy
 from gridiron.bundles.store import BundleStore
@@ -18,8 +21,11 @@ from gridiron.manager.api import Activated, ActivateRequest
 from gridiron.manager.context import Context
 from gridiron.manager.deployments import Deployments
 from gridiron.manager.execute import Executor
+from gridiron.manager.health import HealthChecker
+from gridiron.manager.http.app import Control, make_app
 from gridiron.manager.logs import Logs
 from gridiron.manager.loop import Loop
+from gridiron.manager.metrics.exporter import Exporter
 from gridiron.manager.observe import Observer
 from gridiron.manager.registry import Registry
 from gridiron.manager.turns import Turns
@@ -159,6 +165,14 @@ class Manager:
         staging = root / ".staging"
         found = [path.name for path in root.iterdir() if path.name[0] != "."]
         return sorted(found) + sorted(str(path) for path in staging.iterdir())
+
+
+def make_test_app(manager: Manager, outside: httpx2.AsyncClient, tasks: asyncio.TaskGroup) -> FastAPI:
+    """The application of a manager; `outside` is its client of other components."""
+    control = Control(manager.activator, manager.loop, manager.deployments, manager.logs)
+    health = HealthChecker(manager.context, outside)
+    exporter = Exporter(manager.context, manager.observer, health, versions={})
+    return make_app(manager.context, control, health, exporter, tasks)
 
 
 @pytest.fixture

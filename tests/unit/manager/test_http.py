@@ -15,22 +15,15 @@ import httpx2
 import pytest
 
 from gridiron.manager.api import EVENTS_MEDIA_TYPE
-from gridiron.manager.health import HealthChecker
-from gridiron.manager.http.app import Control, make_app
 from gridiron.manager.http.bodies import MAX_BODY
-from gridiron.manager.metrics.exporter import Exporter
-from tests.unit.manager.conftest import Manager, make_settings
+from tests.unit.manager.conftest import Manager, make_settings, make_test_app
 
 
 @asynccontextmanager
 async def serve(manager: Manager) -> AsyncIterator[httpx2.AsyncClient]:
     """Give a client of the manager's app."""
-    control = Control(manager.activator, manager.loop, manager.deployments, manager.logs)
     async with asyncio.TaskGroup() as tasks, httpx2.AsyncClient() as outside:
-        health = HealthChecker(manager.context, outside)
-        exporter = Exporter(manager.context, manager.observer, health, versions={})
-        app = make_app(manager.context, control, health, exporter, tasks)
-        transport = httpx2.ASGITransport(app)
+        transport = httpx2.ASGITransport(make_test_app(manager, outside, tasks))
         async with httpx2.AsyncClient(transport=transport, base_url="http://manager.test") as client:
             yield client
 

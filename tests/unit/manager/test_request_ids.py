@@ -9,20 +9,14 @@ import pytest
 from structlog.contextvars import merge_contextvars as merge
 from structlog.testing import capture_logs
 
-from gridiron.manager.health import HealthChecker
-from gridiron.manager.http.app import Control, make_app
 from gridiron.manager.http.request_ids import choose_request_id
-from gridiron.manager.metrics.exporter import Exporter
-from tests.unit.manager.conftest import Manager
+from tests.unit.manager.conftest import Manager, make_test_app
 
 
 @pytest.fixture
 async def client(manager: Manager) -> AsyncIterator[httpx2.AsyncClient]:
     async with httpx2.AsyncClient() as outside, asyncio.TaskGroup() as tasks:
-        control = Control(manager.activator, manager.loop, manager.deployments, manager.logs)
-        health = HealthChecker(manager.context, outside)
-        exporter = Exporter(manager.context, manager.observer, health, versions={})
-        app = make_app(manager.context, control, health, exporter, tasks)
+        app = make_test_app(manager, outside, tasks)
         transport = httpx2.ASGITransport(app=app, raise_app_exceptions=False)
         async with httpx2.AsyncClient(transport=transport, base_url="http://manager") as inside:
             yield inside

@@ -13,12 +13,9 @@ import httpx2
 import pytest
 import structlog
 
-from gridiron.manager.health import HealthChecker
-from gridiron.manager.http.app import Control, make_app
-from gridiron.manager.metrics.exporter import Exporter
 from gridiron.process.events import configure_logging
 from gridiron.settings import load_settings
-from tests.unit.manager.conftest import Manager
+from tests.unit.manager.conftest import Manager, make_test_app
 
 VALUE = "hunter2-hunter2"
 
@@ -26,10 +23,7 @@ VALUE = "hunter2-hunter2"
 @pytest.fixture
 async def client(manager: Manager) -> AsyncIterator[httpx2.AsyncClient]:
     async with httpx2.AsyncClient() as outside, asyncio.TaskGroup() as tasks:
-        health = HealthChecker(manager.context, outside)
-        control = Control(manager.activator, manager.loop, manager.deployments, manager.logs)
-        exporter = Exporter(manager.context, manager.observer, health, versions={})
-        app = make_app(manager.context, control, health, exporter, tasks)
+        app = make_test_app(manager, outside, tasks)
         transport = httpx2.ASGITransport(app, raise_app_exceptions=False)
         async with httpx2.AsyncClient(transport=transport, base_url="http://manager") as client:
             yield client
