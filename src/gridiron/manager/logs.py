@@ -21,9 +21,9 @@ from gridiron.workers.logs import LogEvent, Wanted
 POLL_SECONDS = 0.25
 """Between two looks for somebody who follows: hardly noticed, and cheap enough."""
 
-FLOWING_SECONDS = 0.75
-"""After something was printed, nobody is asked for what is newest: the workers write down twice a second what
-comes of a build that does something."""
+FLOW_SECONDS, FLOWING_SECONDS = 0.5, 0.75
+"""Between two looks while something is printed, and how long after that. Nobody is asked for what is newest:
+the workers write down twice a second what comes of a build that does something."""
 
 AT_ONCE = 2000
 """Events that are read at once for somebody who follows: who is so slow that more come misses some."""
@@ -103,7 +103,7 @@ class Logs:
                     return
                 yield Beat()
                 said = time.monotonic()
-            await self._pause()
+            await self._pause(POLL_SECONDS if time.monotonic() - printed > FLOWING_SECONDS else FLOW_SECONDS)
 
     async def _collect(self, path: str) -> tuple[str, ...]:
         """Have the workers write down what is new; name the cells that do not answer."""
@@ -144,9 +144,9 @@ class Logs:
             raise BuildNotFound(build_id)
         return path
 
-    async def _pause(self) -> None:
+    async def _pause(self, seconds: float) -> None:
         try:
-            await asyncio.wait_for(self._closing.wait(), POLL_SECONDS)
+            await asyncio.wait_for(self._closing.wait(), seconds)
         except TimeoutError:
             return
 
