@@ -43,7 +43,7 @@ def main() -> None:
     outcomes: dict[str, Outcome | Failure] = {}
     for name in MEASURES:
         if name in (arguments.names or MEASURES):
-            outcomes[name] = _run(name, toolchain, quick=arguments.quick)
+            outcomes[name] = _run(name, arguments, toolchain)
             report = Report(machine=machine, outcomes=outcomes)
             if arguments.json:  # after each, so that an interruption loses one
                 arguments.json.write_text(report.model_dump_json(indent=2) + "\n")
@@ -63,6 +63,7 @@ def _parse_arguments() -> argparse.Namespace:
     names = ", ".join(MEASURES)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"measures to run; all by default: {names}")
     parser.add_argument("--quick", action="store_true", help="small counts: shows that it works, no more")
+    parser.add_argument("--seconds", type=float, metavar="N", help="how long the load of `clients` lasts")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure there")
     parser.add_argument("--write", action="store_true", help="put table and plots into docs/performance.md")
     arguments = parser.parse_args()
@@ -74,13 +75,14 @@ def _parse_arguments() -> argparse.Namespace:
     return arguments
 
 
-def _run(name: str, toolchain: Toolchain, *, quick: bool) -> Outcome | Failure:
+def _run(name: str, arguments: argparse.Namespace, toolchain: Toolchain) -> Outcome | Failure:
     """Run one measure; a failure of it is an outcome, so that the others go on."""
     print(f"{time.strftime('%H:%M:%S')} {name}", flush=True)
     with tempfile.TemporaryDirectory(prefix="gridiron-bench-", ignore_cleanup_errors=True) as work:
         outcome: Outcome | Failure
         try:
-            outcome = MEASURES[name](Session(toolchain, Path(work), quick))
+            session = Session(toolchain, Path(work), arguments.quick, arguments.seconds)
+            outcome = MEASURES[name](session)
         except Exception as error:  # noqa: BLE001 - the other measures go on, and the report has it
             traceback.print_exc()
             outcome = Failure(reason=f"{type(error).__name__}: {error}")

@@ -32,6 +32,7 @@ class Session:
     toolchain: Toolchain
     work: Path  # everything that is written
     quick: bool  # small counts: everything is gone through, and the figures say nothing
+    seconds: float | None = None  # how long the clients of the API go on; None: as the measure says
 
     @cached_property
     def bundles(self) -> ProbeBundles:

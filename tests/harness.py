@@ -63,9 +63,31 @@ class Client:
         except httpx2.TransportError:
             return False
 
+    def await_ready(self, seconds: float = 20, what: str = "") -> None:
+        """Wait until every component was looked at from now on, and found to be usable."""
+        await_ready(self.manager, seconds, what)
+
     def close(self) -> None:
         for client in (self.manager, self.ingress, self.admin, self.workers):
             client.close()
+
+
+def await_ready(manager: httpx2.Client, seconds: float = 20, what: str = "") -> None:
+    """Wait until a manager has looked at every component from now on, and found it to be usable.
+
+    What it says at once was seen up to a second ago: before something was killed, perhaps.
+    """
+    began = time.monotonic()
+
+    def is_ready() -> bool:
+        try:
+            response = manager.get("/health/ready")
+        except httpx2.TransportError:
+            return False
+        ages = [component["age_seconds"] for component in response.json()["components"]]
+        return response.status_code == 200 and max(ages) < time.monotonic() - began
+
+    wait_until(is_ready, seconds, what)
 
 
 def alive(pids: list[int]) -> list[str]:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from bench.harness import Outcome
 from bench.measures import (
     activation,
+    clients,
     continuity,
     density,
     first_call,
@@ -36,6 +37,7 @@ MEASURES: Mapping[str, Callable[[Session], Outcome]] = {
     "memory-invocations": memory.measure_invocations,
     "scale": scale.measure,
     "intake": intake.measure,
+    "clients": clients.measure,
     "hostile": hostile.measure,
     "kills": continuity.measure_kills,
 }

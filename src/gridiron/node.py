@@ -23,7 +23,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from io import StringIO
-from ipaddress import ip_address
 from pathlib import Path
 from typing import ClassVar, TextIO
 
@@ -32,13 +31,14 @@ import structlog
 
 from gridiron.errors import ComponentFailed, PortTaken, RestateRejected, RestateUnavailable, SettingsInvalid
 from gridiron.identity.store import IdentityStore
+from gridiron.manager.stopping import END_LIMIT
 from gridiron.process.backoff import Backoff
 from gridiron.process.child import Child, Command, start_child
 from gridiron.process.events import FORCE_COLOR, configure_logging, is_coloured, is_event, render_foreign
 from gridiron.process.lines import LineWriter
 from gridiron.process.lock import lock_directory
 from gridiron.restate.admin import RestateAdmin
-from gridiron.settings import Settings, variable_name
+from gridiron.settings import Settings, find_changes, is_loopback, variable_name
 from gridiron.toolchain.programs import Toolchain, find_toolchain
 
 log = structlog.get_logger()
@@ -101,16 +101,27 @@ async def _answers_ok(url: str, client: httpx2.AsyncClient) -> bool:
 
 
 ROLES = (
-    Role("restate", _restate_serves, timedelta(seconds=4)),
-    Role("workers", _workers_serve, timedelta(seconds=3)),
-    Role("manager", _manager_serves, timedelta(seconds=2)),
+    Role("restate", _restate_serves, timedelta(seconds=3)),
+    Role("workers", _workers_serve, timedelta(seconds=2)),
+    Role("manager", _manager_serves, END_LIMIT + timedelta(milliseconds=500)),
 )
+
+EVERYWHERE = (Path("/"),)
+
+HANG_UP = ("workers", "manager")
+"""Roles that read their settings anew on SIGHUP; Restate would end."""
 
 
 def plan_command(role: Role, settings: Settings) -> Command:
-    """Say how a role is started: a verb of this program, the settings in its environment."""
+    """Say how a role is started: a verb of this program, the settings in its environment.
+
+    Settings that are live it reads for itself, from where this process did, so that it can do so again.
+    """
     colour = {FORCE_COLOR: "1"} if is_coloured(sys.stdout) else {}
-    environment = {**os.environ, **settings.environment(), **colour, "PYTHONUNBUFFERED": "1"}
+    fixed = settings.environment(live=False)
+    if settings.source_roots == EVERYWHERE:  # which is not written anywhere, see `open_roots`
+        fixed[variable_name("source_roots")] = str(EVERYWHERE[0])
+    environment = {**os.environ, **fixed, **colour, "PYTHONUNBUFFERED": "1"}
     return Command(role.name, (sys.executable, "-P", "-m", "gridiron", role.name), environment=environment)
 
 
@@ -221,6 +232,16 @@ class Node:
                 restate = self._find("restate")
                 await restate.child.stop(restate.role.stop_grace)
 
+    def take_up(self, written: Settings) -> None:
+        """Have the roles read their settings anew, and say which of those that are `written` have to wait."""
+        changes = find_changes(self._settings, written)
+        fixed = ["source_roots"] if self._settings.source_roots == EVERYWHERE else []
+        waiting = [*changes.restart, *(field for field in changes.live if field in fixed)]
+        if waiting:
+            log.warning("settings.need_restart", changed=waiting)
+        for role in HANG_UP:
+            self._find(role).child.send_signal(signal.SIGHUP)
+
     def _find(self, name: str) -> Running:
         return next(running for running in self._running if running.role.name == name)
 
@@ -319,28 +340,26 @@ def open_roots(settings: Settings) -> Settings:
     A node in the foreground runs for the user who started it. Where its manager listens on more than
     loopback, or the setting says something, that stays.
     """
-    if settings.source_roots or not _is_loopback(settings.manager_host):
+    if settings.source_roots or not is_loopback(settings.manager_host):
         return settings
-    return settings.model_copy(update={"source_roots": (Path("/"),)})
+    return settings.model_copy(update={"source_roots": EVERYWHERE})
 
 
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+def _resolve(settings: Settings) -> Settings:
+    """Give settings as a node in the foreground has them."""
+    log_format = "json" if settings.log_format == "json" else "text"
+    return open_roots(settings).model_copy(update={"log_format": log_format})
 
 
-async def run_node(settings: Settings, stream: TextIO = sys.stdout) -> None:
-    """Run a node in the foreground until SIGINT or SIGTERM.
+async def run_node(load: Callable[[], Settings], stream: TextIO = sys.stdout) -> None:
+    """Run a node in the foreground until SIGINT or SIGTERM; SIGHUP has it `load` its settings anew.
 
     What it needs is installed by then (`ensure_toolchain`). Raises DirectoryInUse, PortTaken, ToolMissing,
     SettingsInvalid, ToolVersionWrong or ComponentFailed when it cannot start.
     """
     began = time.monotonic()
-    settings = open_roots(settings)
+    settings = _resolve(load())
     in_json = settings.log_format == "json"
-    settings = settings.model_copy(update={"log_format": "json" if in_json else "text"})
     printer = Printer(stream, in_json=in_json)
     configure_logging(NODE, settings, _NodeStream(printer))
     with lock_directory(settings.data_dir):
@@ -357,8 +376,15 @@ async def run_node(settings: Settings, stream: TextIO = sys.stdout) -> None:
                 stopping = True
                 work.cancel()
 
+        def take_up() -> None:
+            try:
+                node.take_up(_resolve(load()))
+            except SettingsInvalid as error:
+                log.error("settings.not_reloaded", code=error.code, reason=str(error))  # noqa: TRY400 - it says it all
+
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, stop)
+        loop.add_signal_handler(signal.SIGHUP, take_up)
 
         def on_ready() -> None:
             seconds = time.monotonic() - began

@@ -14,7 +14,7 @@ import hashlib
 import os
 import tempfile
 from datetime import timedelta
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -74,6 +74,27 @@ SHARE = Path(__file__).parent / "_share"
 MAX_SOCKET_DIRECTORY = 70
 """Characters of a directory that unix sockets fit in: Linux ends their paths at 107, macOS at 103, and a
 socket's own name with HAProxy's temporary suffix takes up to 30."""
+
+
+LIVE = frozenset(
+    {
+        "egress_allow",
+        "source_roots",
+        "source_http",
+        "source_allow",
+        "source_mib",
+        "source_files",
+        "source_seconds",
+        "source_redirects",
+        "trusted_keys",
+        "require_signature",
+        "sweep_seconds",
+        "drain_grace_seconds",
+        "retain",
+        "log_level",
+    }
+)
+"""Settings that a running process takes up. All others are of processes, files and ports that are there."""
 
 
 class Ports(NamedTuple):
@@ -235,7 +256,7 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the same
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Put gridiron.toml behind the environment; read no .env and no secrets directory."""
-        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, _config_file())
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, config_file())
 
     @property
     def ports(self) -> Ports:
@@ -277,21 +298,44 @@ class Settings(BaseSettings):
         """What is generated for HAProxy and workerd."""
         return self.workerd_config_path.parent
 
-    def environment(self) -> dict[str, str]:
-        """Give the variables that make another process of this program load exactly these settings."""
+    def environment(self, *, live: bool = True) -> dict[str, str]:
+        """Give the variables that make another process of this program load exactly these settings.
+
+        Without those that are `live`, it reads these for itself, at its start and when it is told to.
+        """
         return {
             variable_name(field): _format(value)
             for field in type(self).model_fields
-            if (value := getattr(self, field)) is not None
+            if (value := getattr(self, field)) is not None and (live or field not in LIVE)
         }
 
+    def take_up(self, written: Settings) -> Settings:
+        """Give these settings with the live ones as they are written now; all else takes a new process."""
+        return self.model_copy(update={field: getattr(written, field) for field in LIVE})
+
     def read_anew(self) -> Settings:
-        """Give these settings with the opened ranges as they are written now; all else takes a new process.
+        """Read what is written now, and take it up.
 
         So a range that is taken out of gridiron.toml is closed without a restart, and two roles that were not
         started at once still render the same. Raises SettingsInvalid.
         """
-        return self.model_copy(update={"egress_allow": load_settings().egress_allow})
+        return self.take_up(load_settings())
+
+
+class Changes(NamedTuple):
+    """Settings that are written otherwise than a process has them, by name."""
+
+    live: tuple[str, ...]  # it takes them up when it is told to
+    restart: tuple[str, ...]  # only its next start does
+
+
+def find_changes(running: Settings, written: Settings) -> Changes:
+    """Compare the settings of a process with those that it would start with now."""
+    changed = [field for field in Settings.model_fields if getattr(running, field) != getattr(written, field)]
+    return Changes(
+        tuple(field for field in changed if field in LIVE),
+        tuple(field for field in changed if field not in LIVE),
+    )
 
 
 def _format(value: object) -> str:
@@ -305,8 +349,17 @@ def _local_url(given: dict[str, Any], port: str) -> str:
     return f"http://localhost:{given[port] + given['port_offset']}"
 
 
-def _config_file() -> Path:
+def config_file() -> Path:
+    """Name the file that settings are read from; it need not be there."""
     return Path(os.environ.get("GRIDIRON_CONFIG") or CONFIG_FILE)
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether only this machine reaches what listens on a host."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def variable_name(field: str) -> str:
@@ -328,4 +381,4 @@ def load_settings(**flags: Any) -> Settings:  # noqa: ANN401 - a flag has its fi
         names = ", ".join(str(problem["loc"][0]) for problem in problems)
         raise SettingsInvalid(names, "; ".join(problem["msg"] for problem in problems)) from error
     except ValueError as error:  # gridiron.toml is no TOML
-        raise SettingsInvalid(str(_config_file()), str(error)) from error
+        raise SettingsInvalid(str(config_file()), str(error)) from error

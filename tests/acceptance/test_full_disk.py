@@ -78,6 +78,5 @@ def test_a_manager_starts_on_a_full_disk(full: Full) -> None:
 
 def test_readiness_names_a_full_disk_and_leaves_nothing_on_it(full: Full) -> None:
     content = content_of(full.disk)
-    for _ in range(3):
-        assert full.world.unready() == (503, ["bundle directory"])
+    full.world.await_unready("bundle directory")
     assert content_of(full.disk) == content

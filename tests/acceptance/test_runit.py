@@ -191,7 +191,7 @@ def test_each_role_is_brought_back_when_killed(services: Services) -> None:
         killed = services.pid_of(role)
         os.kill(killed, signal.SIGKILL)
         wait_until(lambda r=role, k=killed: services.pid_of(r) not in {0, k}, 15)
-        wait_until(services.client.is_ready, 30, what=services.log.read_text())
+        services.client.await_ready(30, what=services.log.read_text())
         assert call(services) == "1"
 
 

@@ -93,7 +93,7 @@ def test_whatever_is_killed_comes_back(
     for _ in range(2):
         os.kill(pid_of(node, name), signal.SIGKILL)
         wait_until(lambda: answers(client), 30, what=node.log)
-    wait_until(lambda: client.manager.get("/health/ready").status_code == 200)
+    client.await_ready()
 
 
 def answers(client: Client) -> bool:

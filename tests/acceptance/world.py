@@ -107,12 +107,16 @@ class World:
             return False
 
     def await_ready(self) -> None:
-        wait_until(self.is_ready, 60, what=self.node.log)
+        self.client.await_ready(60, what=self.node.log)
 
     def unready(self) -> tuple[int, list[str]]:
         """What readiness answers, and the components that it says are not ready."""
         ready = self.client.manager.get("/health/ready")
         return ready.status_code, [each["name"] for each in ready.json()["components"] if not each["ready"]]
+
+    def await_unready(self, *names: str) -> None:
+        """Wait until readiness says that these components are not ready, and no others."""
+        wait_until(lambda: self.unready() == (503, list(names)), 8, what=str(self.unready()))
 
     def picture(self) -> Picture:
         return Picture(self.states(), sorted(self.registered().values()), self.newest(), self.answers())

@@ -6,7 +6,15 @@ from pathlib import Path
 import pytest
 
 from gridiron.errors import SettingsInvalid
-from gridiron.settings import MAX_SOCKET_DIRECTORY, Ports, Settings, load_settings, variable_name
+from gridiron.settings import (
+    LIVE,
+    MAX_SOCKET_DIRECTORY,
+    Ports,
+    Settings,
+    find_changes,
+    load_settings,
+    variable_name,
+)
 
 FIXED = {
     "manager_port": "MANAGER_PORT",
@@ -96,13 +104,27 @@ def test_a_child_opens_nothing_when_its_parent_does_not(
     assert load_settings().egress_allow == ()
 
 
-def test_opened_ranges_alone_are_read_anew(tmp_path: Path) -> None:
-    (tmp_path / "gridiron.toml").write_text('egress_allow = ["10.1.0.0/16"]\ncells = 1\n')
+def test_live_settings_alone_are_read_anew(tmp_path: Path) -> None:
+    (tmp_path / "gridiron.toml").write_text('egress_allow = ["10.1.0.0/16"]\ncells = 1\nretain = 1\n')
     settings = load_settings(data_dir=tmp_path / "d")
-    (tmp_path / "gridiron.toml").write_text('egress_allow = ["10.2.0.0/16"]\ncells = 2\n')
+    (tmp_path / "gridiron.toml").write_text('egress_allow = ["10.2.0.0/16"]\ncells = 2\nretain = 2\n')
     anew = settings.read_anew()
-    assert (anew.cells, anew.egress_allow) == (1, (IPv4Network("10.2.0.0/16"),))
-    assert anew == settings.model_copy(update={"egress_allow": anew.egress_allow})
+    live = {"egress_allow": (IPv4Network("10.2.0.0/16"),), "retain": 2}
+    assert anew == settings.model_copy(update=live)
+    written = load_settings(data_dir=tmp_path / "d")
+    assert find_changes(settings, written) == (("egress_allow", "retain"), ("cells",))
+    assert find_changes(anew, written) == ((), ("cells",))
+
+
+def test_each_live_setting_is_one() -> None:
+    assert Settings.model_fields.keys() >= LIVE
+
+
+def test_a_child_reads_live_settings_for_itself() -> None:
+    settings = load_settings(retain=1)
+    left_out = settings.environment().keys() - settings.environment(live=False).keys()
+    assert left_out == {variable_name(field) for field in LIVE if getattr(settings, field) is not None}
+    assert variable_name("retain") in left_out
 
 
 @pytest.mark.parametrize(

@@ -75,6 +75,11 @@ class Intake:
         self._store = store
         self._stopping = threading.Event()
 
+    def take_up(self, policy: Policy) -> None:
+        """Hold what comes in from now on to another policy. Safe to repeat."""
+        self.policy = policy
+        self.uploads.limits = policy.limits
+
     def stop(self) -> None:
         """Have all that is coming in break off, as the process is to end: ManagerStopping. Safe to repeat."""
         self._stopping.set()

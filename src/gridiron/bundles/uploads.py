@@ -43,7 +43,8 @@ class Uploads:
     ) -> None:
         self._directory = directory
         self._staging = staging
-        self._limits = limits
+        self.limits = limits
+        """Of one archive."""
         self._clock = clock
         self._max_kept_size = max_kept_size
 
@@ -59,7 +60,7 @@ class Uploads:
 
         Raises SourceTooLarge where that is announced to be too large.
         """
-        meter = Meter(self._limits)
+        meter = Meter(self.limits)
         meter.begin(announced)
         with storing("Writing", self._directory):
             make_directory(self._directory)

@@ -28,6 +28,7 @@ from gridiron.manager.api import (
     Health,
     LogEnd,
     LogList,
+    NodeStatus,
     Problem,
     Progress,
     PruneOutcome,
@@ -42,6 +43,7 @@ from gridiron.manager.api import (
 )
 from gridiron.model import State, Value, describe_validation
 from gridiron.workers.logs import LogEvent, Wanted
+from gridiron.workers.status import PoolStatus
 
 CONNECT_LIMIT = timedelta(seconds=5)
 ANSWER_LIMIT = timedelta(seconds=60)
@@ -194,7 +196,10 @@ class ManagerClient:
                     response.read()
                     raise self._failure(response)
                 with self._understanding(response):
-                    yield from _read_events(response.iter_lines())
+                    for event in _read_events(response.iter_lines()):
+                        if isinstance(event, LogEnd) and event.again:
+                            raise ManagerUnavailable(self.url, "it is stopping")
+                        yield event
         except (httpx2.RequestError, httpx2.InvalidURL) as error:
             raise ManagerUnavailable(self.url, _reason(error)) from error
 
@@ -213,6 +218,14 @@ class ManagerClient:
             if response.status_code in {200, 503} and _media_type(response) == "application/json":
                 return Health.model_validate_json(response.content)
         raise self._failure(response)
+
+    def fetch_node(self) -> NodeStatus:
+        """Read what the node says of itself."""
+        return self._send("GET", "/node", NodeStatus)
+
+    def fetch_pool(self) -> PoolStatus:
+        """Read how the cells are."""
+        return self._send("GET", "/workers", PoolStatus)
 
     def _send(self, method: str, path: str, answer: type[V], **request: Any) -> V:  # noqa: ANN401 - httpx2's
         """Send a request and read the answer."""

@@ -23,6 +23,11 @@ STYLES = {
     "unknown": "magenta",
     "ready": "green",
     "not ready": "red",
+    "ok": "green",
+    "warning": "yellow",
+    "failure": "red",
+    "serving": "green",
+    "not serving": "yellow",
     "missing": "red",
 }
 """Colours of the cells that hold exactly these words."""

@@ -24,6 +24,7 @@ RESTART_LIMIT = timedelta(hours=1)
 def up(data_dir: DataDir = None, port_offset: PortOffset = None, cells: Cells = None) -> None:
     """Run a whole node in the foreground. Prints `ready …` with the URLs when it serves; Ctrl-C stops it."""
     import asyncio  # noqa: PLC0415 - see above
+    from functools import partial  # noqa: PLC0415 - the same
 
     from rich.console import Console  # noqa: PLC0415 - the same
 
@@ -31,9 +32,9 @@ def up(data_dir: DataDir = None, port_offset: PortOffset = None, cells: Cells = 
     from gridiron.settings import load_settings  # noqa: PLC0415 - the same
     from gridiron.toolchain.progress import ensure_toolchain  # noqa: PLC0415 - the same
 
-    settings = load_settings(data_dir=data_dir, port_offset=port_offset, cells=cells)
-    ensure_toolchain(settings, Console(stderr=True))
-    asyncio.run(run_node(settings))
+    load = partial(load_settings, data_dir=data_dir, port_offset=port_offset, cells=cells)
+    ensure_toolchain(load(), Console(stderr=True))
+    asyncio.run(run_node(load))
 
 
 def restate(data_dir: DataDir = None, port_offset: PortOffset = None) -> None:
@@ -63,20 +64,29 @@ def workers(
 def manager(data_dir: DataDir = None, port_offset: PortOffset = None) -> None:
     """Run the manager: its HTTP API, and the removal of what is drained."""
     import asyncio  # noqa: PLC0415 - see above
+    from functools import partial  # noqa: PLC0415 - the same
 
     from gridiron.manager.role import run_manager  # noqa: PLC0415 - the same
 
-    asyncio.run(run_manager(_begin("manager", data_dir=data_dir, port_offset=port_offset)))
+    _begin("manager", data_dir=data_dir, port_offset=port_offset)
+    asyncio.run(run_manager(partial(_load, data_dir=data_dir, port_offset=port_offset)))
 
 
 def _begin(role: str, **flags: Any) -> Settings:  # noqa: ANN401 - a flag has its field's type
     """Read the settings of a role, and set up its logging."""
-    from gridiron.process.events import configure_logging, resolve_format  # noqa: PLC0415 - see above
-    from gridiron.settings import load_settings  # noqa: PLC0415 - the same
+    from gridiron.process.events import configure_logging  # noqa: PLC0415 - see above
 
-    settings = resolve_format(load_settings(**flags), sys.stderr)
+    settings = _load(**flags)
     configure_logging(role, settings, sys.stderr)
     return settings
+
+
+def _load(**flags: Any) -> Settings:  # noqa: ANN401 - the same
+    """Read the settings of a role."""
+    from gridiron.process.events import resolve_format  # noqa: PLC0415 - see above
+    from gridiron.settings import load_settings  # noqa: PLC0415 - the same
+
+    return resolve_format(load_settings(**flags), sys.stderr)
 
 
 def restart_workers(

@@ -1,105 +1,159 @@
-"""`gridiron status`: is the node usable, and what is on it, on one screen."""
+"""`gridiron status`: is the node usable, what is on it, and what wants attention, on one screen."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
 
 from gridiron.cli.edge import FAILED, ManagerRefused
 from gridiron.cli.options import Json, PortOffset, Url
-from gridiron.cli.output import print_json, print_table, print_text
-from gridiron.cli.outside import outside_of
+from gridiron.cli.output import print_json, print_table, print_text, warn
+from gridiron.cli.outside import connect, outside_of
 from gridiron.cli.table import Table, fields
-from gridiron.cli.versions import Versions, render_versions
-from gridiron.cli.words import UNKNOWN
+from gridiron.cli.words import UNKNOWN, render_age, render_count, render_size
 
 if TYPE_CHECKING:  # see gridiron.cli.edge
     from gridiron.cli.client import ManagerClient
-    from gridiron.manager.api import Health
-    from gridiron.settings import Settings
+    from gridiron.manager.api import Component, Disk, Health, NodeStatus
+    from gridiron.workers.status import PoolStatus
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """What is known of a node at one moment."""
+    """What is known of a node at one moment. None: the manager could not say it."""
 
-    ready: bool
-    components: tuple[dict[str, Any], ...]  # as the manager names them: name, ready, reason
-    urls: Mapping[str, str]
-    builds: Mapping[str, int] | None  # how many in each state; None: unknown
-    versions: Versions
+    health: Health
+    node: NodeStatus | None
+    pool: PoolStatus | None
+    builds: dict[str, int] | None  # how many in each state
+    warnings: tuple[str, ...]
 
 
 def status(
     ctx: typer.Context, as_json: Json = False, url: Url = None, port_offset: PortOffset = None
 ) -> None:
-    """Show whether the node is usable, with the reason where it is not. Exits 1 when it is not."""
-    from gridiron.cli.client import ManagerClient  # noqa: PLC0415 - see gridiron.cli.edge
-    from gridiron.cli.versions import fetch_versions  # noqa: PLC0415 - the same
-    from gridiron.settings import load_settings  # noqa: PLC0415 - the same
+    """Show how the node is, and what wants attention. Exits 1 when it is not ready.
 
-    settings = load_settings(manager_url=url, port_offset=port_offset)
-    with ManagerClient(settings.manager_url, outside_of(ctx).transport) as manager:
-        health = manager.fetch_health()
-        builds = fetch_counts(manager)
-    seen = make_status(settings, health, builds, fetch_versions(settings))
+    `gridiron doctor` looks at the machine, also where no node runs.
+    """
+    with connect(ctx, url, port_offset) as manager:
+        seen = fetch_status(manager)
     if as_json:
-        print_json(asdict(seen))
+        print_json(describe(seen))
     else:
-        for number, part in enumerate(render_status(seen)):
+        for number, part in enumerate(render_status(seen, outside_of(ctx).now())):
             if number:
                 print_text("")
             print_table(part)
-    if not seen.ready:
+        for warning in seen.warnings:
+            warn(warning)
+    if not seen.health.ready:
         raise typer.Exit(FAILED)
 
 
-def fetch_counts(manager: ManagerClient) -> dict[str, int] | None:
-    """Count the builds in each state; None where the manager cannot say."""
+def fetch_status(manager: ManagerClient) -> Status:
+    """Ask the manager for all of it. Raises ManagerUnavailable."""
+    from gridiron.cli.warnings import find_warnings  # noqa: PLC0415 - see gridiron.cli.edge
+
+    health = manager.fetch_health()
+    node = _known(manager.fetch_node)
+    builds = _known(manager.fetch_deployments)
+    return Status(
+        health=health,
+        node=node,
+        pool=_known(manager.fetch_pool),
+        builds=None if builds is None else dict(sorted(Counter(view.state.value for view in builds).items())),
+        warnings=find_warnings(health, node, builds),
+    )
+
+
+def _known(fetch: Callable[[], T]) -> T | None:
     try:
-        deployments = manager.fetch_deployments()
+        return fetch()
     except ManagerRefused:  # it is not ready, and its components tell why
         return None
-    return dict(sorted(Counter(view.state.value for view in deployments).items()))
 
 
-def make_status(
-    settings: Settings, health: Health, builds: Mapping[str, int] | None, versions: Versions
-) -> Status:
-    """Put together what was read."""
-    manager = {"name": "manager", "ready": True, "reason": ""}  # it answered
-    return Status(
-        ready=health.ready,
-        components=(manager, *(component.model_dump() for component in health.components)),
-        urls={
-            "manager": settings.manager_url,
-            "ingress": settings.ingress_url,
-            "restate admin": settings.restate_admin_url,
-            "workers": settings.workers_url,
-        },
-        builds=builds,
-        versions=versions,
-    )
+def describe(seen: Status) -> dict[str, Any]:
+    """Put it into an object for programs."""
+    return {
+        **seen.health.model_dump(mode="json"),
+        "node": None if seen.node is None else seen.node.model_dump(mode="json"),
+        "cells": None if seen.pool is None else seen.pool.model_dump(mode="json"),
+        "builds": seen.builds,
+        "warnings": list(seen.warnings),
+    }
 
 
-def render_status(seen: Status) -> tuple[Table, Table, Table]:
-    """Make the screen: the components, where things are, the versions."""
+def render_status(seen: Status, now: datetime) -> tuple[Table, ...]:
+    """Make the screen: the components, the cells, the node."""
     components = Table(
-        tuple(
-            (part["name"], "ready" if part["ready"] else "not ready", part["reason"])
-            for part in seen.components
-        ),
-        ("COMPONENT", "STATE", "REASON"),
+        tuple(_render_component(part, now) for part in seen.health.components),
+        ("COMPONENT", "STATE", "SINCE", "REASON"),
     )
-    places = fields(*seen.urls.items(), ("builds", _describe_builds(seen.builds)))
-    return components, places, render_versions(seen.versions)
+    cells = () if seen.pool is None or not seen.pool.cells else (_render_cells(seen.pool),)
+    return (components, *cells, _render_node(seen, now))
 
 
-def _describe_builds(builds: Mapping[str, int] | None) -> str:
+def _render_component(part: Component, now: datetime) -> tuple[str, ...]:
+    state = "ready" if part.ready else "not ready"
+    return (part.name, state, render_age(now - part.since), part.reason)
+
+
+def _render_cells(pool: PoolStatus) -> Table:
+    rows = tuple(
+        (
+            cell.cell,
+            "serving" if cell.serving else "not serving",
+            render_age(timedelta(seconds=cell.uptime_seconds)),
+            f"{render_size(cell.memory)} of {render_size(cell.memory_limit)}",
+            cell.own or "",
+        )
+        for cell in pool.cells
+    )
+    return Table(rows, ("CELL", "STATE", "UP", "MEMORY", "ONLY FOR"))
+
+
+def _render_node(seen: Status, now: datetime) -> Table:
+    node = seen.node
+    about = () if node is None else _describe_node(node, now)
+    return fields(
+        *about, ("builds", _describe_builds(seen.builds)), ("restarts", _describe_restarts(seen.pool))
+    )
+
+
+def _describe_node(node: NodeStatus, now: datetime) -> tuple[tuple[str, str], ...]:
+    programs = (f"{name} {version or 'missing'}" for name, version in node.programs.items())
+    return (
+        ("node", f"{node.node}, its manager up for {render_age(now - node.started_at)}"),
+        ("versions", ", ".join((f"gridiron {node.version}", *programs))),
+        *node.urls.items(),
+        ("ports", ", ".join(f"{each.purpose} {each.host}:{each.port}" for each in node.listens)),
+        ("disk", _describe_disk(node.disk)),
+    )
+
+
+def _describe_disk(disk: Disk | None) -> str:
+    return UNKNOWN if disk is None else f"{render_size(disk.free)} free of {render_size(disk.total)}"
+
+
+def _describe_builds(builds: dict[str, int] | None) -> str:
     if builds is None:
         return UNKNOWN
     return ", ".join(f"{count} {state}" for state, count in builds.items()) or "none"
+
+
+def _describe_restarts(pool: PoolStatus | None) -> str:
+    """Say how many cells were replaced, and why; nothing where none was."""
+    if pool is None:
+        return UNKNOWN
+    return ", ".join(
+        f"{render_count(count, 'cell')} {reason}" for reason, count in pool.restarts.items() if count
+    )

@@ -204,10 +204,14 @@ class DeploymentList(Value):
 
 
 class LogEnd(Value):
-    """Why a build that was followed will print nothing more."""
+    """Why a build is followed no longer."""
 
     build_id: str
     reason: str
+    again: bool = Field(
+        default=False,
+        description="Whether it may print more: the manager stops, and can be asked again.",
+    )
 
 
 class LogList(Value):
@@ -346,18 +350,69 @@ class PruneOutcome(Value):
 
 
 class Component(Value):
-    """One thing that the node needs to work."""
+    """One thing that the node needs to work, or that deployments need."""
 
     name: str
     ready: bool
-    reason: str = Field(description="Empty when it is ready.")
+    required: bool = Field(description="Whether the node is not ready without it.")
+    reason: str = Field(
+        description="Why it is not ready; where it is, what is less than it should be, and mostly empty."
+    )
+    since: datetime = Field(description="When it last turned from ready to not ready, or back.")
+    age_seconds: float | None = Field(description="Since it was last looked at; None: it was not yet.")
 
 
 class Health(Value):
-    """Whether the node can be used."""
+    """Whether the node can be used, as it was seen within the last seconds."""
 
     ready: bool
+    reason: str = Field(
+        description="Why it cannot: `starting`, `stopping`, or each component that it lacks with its reason. "
+        "Empty where it can."
+    )
+    since: datetime = Field(description="Since when that is so.")
     components: tuple[Component, ...]
+
+
+class Listener(Value):
+    """A port that the node listens on."""
+
+    purpose: Literal["manager", "workers", "ingress", "admin", "fabric"]
+    host: str
+    port: int
+    is_loopback: bool = Field(description="Whether only this machine reaches it.")
+
+
+class Disk(Value):
+    """The disk of the bundle directory."""
+
+    free: int = Field(description="Bytes that the manager may still use.")
+    total: int = Field(description="Bytes.")
+    files_free: int | None = Field(description="How many more files; None: it has no such limit.")
+
+
+class WrittenSettings(Value):
+    """What is written about settings, against what the manager runs with. Names, and no values."""
+
+    live: tuple[str, ...] = Field(description="Changed, and taken up on SIGHUP.")
+    restart: tuple[str, ...] = Field(description="Changed, and taken up by the next start only.")
+    problem: str | None = Field(description="Why what is written cannot be used; None: it can.")
+
+
+class NodeStatus(Value):
+    """One node: what it runs, where it listens, and what it has left."""
+
+    node: str
+    version: str = Field(description="Of Gridiron.")
+    programs: dict[str, str | None] = Field(
+        description="Versions of what it drives; None: missing, or not one that it can use."
+    )
+    started_at: datetime = Field(description="The manager.")
+    now: datetime = Field(description="Its clock.")
+    listens: tuple[Listener, ...]
+    urls: dict[str, str] = Field(description="How its components reach one another, by purpose.")
+    disk: Disk | None = Field(description="None: it does not answer.")
+    settings: WrittenSettings
 
 
 class Problem(Value):

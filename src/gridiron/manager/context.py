@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from gridiron.bundles.intake import Intake
+from gridiron.bundles.intake import Intake, Policy
 from gridiron.bundles.store import BundleStore
-from gridiron.lifecycle.plan import Policy
+from gridiron.lifecycle.plan import Policy as Lifespan
 from gridiron.manager.admission import Admission
 from gridiron.manager.metrics.meters import Meters
 from gridiron.manager.registry import Registry
@@ -20,11 +20,11 @@ from gridiron.settings import Settings
 from gridiron.workers.cells import CellsPort
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Context:
     """The systems outside, the registry and the clock of one manager."""
 
-    settings: Settings
+    settings: Settings  # only `take_up` puts others here
     store: BundleStore
     intake: Intake
     admission: Admission  # to it
@@ -37,9 +37,18 @@ class Context:
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
 
     @property
-    def policy(self) -> Policy:
+    def policy(self) -> Lifespan:
         """How long builds are kept."""
-        return Policy(grace=self.settings.drain_grace, retain=self.settings.retain)
+        return Lifespan(grace=self.settings.drain_grace, retain=self.settings.retain)
+
+    def take_up(self, written: Settings) -> None:
+        """Go on with the live settings as they are written now. Safe to repeat.
+
+        Raises KeyInvalid where they name keys that cannot be used: nothing is changed then.
+        """
+        settings = self.settings.take_up(written)
+        self.intake.take_up(Policy.of(settings))
+        self.settings = settings
 
     def uri(self, address: Address) -> str:
         """Where Restate finds a build: the workers' URL and the build's path."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
@@ -23,6 +24,7 @@ from gridiron.manager.api import (
 from gridiron.manager.context import Context
 from gridiron.manager.observe import Observer
 from gridiron.manager.registry import Record
+from gridiron.manager.shared import Shared
 from gridiron.model import State
 from gridiron.restate.port import Holding
 from gridiron.workers.cells import LoadedBuild
@@ -46,16 +48,23 @@ class Workers:
 
 
 class Deployments:
-    """Reads builds for clients. Every answer is read afresh from Restate, the bundles and the cells."""
+    """Reads builds for clients. Every answer is read afresh from Restate, the bundles and the cells.
+
+    Those who ask at once share a reading: each costs some 20 ms of processor time, however few builds there
+    are, and whoever asks whether the manager is ready would wait for all of them.
+    """
 
     def __init__(self, context: Context, observer: Observer) -> None:
         self._context = context
         self._observer = observer
+        self._look = Shared("look for clients", self._read)
+        self._rendering = asyncio.Lock()  # pages are made one by one: dozens at once would hold up all else
 
     async def fetch(self, build_id: str) -> DeploymentView:
         """Read one build. Raises BuildNotFound."""
-        status = find_status((await self._observer.look()).statuses, build_id)
-        view = self._render(status, await self._fetch_workers())
+        statuses, workers = await self._look()
+        status = find_status(statuses, build_id)
+        view = self._render(status, workers)
         return view.model_copy(update={"held_by": await self._fetch_holders(status)})
 
     async def _fetch_holders(self, status: BuildStatus) -> tuple[HolderView, ...] | None:
@@ -85,22 +94,27 @@ class Deployments:
         self, name: str | None, state: State | None, cursor: str | None, limit: int
     ) -> DeploymentList:
         """Read up to `limit` builds that match, oldest first, beginning after the build `cursor`."""
+        statuses, workers = await self._look()
         matching = [
             status
-            for status in (await self._observer.look()).statuses
+            for status in statuses
             if name in {None, _name_of(status)} and state in {None, status.state}
         ]
         page, following = paginate(matching, cursor, limit)
-        workers = await self._fetch_workers()
-        return DeploymentList(
-            deployments=tuple(self._render(status, workers) for status in page), next=following
-        )
+        async with self._rendering:
+            await asyncio.sleep(0)  # with the lock held, so that others have their turn before the next page
+            views = tuple(self._render(status, workers) for status in page)
+        return DeploymentList(deployments=views, next=following)
 
     def _render(self, status: BuildStatus, workers: Workers) -> DeploymentView:
         record = self._context.registry.records.get(status.build_id)
         name = self._context.settings.node_name
         node = None if workers.loaded is None else render_node(name, status, workers.loaded)
         return render_deployment(status, record, node, workers.quarantined.get(status.path or ""))
+
+    async def _read(self) -> tuple[tuple[BuildStatus, ...], Workers]:
+        look = await self._observer.look()
+        return look.statuses, await self._fetch_workers()
 
     async def _fetch_workers(self) -> Workers:
         cells = self._context.cells

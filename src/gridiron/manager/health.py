@@ -1,74 +1,149 @@
-"""Readiness: is every component usable, and if not, which one and why."""
+"""Readiness: what was last seen of each component, so that whoever asks is answered at once.
+
+Each component is looked at by a task of its own, once a second and for a limited time, so that one that hangs
+holds up neither the others nor an answer. What was seen too long ago counts as nothing: where the looks
+themselves stop, or the event loop is late, the node is not ready and says so.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import os
-import tempfile
-from collections.abc import Awaitable
-from datetime import timedelta
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
-import httpx2
+import structlog
 
-from gridiron.errors import GridironError, RestateUnavailable, StorageFailed, WorkersUnavailable
 from gridiron.manager.api import Component, Health
-from gridiron.manager.context import Context
 
-CHECK_LIMIT = timedelta(seconds=3)
-"""How long one component may take to answer before it counts as not ready."""
+log = structlog.get_logger()
+
+INTERVAL = timedelta(seconds=1)
+"""From one look to the next."""
+
+LIMIT = timedelta(seconds=3)
+"""How long a component may take to answer. With the interval, what hangs is seen within four seconds."""
+
+STALE_AFTER = timedelta(seconds=5)
+"""Without an interval and a limit having led to a look: the looks are not made any more, or not in time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What a look at a component has shown."""
+
+    ready: bool
+    reason: str = ""  # in a few words and with nothing secret, as everybody may read it
+
+
+Look = Callable[[], Awaitable[Seen]]
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """One component, and how it is looked at."""
+
+    name: str
+    look: Look
+    required: bool = True  # whether the node is not ready without it
+
+
+@dataclass(frozen=True, slots=True)
+class _Note:
+    seen: Seen
+    since: datetime
+    looked_at: float
 
 
 class HealthChecker:
-    """Checks the components side by side, each with a time limit."""
+    """What is known of some components. `watch` keeps it up to date, `read` tells it without any I/O."""
 
-    def __init__(self, context: Context, client: httpx2.AsyncClient) -> None:
-        self._context = context
-        self._client = client
-
-    async def check(self) -> Health:
-        """Ask every component now. Never raises: what goes wrong is the component's reason."""
-        settings = self._context.settings
-        components = await asyncio.gather(
-            _component("restate admin", self._check_restate()),
-            _component(
-                "restate ingress", self._fetch_ok(settings.ingress_url, "/restate/health", RestateUnavailable)
-            ),
-            _component("workers", self._fetch_ok(settings.workers_url, "/-/health", WorkersUnavailable)),
-            _component("bundle directory", asyncio.to_thread(self._check_bundles)),
-        )
-        return Health(ready=all(component.ready for component in components), components=components)
-
-    async def _check_restate(self) -> None:
-        await self._context.restate.check()
-        await self._context.restate.fetch_incarnation()  # a starting one says less than it knows
-
-    def _check_bundles(self) -> None:
-        directory = self._context.settings.bundles_dir
-        self._context.store.fetch_identity()  # it is the bundle directory, and not where it would be mounted
-        try:
-            with tempfile.TemporaryFile(dir=directory, buffering=0) as probe:  # it has no name to stay
-                probe.write(b"x")
-                os.fsync(probe.fileno())
-        except OSError as error:
-            raise StorageFailed("Writing to", str(directory), error.strerror or str(error)) from error
-
-    async def _fetch_ok(
-        self, url: str, path: str, failure: type[RestateUnavailable | WorkersUnavailable]
+    def __init__(
+        self,
+        watched: Iterable[Watched],
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        try:
-            response = await self._client.get(url + path)
-        except httpx2.TransportError as error:
-            raise failure(url, type(error).__name__) from error
-        if response.status_code != 200:
-            raise failure(url, f"HTTP {response.status_code}")
+        self._watched = tuple(watched)
+        self._now = now
+        self._clock = clock
+        self._notes: dict[str, _Note] = {}
+        self._started_at = now()
+        self._stopping_since: datetime | None = None
+
+    async def watch(self) -> None:
+        """Look at the components until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            for each in self._watched:
+                group.create_task(self._watch(each), name=f"look at {each.name}")
+
+    def stop(self) -> None:
+        """Tell everybody from now on that the process is stopping. Safe to repeat."""
+        self._stopping_since = self._stopping_since or self._now()
+
+    def read(self) -> Health:
+        """Give what was seen last."""
+        components = tuple(self._describe(each) for each in self._watched)
+        if self._stopping_since is not None:
+            return _judge(components, "stopping", self._stopping_since)
+        if any(each.required and each.name not in self._notes for each in self._watched):
+            return _judge(components, "starting", self._started_at)
+        needed = [component for component in components if component.required]
+        missing = [component for component in needed if not component.ready]
+        if missing:
+            reason = "; ".join(f"{component.name}: {component.reason}" for component in missing)
+            return _judge(components, reason, min(component.since for component in missing))
+        return _judge(components, "", max((each.since for each in needed), default=self._started_at))
+
+    async def _watch(self, watched: Watched) -> None:
+        while True:
+            began = self._clock()
+            self._note(watched.name, await _look_in_time(watched.look))
+            await asyncio.sleep(INTERVAL.total_seconds() - (self._clock() - began))
+
+    def _note(self, name: str, seen: Seen) -> None:
+        before = self._notes.get(name)
+        if before is not None and before.seen.ready is seen.ready:
+            since = before.since
+        else:
+            since = self._now()
+            _tell_turn(name, seen, is_first=before is None)
+        self._notes[name] = _Note(seen, since, self._clock())
+
+    def _describe(self, watched: Watched) -> Component:
+        note = self._notes.get(watched.name)
+        if note is None:
+            seen, since, age = Seen(False, "not looked at yet"), self._started_at, None
+        else:
+            seen, since, age = note.seen, note.since, self._clock() - note.looked_at
+        if age is not None and age > STALE_AFTER.total_seconds():
+            since = self._now() - timedelta(seconds=age)
+            seen = Seen(False, f"not looked at for {age:.0f} s")
+        return Component(
+            name=watched.name,
+            ready=seen.ready,
+            required=watched.required,
+            reason=seen.reason,
+            since=since,
+            age_seconds=age if age is None else round(age, 3),
+        )
 
 
-async def _component(name: str, check: Awaitable[object]) -> Component:
+def _tell_turn(name: str, seen: Seen, *, is_first: bool) -> None:
+    if not seen.ready:
+        log.warning("component.unready", component=name, reason=seen.reason)
+    elif not is_first:  # a start is expected to go well
+        log.info("component.ready", component=name)
+
+
+async def _look_in_time(look: Look) -> Seen:
     try:
-        await asyncio.wait_for(check, CHECK_LIMIT.total_seconds())
+        async with asyncio.timeout(LIMIT.total_seconds()):  # Python 3.11's wait_for may lose a cancellation
+            return await look()
     except TimeoutError:
-        reason = f"no answer within {CHECK_LIMIT.total_seconds():.0f} s"
-        return Component(name=name, ready=False, reason=reason)
-    except GridironError as error:
-        return Component(name=name, ready=False, reason=str(error))
-    return Component(name=name, ready=True, reason="")
+        return Seen(False, f"no answer within {LIMIT.total_seconds():.0f} s")
+
+
+def _judge(components: tuple[Component, ...], reason: str, since: datetime) -> Health:
+    return Health(ready=not reason, reason=reason, since=since, components=components)

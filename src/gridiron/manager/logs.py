@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 import time
 from collections.abc import AsyncIterator
@@ -72,7 +73,7 @@ class Logs:
     async def follow(self, build_id: str, wanted: Wanted, limit: int) -> AsyncIterator[News]:
         """Follow a build: the newest events that are wanted, then what is printed, as soon as it is seen.
 
-        It ends when the build is retired or gone, with a LogEnd, or when the manager stops, without. Raises
+        It ends with a LogEnd, when the build is retired or gone, or when the manager stops. Raises
         BuildNotFound, StorageFailed, before anything is given.
         """
         return self._follow(build_id, await self._find_path(build_id), wanted, limit)
@@ -104,6 +105,7 @@ class Logs:
                 yield Beat()
                 said = time.monotonic()
             await self._pause(POLL_SECONDS if time.monotonic() - printed > FLOWING_SECONDS else FLOW_SECONDS)
+        yield LogEnd(build_id=build_id, reason="The manager is stopping.", again=True)
 
     async def _collect(self, path: str) -> tuple[str, ...]:
         """Have the workers write down what is new; name the cells that do not answer."""
@@ -145,10 +147,9 @@ class Logs:
         return path
 
     async def _pause(self, seconds: float) -> None:
-        try:
-            await asyncio.wait_for(self._closing.wait(), seconds)
-        except TimeoutError:
-            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._closing.wait()
 
 
 def render_news(news: News) -> str:

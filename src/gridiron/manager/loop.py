@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 
 from gridiron.errors import RoutingUnknown
@@ -34,6 +35,8 @@ class Loop:
         self._executor = executor
         self._verifier = Verifier(context, observer)
         self._tended: str | None = None  # the start of Restate that has all that it is to have
+        self.swept_at = time.monotonic()
+        """When a round last went through; at first when this was made. In seconds of the monotonic clock."""
 
     async def sweep(self) -> PruneOutcome:
         """Do one round: see `gridiron.lifecycle.plan.plan`. What fails is held off, and tried again later.
@@ -48,6 +51,7 @@ class Loop:
         self._note_tended(look, results)
         present = {status.build_id for status in look.statuses} | {status.path for status in look.statuses}
         self._observer.failures.keep({each for each in present if each is not None})
+        self.swept_at = time.monotonic()
         return _outcome(results)
 
     async def tend(self, incarnation: str) -> None:

@@ -7,7 +7,7 @@ import contextlib
 import gc
 import signal
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
 
 import httpx2
@@ -27,10 +27,14 @@ from gridiron.manager.execute import Executor
 from gridiron.manager.health import HealthChecker
 from gridiron.manager.http.app import Control, make_app
 from gridiron.manager.logs import Logs
+from gridiron.manager.looks import looking
 from gridiron.manager.loop import Loop
 from gridiron.manager.metrics.exporter import Exporter, fetch_versions
+from gridiron.manager.node_status import NodeReader
 from gridiron.manager.observe import Observer
 from gridiron.manager.registry import Registry
+from gridiron.manager.reload import reload_forever
+from gridiron.manager.stopping import CUT_LIMIT, INTAKE_LIMIT, REQUEST_LIMIT, end_in_time
 from gridiron.manager.sweep import sweep_forever, watch_lag
 from gridiron.manager.tolerate import tolerating
 from gridiron.manager.traces import NoTracer, Tracer
@@ -47,16 +51,15 @@ log = structlog.get_logger()
 BUNDLES_LOCK = ".lock"
 """In the bundle directory, where it is no build."""
 
-SHUTDOWN_SECONDS = 5
-"""How long requests under way may take to end after SIGTERM; an activation takes well under one second."""
 
-
-async def run_manager(settings: Settings) -> None:
-    """Serve until SIGTERM or SIGINT.
+async def run_manager(load: Callable[[], Settings]) -> None:
+    """Serve until SIGTERM or SIGINT; SIGHUP has it `load` its settings anew.
 
     Raises DirectoryInUse when another manager has the state directory or the bundle directory,
-    BundlesElsewhere when the bundle directory is another than before, SecretKeyInvalid, StorageFailed.
+    BundlesElsewhere when the bundle directory is another than before, SecretKeyInvalid, StorageFailed,
+    SettingsInvalid.
     """
+    settings = load()
     with lock_directory(settings.manager_state_dir), lock_directory(settings.bundles_dir, BUNDLES_LOCK):
         async with (
             httpx2.AsyncClient(trust_env=False) as client,
@@ -80,7 +83,7 @@ async def run_manager(settings: Settings) -> None:
             with tolerating("registry.not_written"):
                 context.registry.bind(identity)
             try:
-                await _serve(context, client)
+                await _serve(context, load)
             finally:
                 await asyncio.to_thread(context.tracer.close)
 
@@ -93,33 +96,38 @@ def _make_tracer(settings: Settings) -> Tracer:
     return OtlpTracer(settings.traces_endpoint, settings.node_name)
 
 
-async def _serve(context: Context, client: httpx2.AsyncClient) -> None:
+async def _serve(context: Context, load: Callable[[], Settings]) -> None:
     observer, turns = Observer(context), Turns()
     executor = Executor(context, observer, turns)
     loop = Loop(context, observer, executor)
     activator = Activator(context, observer, executor, turns, loop)
     logs = Logs(context, observer)
-    control = Control(activator, loop, Deployments(context, observer), logs)
-    settings = context.settings
-    toolchain = find_toolchain(settings)
-    applier = ConfigApplier(settings, toolchain)
+    toolchain = find_toolchain(context.settings)
+    node = NodeReader(context, toolchain, load)
+    control = Control(activator, loop, Deployments(context, observer), logs, node)
+    applier = ConfigApplier(context.settings, toolchain)
     versions = await asyncio.to_thread(fetch_versions, toolchain)
     await activator.settle()
     gc.collect()
     gc.freeze()  # what was imported stays for good; looking through it again took milliseconds of a request
-    async with _tasks() as tasks:
-        tasks.create_task(sweep_forever(context, applier, loop), name="sweep")
+    hung_up, wake = asyncio.Event(), asyncio.Event()
+    async with looking(context, loop) as looks, _cancelled_at_end() as tasks:
+        health = HealthChecker(looks)
+        tasks.create_task(health.watch(), name="health")
+        tasks.create_task(sweep_forever(context, applier, loop, wake), name="sweep")
         tasks.create_task(watch_lag(context.meters.lag), name="watch lag")
-        health = HealthChecker(context, client)
+        tasks.create_task(reload_forever(context, load, hung_up, wake), name="reload")
         exporter = Exporter(context, observer, health, versions)
         exporter.keep_looking(tasks)
-        app = make_app(context, control, health, exporter, tasks)
-        context.tracer.connect(app)
-        await _listen(app, context, logs)
+        async with _ended_in_time() as (activations, limit):
+            app = make_app(context, control, health, exporter, activations)
+            context.tracer.connect(app)
+            stops = (end_in_time, health.stop, logs.close, limit)
+            await _listen(_make_server(app, context.settings), context, stops, hung_up)
 
 
 @asynccontextmanager
-async def _tasks() -> AsyncIterator[asyncio.TaskGroup]:
+async def _cancelled_at_end() -> AsyncIterator[asyncio.TaskGroup]:
     """Make a group of tasks that are cancelled at the end of the block."""
     try:
         async with asyncio.TaskGroup() as tasks:
@@ -127,6 +135,19 @@ async def _tasks() -> AsyncIterator[asyncio.TaskGroup]:
             _end()
     except* _Ended:
         pass
+
+
+@asynccontextmanager
+async def _ended_in_time() -> AsyncIterator[tuple[asyncio.TaskGroup, Callable[[], None]]]:
+    """Make a group of tasks that may end by themselves after the block, and what sets them a limit."""
+    try:
+        async with asyncio.timeout(None) as limit, asyncio.TaskGroup() as tasks:
+            yield (
+                tasks,
+                lambda: limit.reschedule(asyncio.get_running_loop().time() + CUT_LIMIT.total_seconds()),
+            )
+    except TimeoutError:
+        log.warning("activations.cut")
 
 
 class _Ended(Exception):
@@ -137,33 +158,40 @@ def _end() -> None:
     raise _Ended
 
 
-async def _listen(app: FastAPI, context: Context, logs: Logs) -> None:
-    """Serve the HTTP API until SIGTERM or SIGINT. Raises PortTaken."""
-    settings = context.settings
-    config = uvicorn.Config(
-        app,
-        host=settings.manager_host,
-        port=settings.ports.manager,
-        log_config=None,
-        access_log=False,
-        lifespan="off",
-        timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+def _make_server(app: FastAPI, settings: Settings) -> _Server:
+    return _Server(
+        uvicorn.Config(
+            app,
+            host=settings.manager_host,
+            port=settings.ports.manager,
+            log_config=None,
+            access_log=False,
+            lifespan="off",
+            timeout_graceful_shutdown=round(REQUEST_LIMIT.total_seconds()),
+        )
     )
-    server = _Server(config)
+
+
+async def _listen(
+    server: _Server, context: Context, stops: Iterable[Callable[[], None]], hung_up: asyncio.Event
+) -> None:
+    """Serve the HTTP API until SIGTERM or SIGINT, see gridiron.manager.stopping. Raises PortTaken."""
+    events = asyncio.get_running_loop()
 
     def stop() -> None:
-        context.intake.stop()
-        logs.close()
+        for each in stops:
+            each()
+        events.call_later(INTAKE_LIMIT.total_seconds(), context.intake.stop)
         server.stop()
 
-    events = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         events.add_signal_handler(number, stop)
+    events.add_signal_handler(signal.SIGHUP, hung_up.set)
     try:
         await server.serve()
         log.info("manager.stopped")
     except SystemExit as error:  # uvicorn's way to say that it cannot listen
-        raise PortTaken(settings.ports.manager, "the manager", "MANAGER_PORT") from error
+        raise PortTaken(context.settings.ports.manager, "the manager", "MANAGER_PORT") from error
 
 
 class _Server(uvicorn.Server):

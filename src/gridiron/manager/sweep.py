@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
@@ -20,8 +21,8 @@ log = structlog.get_logger()
 LAG_INTERVAL = timedelta(seconds=1)
 
 
-async def sweep_forever(context: Context, applier: ConfigApplier, loop: Loop) -> None:
-    """Sweep at once and then every `sweep_seconds` of the settings.
+async def sweep_forever(context: Context, applier: ConfigApplier, loop: Loop, wake: asyncio.Event) -> None:
+    """Sweep at once, then every `sweep_seconds` of the settings, and whenever `wake` is set.
 
     What fails is logged and left to the next round: the loop decides from what it sees, so that nothing is
     lost by missing one. Applying the configuration and tending the builds do not hold each other up.
@@ -30,7 +31,10 @@ async def sweep_forever(context: Context, applier: ConfigApplier, loop: Loop) ->
         await _attempt(context, "config", applier.apply)
         await _attempt(context, "builds", loop.sweep)
         await _attempt(context, "uploads", lambda: asyncio.to_thread(context.intake.uploads.remove_old))
-        await asyncio.sleep(context.settings.sweep_seconds)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(context.settings.sweep_seconds):
+                await wake.wait()
+        wake.clear()
 
 
 async def _attempt(context: Context, part: str, act: Callable[[], Awaitable[object]]) -> None:

@@ -15,7 +15,7 @@ import structlog
 
 from gridiron.errors import GridironError, StorageFailed
 from gridiron.identity.store import IdentityStore
-from gridiron.process.events import render_foreign
+from gridiron.process.events import configure_logging, render_foreign
 from gridiron.process.lines import LineWriter
 from gridiron.process.lock import lock_directory
 from gridiron.secrets.key import ensure_key
@@ -116,7 +116,7 @@ async def _run_until_stopped(
                 collector.tidy(settings.bundles_dir, settings.logs_mib * MEBIBYTE), name="tidy logs"
             ),
             group.create_task(
-                _apply_changes(pool, ready, hung_up, lambda: ensure_config(settings.read_anew(), toolchain)),
+                _apply_changes(pool, ready, hung_up, lambda: _take_up(settings, toolchain)),
                 name="apply changes",
             ),
         ]
@@ -126,8 +126,15 @@ async def _run_until_stopped(
     log.info("workers.stopped")
 
 
+def _take_up(settings: Settings, toolchain: Toolchain) -> None:
+    """Go on with the live settings as they are written now. Raises what `ensure_config` does."""
+    anew = settings.read_anew()
+    configure_logging("workers", anew, sys.stderr)
+    ensure_config(anew, toolchain)
+
+
 async def _apply_changes(
-    pool: Pool, ready: asyncio.Event, hung_up: asyncio.Event, ensure: Callable[[], bool]
+    pool: Pool, ready: asyncio.Event, hung_up: asyncio.Event, take_up: Callable[[], None]
 ) -> None:
     """Render the configuration anew on each SIGHUP, and replace the cells that run another one.
 
@@ -140,7 +147,7 @@ async def _apply_changes(
         await hung_up.wait()
         hung_up.clear()
         try:
-            await asyncio.to_thread(ensure)
+            await asyncio.to_thread(take_up)
             await pool.replace_cells(Reason.CONFIG)
         except GridironError as error:
             log.error("config.not_applied", code=error.code, reason=str(error))  # noqa: TRY400 - it says it all

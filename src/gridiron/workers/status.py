@@ -35,7 +35,7 @@ class PoolQuarantined(Value):
 class PoolStatus(Value):
     """The cells of a node."""
 
-    size: int = 0  # cells that there are to be for all builds
+    size: int = 0  # cells that there are to be for all builds; 0: there is no pool
     cells: tuple[PoolCell, ...] = ()
     quarantined: tuple[PoolQuarantined, ...] = ()
     restarts: dict[str, int] = Field(default_factory=dict)  # cells replaced since the start, by reason

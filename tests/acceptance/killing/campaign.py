@@ -182,7 +182,7 @@ class Campaign:
             if not self._has_sprung():
                 return False
             wait_until(lambda: not alive([pid]), what=self._node.log)
-            wait_until(self._client.is_ready, what=self._node.log)
+            self._client.await_ready(what=self._node.log)
         finally:
             load.stop.set()
         shot.done = response is not None and response.status_code in operation.accepted

@@ -24,6 +24,10 @@ class Request(BaseHTTPRequestHandler):
         except (BrokenPipeError, ConnectionResetError, ssl.SSLError):  # the client has seen enough
             self.close_connection = True
 
+    def do_HEAD(self) -> None:
+        self.do_GET()  # whose connection is not used again
+        self.close_connection = True
+
     def log_message(self, *_args: object) -> None:
         """Say nothing."""
 

@@ -142,9 +142,12 @@ def test_an_answer_of_another_form(client: ManagerClient, manager: Any, body: An
 def test_readiness_is_read_whatever_it_is(
     client: ManagerClient, manager: Any, *, ready: bool, status: int
 ) -> None:
-    component = {"name": "workers", "ready": ready, "reason": "" if ready else "no answer"}
-    manager.on("GET /health/ready", {"ready": ready, "components": [component]}, status=status)
-    assert client.fetch_health() == Health.model_validate({"ready": ready, "components": [component]})
+    since = "2026-11-01T12:00:00Z"
+    state = {"ready": ready, "reason": "" if ready else "no answer", "since": since}
+    component = {**state, "name": "cells", "required": True, "age_seconds": 0.5}
+    health = {**state, "components": [component]}
+    manager.on("GET /health/ready", health, status=status)
+    assert client.fetch_health() == Health.model_validate(health)
 
 
 def test_readiness_of_another_program(client: ManagerClient, manager: Any) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,59 @@ from typer.testing import Result
 from gridiron.cli.status import Status, render_status
 from gridiron.cli.table import Table
 from gridiron.cli.versions import ProgramVersion, Versions, render_versions
+from gridiron.cli.warnings import find_warnings
+from gridiron.manager.api import DeploymentView, Health, NodeStatus
+from gridiron.workers.status import PoolStatus
+from tests.unit.cli.conftest import NOW
 
 Run = Callable[..., Result]
-COMPONENTS = [
-    {"name": "restate admin", "ready": True, "reason": ""},
-    {"name": "workers", "ready": False, "reason": "no answer within 3 s"},
-]
+MakeView = Callable[..., dict[str, Any]]
+SINCE = (NOW - timedelta(minutes=5)).isoformat()
+GIGABYTE = 1_000_000_000
+
+
+def component(name: str, reason: str = "", *, ready: bool = True, required: bool = True) -> dict[str, Any]:
+    state = {"name": name, "ready": ready, "required": required, "reason": reason}
+    return {**state, "since": SINCE, "age_seconds": 0.2}
+
+
+def health(*components: dict[str, Any]) -> dict[str, Any]:
+    reason = "; ".join(each["reason"] for each in components if each["required"] and not each["ready"])
+    return {"ready": not reason, "reason": reason, "since": SINCE, "components": list(components)}
+
+
+def node(**overrides: Any) -> dict[str, Any]:
+    listens = [{"purpose": "manager", "host": "127.0.0.1", "port": 8081, "is_loopback": True}]
+    return {
+        "node": "n1",
+        "version": "0.1.0",
+        "programs": {"workerd": "1.2.3", "haproxy": None},
+        "started_at": SINCE,
+        "now": NOW.isoformat(),
+        "listens": listens,
+        "urls": {"manager": "http://localhost:8081"},
+        "disk": {"free": 12 * GIGABYTE, "total": 40 * GIGABYTE, "files_free": None},
+        "settings": {"live": [], "restart": [], "problem": None},
+        **overrides,
+    }
+
+
+POOL = {
+    "size": 1,
+    "cells": [
+        {
+            "cell": "cell-1",
+            "pid": 1,
+            "serving": True,
+            "own": None,
+            "own_in_flight": None,
+            "uptime_seconds": 300,
+            "memory": 64_000_000,
+            "memory_limit": 512_000_000,
+        }
+    ],
+    "restarts": {"died": 2, "order": 0},
+}
 VERSIONS = Versions(
     gridiron="0.1.0",
     python="3.11.7",
@@ -25,12 +73,6 @@ VERSIONS = Versions(
         "haproxy": ProgramVersion(None, None, "haproxy is missing. Install it."),
     },
 )
-
-
-@pytest.fixture(autouse=True)
-def _no_haproxy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Nothing is started to ask for its version."""
-    monkeypatch.setenv("GRIDIRON_HAPROXY", str(tmp_path / "haproxy"))
 
 
 def test_versions_are_a_table() -> None:
@@ -44,74 +86,150 @@ def test_versions_are_a_table() -> None:
     )
 
 
-def test_the_screen_has_components_places_and_versions() -> None:
+def test_the_screen_has_components_cells_and_the_node() -> None:
     seen = Status(
-        ready=False,
-        components=tuple(COMPONENTS),
-        urls={"manager": "http://localhost:8081", "ingress": "http://localhost:8080"},
+        health=Health.model_validate(health(component("cells", "0 of 1 serve", ready=False))),
+        node=NodeStatus.model_validate(node()),
+        pool=PoolStatus.model_validate(POOL),
         builds={"active": 2, "draining": 1},
-        versions=VERSIONS,
+        warnings=(),
     )
-    assert render_status(seen) == (
+    assert render_status(seen, NOW) == (
+        Table((("cells", "not ready", "5m", "0 of 1 serve"),), ("COMPONENT", "STATE", "SINCE", "REASON")),
         Table(
-            (("restate admin", "ready", ""), ("workers", "not ready", "no answer within 3 s")),
-            ("COMPONENT", "STATE", "REASON"),
+            (("cell-1", "serving", "5m", "64.0 MB of 512 MB", ""),),
+            ("CELL", "STATE", "UP", "MEMORY", "ONLY FOR"),
         ),
         Table(
             (
+                ("node", "n1, its manager up for 5m"),
+                ("versions", "gridiron 0.1.0, workerd 1.2.3, haproxy missing"),
                 ("manager", "http://localhost:8081"),
-                ("ingress", "http://localhost:8080"),
+                ("ports", "manager 127.0.0.1:8081"),
+                ("disk", "12.0 GB free of 40.0 GB"),
                 ("builds", "2 active, 1 draining"),
+                ("restarts", "2 cells died"),
             )
         ),
-        render_versions(VERSIONS),
     )
 
 
 @pytest.mark.parametrize(("builds", "shown"), [(None, "?"), ({}, "none")])
-def test_unknown_builds_are_not_no_builds(builds: dict[str, int] | None, shown: str) -> None:
-    seen = Status(ready=True, components=(), urls={}, builds=builds, versions=VERSIONS)
-    assert render_status(seen)[1] == Table((("builds", shown),))
+def test_what_is_unknown_is_not_nothing(builds: dict[str, int] | None, shown: str) -> None:
+    seen = Status(Health.model_validate(health()), node=None, pool=None, builds=builds, warnings=())
+    assert render_status(seen, NOW)[1:] == (Table((("builds", shown), ("restarts", "?"))),)
 
 
 def test_a_node_that_is_not_ready_is_shown_and_is_a_failure(
-    run: Run, manager: Any, make_view: Callable[..., dict[str, Any]]
+    run: Run, manager: Any, make_view: MakeView
 ) -> None:
-    manager.on("GET /health/ready", {"ready": False, "components": COMPONENTS}, status=503)
-    manager.on("GET /deployments", {"deployments": [make_view(), make_view(state="drained")], "next": None})
-    result = run("status", "--json", "--port-offset", "100")
+    said = health(component("cells", "0 of 1 serve", ready=False), component("haproxy"))
+    manager.on("GET /health/ready", said, status=503)
+    manager.on("GET /deployments", {"deployments": [make_view(), make_view(state="failed")], "next": None})
+    manager.on("GET /node", node())
+    manager.on("GET /workers", POOL)
+    result = run("status", "--json")
     seen = json.loads(result.stdout)
     assert (result.exit_code, result.stderr) == (1, "")
-    assert seen["ready"] is False
-    assert seen["components"] == [{"name": "manager", "ready": True, "reason": ""}, *COMPONENTS]
-    assert seen["urls"] == {
-        "manager": "http://manager.test",
-        "ingress": "http://localhost:8180",
-        "restate admin": "http://localhost:9170",
-        "workers": "http://localhost:9180",
-    }
-    assert seen["builds"] == {"active": 1, "drained": 1}
-    assert seen["versions"]["programs"]["haproxy"]["version"] is None
+    assert (seen["ready"], seen["reason"]) == (False, "0 of 1 serve")
+    assert [each["name"] for each in seen["components"]] == ["cells", "haproxy"]
+    assert (seen["node"]["node"], seen["cells"]["size"]) == ("n1", 1)
+    assert seen["builds"] == {"active": 1, "failed": 1}
+    assert seen["warnings"] == ["greeter-1.0.0-1 has failed: `gridiron show BUILD` says why."]
 
 
-def test_a_node_that_is_ready_is_a_success(run: Run, manager: Any) -> None:
-    manager.on("GET /health/ready", {"ready": True, "components": []})
+def test_a_node_that_is_ready_is_a_success_with_its_warnings(run: Run, manager: Any) -> None:
+    manager.on("GET /health/ready", health(component("cells", "1 of 2 serve")))
     manager.on("GET /deployments", {"deployments": [], "next": None})
+    manager.on("GET /node", node(disk=None))
+    manager.on("GET /workers", {"size": 1, "cells": [], "restarts": {}})
     result = run("status")
-    assert (result.exit_code, result.stderr) == (0, "")
+    assert (result.exit_code, result.stderr) == (
+        0,
+        "warning: cells: only 1 of 2 serve.\nwarning: The disk of the bundle directory does not answer.\n",
+    )
     assert result.stdout.startswith(
-        "COMPONENT  STATE  REASON\nmanager    ready\n\nmanager        http://manager.test\n"
+        "COMPONENT  STATE  SINCE  REASON\ncells      ready  5m     1 of 2 serve\n\nnode      n1, its manager"
     )
 
 
-def test_builds_that_cannot_be_counted_are_unknown(run: Run, manager: Any) -> None:
-    manager.on("GET /health/ready", {"ready": False, "components": []}, status=503)
-    manager.refuse("GET /deployments", 500, "storage_failed", "Reading failed.")
-    result = run("status", "--json")
-    assert (result.exit_code, json.loads(result.stdout)["builds"]) == (1, None)
+def test_what_the_manager_cannot_say_is_unknown(run: Run, manager: Any) -> None:
+    manager.on("GET /health/ready", health(component("bundle directory", "no room", ready=False)), status=503)
+    for path in ("/deployments", "/node", "/workers"):
+        manager.refuse(f"GET {path}", 500, "storage_failed", "Reading failed.")
+    seen = json.loads(run("status", "--json").stdout)
+    assert (seen["builds"], seen["node"], seen["cells"], seen["warnings"]) == (None, None, None, [])
 
 
-def test_a_missing_program_is_no_error(run: Run) -> None:
+def views(make_view: MakeView, *changes: dict[str, Any]) -> list[DeploymentView]:
+    return [DeploymentView.model_validate(make_view(**each)) for each in changes]
+
+
+def test_builds_that_want_attention_are_named(make_view: MakeView) -> None:
+    days_ago = [(NOW - timedelta(days=days)).isoformat() for days in range(5)]
+    quarantine = {"since": SINCE, "reason": "hung", "cell": None}
+    builds = views(
+        make_view,
+        {"build_id": "a-1-1", "state": "draining", "activated_at": days_ago[4]},
+        {"build_id": "a-2-2", "state": "draining", "activated_at": days_ago[3]},
+        {
+            "build_id": "a-3-3",
+            "activated_at": days_ago[0],
+            "created_at": (NOW + timedelta(hours=2)).isoformat(),
+        },
+        *({"build_id": f"b-{n}-{n}", "name": "b", "quarantine": quarantine} for n in range(7)),
+        {"build_id": "c-1-1", "name": "c", "state": "unknown"},
+    )
+    named = ", ".join(f"b-{n}-{n}" for n in range(5))
+    assert find_warnings(Health.model_validate(health()), NodeStatus.model_validate(node()), builds) == (
+        f"{named} and 2 more are in quarantine: deploy a version that brings no cell down.",
+        "The state of 1 build is unknown, so nothing of it is removed.",
+        "a-1-1 has been draining for 3d: `gridiron show a-1-1` says why.",
+        "The node's clock is 2h behind the newest build: set it.",
+    )
+
+
+@pytest.mark.parametrize(
+    ("overrides", "warnings"),
+    [
+        ({}, ()),
+        (
+            {"disk": {"free": GIGABYTE - 1, "total": 40 * GIGABYTE, "files_free": 9}},
+            (
+                "The disk of the bundle directory has only 1.0 GB of 40.0 GB left: make room.",
+                "The disk of the bundle directory has room for 9 files only: remove some.",
+            ),
+        ),
+        ({"disk": {"free": 11_000_000, "total": 100_000_000, "files_free": None}}, ()),  # a small one
+        (
+            {"settings": {"live": ["retain"], "restart": ["cells", "workerd"], "problem": None}},
+            (
+                "Written and not taken up yet: retain. Send SIGHUP.",
+                "Written and not taken up before a restart: cells, workerd.",
+            ),
+        ),
+        (
+            {"settings": {"live": [], "restart": [], "problem": "cells: no."}},
+            ("The settings that are written cannot be used, and no role starts with them. cells: no.",),
+        ),
+        (
+            {
+                "listens": [
+                    {"purpose": purpose, "host": "0.0.0.0", "port": 1, "is_loopback": False}  # noqa: S104
+                    for purpose in ("admin", "ingress")
+                ]
+            },
+            ("The port of admin is open at 0.0.0.0:1: whoever reaches it there commands Restate.",),
+        ),
+    ],
+)
+def test_what_of_the_node_wants_attention(overrides: dict[str, Any], warnings: tuple[str, ...]) -> None:
+    seen = NodeStatus.model_validate(node(**overrides))
+    assert find_warnings(Health.model_validate(health()), seen, []) == warnings
+
+
+def test_a_missing_program_is_no_error(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("GRIDIRON_HAPROXY", str(tmp_path / "haproxy"))
     result = run("version", "--json")
     haproxy = json.loads(result.stdout)["programs"]["haproxy"]
     assert (result.exit_code, haproxy["version"], haproxy["path"]) == (0, None, None)

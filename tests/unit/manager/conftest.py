@@ -8,7 +8,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import httpx2
 import pytest
 from fastapi import FastAPI
 
@@ -26,6 +25,7 @@ from gridiron.manager.http.app import Control, make_app
 from gridiron.manager.logs import Logs
 from gridiron.manager.loop import Loop
 from gridiron.manager.metrics.exporter import Exporter
+from gridiron.manager.node_status import NodeReader
 from gridiron.manager.observe import Observer
 from gridiron.manager.registry import Registry
 from gridiron.manager.turns import Turns
@@ -35,6 +35,7 @@ from gridiron.secrets.store import SecretStore
 from gridiron.settings import Settings, load_settings
 from gridiron.testing.restate import FakeEndpoint, FakeRestate, fake_service
 from gridiron.testing.workers import FakeCells
+from gridiron.toolchain.programs import find_toolchain
 from gridiron.workers.log_files import open_logs
 
 NOW = datetime(2026, 11, 1, 12, tzinfo=UTC)
@@ -167,10 +168,12 @@ class Manager:
         return sorted(found) + sorted(str(path) for path in staging.iterdir())
 
 
-def make_test_app(manager: Manager, outside: httpx2.AsyncClient, tasks: asyncio.TaskGroup) -> FastAPI:
-    """The application of a manager; `outside` is its client of other components."""
-    control = Control(manager.activator, manager.loop, manager.deployments, manager.logs)
-    health = HealthChecker(manager.context, outside)
+def make_test_app(manager: Manager, tasks: asyncio.TaskGroup) -> FastAPI:
+    """The application of a manager that looks at no component."""
+    settings = manager.settings
+    node = NodeReader(manager.context, find_toolchain(settings), lambda: settings)
+    control = Control(manager.activator, manager.loop, manager.deployments, manager.logs, node)
+    health = HealthChecker(())
     exporter = Exporter(manager.context, manager.observer, health, versions={})
     return make_app(manager.context, control, health, exporter, tasks)
 

@@ -22,8 +22,8 @@ from tests.unit.manager.conftest import Manager, make_settings, make_test_app
 @asynccontextmanager
 async def serve(manager: Manager) -> AsyncIterator[httpx2.AsyncClient]:
     """Give a client of the manager's app."""
-    async with asyncio.TaskGroup() as tasks, httpx2.AsyncClient() as outside:
-        transport = httpx2.ASGITransport(make_test_app(manager, outside, tasks))
+    async with asyncio.TaskGroup() as tasks:
+        transport = httpx2.ASGITransport(make_test_app(manager, tasks))
         async with httpx2.AsyncClient(transport=transport, base_url="http://manager.test") as client:
             yield client
 

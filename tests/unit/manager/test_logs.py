@@ -131,4 +131,5 @@ async def test_a_manager_that_stops_ends_what_is_followed(manager: Manager) -> N
     build = await manager.activate()
     followed = await manager.logs.follow(build.build_id, Wanted(), 10)
     manager.logs.close()
-    assert [more async for more in followed] == []
+    end = LogEnd(build_id=build.build_id, reason="The manager is stopping.", again=True)
+    assert [more async for more in followed] == [end]

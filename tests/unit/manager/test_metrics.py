@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
@@ -136,11 +137,14 @@ def test_what_went_through_the_data_plane() -> None:
 
 
 def test_the_node() -> None:
+    looked: dict[str, Any] = {"required": True, "since": NOW, "age_seconds": 0.5}
     health = Health(
         ready=False,
+        reason="restate admin: no answer",
+        since=NOW,
         components=(
-            Component(name="workers", ready=True, reason=""),
-            Component(name="restate admin", ready=False, reason="no answer"),
+            Component(name="haproxy", ready=True, reason="", **looked),
+            Component(name="restate admin", ready=False, reason="no answer", **looked),
         ),
     )
     seen = list(

@@ -15,8 +15,8 @@ from tests.unit.manager.conftest import Manager, make_test_app
 
 @pytest.fixture
 async def client(manager: Manager) -> AsyncIterator[httpx2.AsyncClient]:
-    async with httpx2.AsyncClient() as outside, asyncio.TaskGroup() as tasks:
-        app = make_test_app(manager, outside, tasks)
+    async with asyncio.TaskGroup() as tasks:
+        app = make_test_app(manager, tasks)
         transport = httpx2.ASGITransport(app=app, raise_app_exceptions=False)
         async with httpx2.AsyncClient(transport=transport, base_url="http://manager") as inside:
             yield inside

@@ -22,8 +22,8 @@ VALUE = "hunter2-hunter2"
 
 @pytest.fixture
 async def client(manager: Manager) -> AsyncIterator[httpx2.AsyncClient]:
-    async with httpx2.AsyncClient() as outside, asyncio.TaskGroup() as tasks:
-        app = make_test_app(manager, outside, tasks)
+    async with asyncio.TaskGroup() as tasks:
+        app = make_test_app(manager, tasks)
         transport = httpx2.ASGITransport(app, raise_app_exceptions=False)
         async with httpx2.AsyncClient(transport=transport, base_url="http://manager") as client:
             yield client

@@ -23,6 +23,7 @@ from gridiron.manager.api import (
     DeploymentView,
     Health,
     LogList,
+    NodeStatus,
     Problem,
     PruneOutcome,
     PruneRequest,
@@ -47,6 +48,7 @@ from gridiron.manager.http.uploads import receive
 from gridiron.manager.logs import Logs, render_news
 from gridiron.manager.loop import Loop
 from gridiron.manager.metrics.exporter import Exporter
+from gridiron.manager.node_status import NodeReader
 from gridiron.manager.secrets import Change
 from gridiron.model import State, check_name
 from gridiron.secrets.rules import check_key, check_value
@@ -61,6 +63,10 @@ DESCRIPTION = (
 )
 
 
+NOT_KEPT = {"cache-control": "no-store"}
+"""Of answers that hold for this moment only."""
+
+
 @dataclass(frozen=True, slots=True)
 class Control:
     """The parts of the control plane that requests reach."""
@@ -69,6 +75,7 @@ class Control:
     loop: Loop
     deployments: Deployments
     logs: Logs
+    node: NodeReader
 
 
 def _problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
@@ -100,6 +107,7 @@ def make_app(
     _add_secrets(app, control.activator, context.secrets)
     _add_logs(app, control.logs)
     _add_workers(app, control.deployments, context.cells)
+    _add_node(app, control.node)
     _add_metrics(app, exporter)
     _add_health(app, health)
     return app
@@ -188,7 +196,9 @@ def _add_bundles(app: FastAPI, context: Context) -> None:
 
 
 def _add_reads(app: FastAPI, deployments: Deployments) -> None:
-    @app.get("/deployments", summary="List builds", responses=_problems(422, 500))
+    @app.get(
+        "/deployments", summary="List builds", response_model=DeploymentList, responses=_problems(422, 500)
+    )
     async def list_deployments(
         name: Annotated[str | None, Query(description="Only builds of this name.")] = None,
         state: Annotated[State | None, Query(description="Only builds in this state.")] = None,
@@ -196,8 +206,9 @@ def _add_reads(app: FastAPI, deployments: Deployments) -> None:
             str | None, Query(pattern="^[0-9]{1,20}$", description="`next` of the page before.")
         ] = None,
         limit: Annotated[int, Query(ge=1, le=1000, description="Builds on a page.")] = 100,
-    ) -> DeploymentList:
-        return await deployments.fetch_page(name, state, cursor, limit)
+    ) -> Response:
+        page = await deployments.fetch_page(name, state, cursor, limit)
+        return Response(page.model_dump_json(), media_type="application/json")  # a long page is checked once
 
     @app.get("/deployments/{build_id}", summary="Show one build", responses=_problems(404, 500))
     async def show_deployment(build_id: str) -> DeploymentView:
@@ -258,8 +269,7 @@ def _add_logs(app: FastAPI, logs: Logs) -> None:
             async for news in followed:
                 yield render_news(news)
 
-        headers = {"cache-control": "no-store"}
-        return StreamingResponse(stream(), media_type=EVENTS_MEDIA_TYPE, headers=headers)
+        return StreamingResponse(stream(), media_type=EVENTS_MEDIA_TYPE, headers=NOT_KEPT)
 
 
 def _add_workers(app: FastAPI, deployments: Deployments, cells: CellsPort) -> None:
@@ -280,6 +290,12 @@ def _add_workers(app: FastAPI, deployments: Deployments, cells: CellsPort) -> No
         return await deployments.release(build_id)
 
 
+def _add_node(app: FastAPI, node: NodeReader) -> None:
+    @app.get("/node", summary="Show the node: versions, ports, its disk, settings that wait")
+    async def show_node() -> NodeStatus:
+        return await node.fetch()
+
+
 def _add_metrics(app: FastAPI, exporter: Exporter) -> None:
     media_types: dict[str, Any] = {"text/plain": {}, "application/openmetrics-text": {}}
 
@@ -295,17 +311,24 @@ def _add_metrics(app: FastAPI, exporter: Exporter) -> None:
 
 
 def _add_health(app: FastAPI, health: HealthChecker) -> None:
+    """Add what probes ask. HEAD is answered as GET is: some load balancers send nothing else."""
+
+    @app.head("/health/live", include_in_schema=False)
     @app.get("/health/live", summary="Is the process alive?")
-    async def live() -> dict[str, str]:
+    async def live(response: Response) -> dict[str, str]:
+        response.headers.update(NOT_KEPT)
         return {"status": "alive"}
 
+    @app.head("/health/ready", include_in_schema=False)
     @app.get(
         "/health/ready",
         summary="Is every component usable?",
+        description="Answers from what was last seen of each component, once a second.",
         responses={503: {"model": Health, "description": "One of them is not; it says why."}},
     )
     async def ready(response: Response) -> Health:
-        seen = await health.check()
+        response.headers.update(NOT_KEPT)
+        seen = health.read()
         if not seen.ready:
             response.status_code = 503
         return seen

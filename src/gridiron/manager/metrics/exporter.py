@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Iterator, Mapping
+from datetime import timedelta
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry
@@ -40,16 +41,16 @@ class Exporter:
         self._observer = observer
         self._versions = versions
         self._pool = Recent(self._read_pool, context.now)
-        self._health = Recent(health.check, context.now)
+        self._health = health
         self._disks = Recent(lambda: asyncio.to_thread(self._read_disks), context.now)
 
     async def look(self) -> None:
         """Look at the components once."""
-        await asyncio.gather(self._pool.renew(), self._health.renew(), self._disks.renew())
+        await asyncio.gather(self._pool.renew(), self._disks.renew())
 
     def keep_looking(self, tasks: asyncio.TaskGroup) -> None:
         """Look at the components again and again, each as one of `tasks`."""
-        for what, recent in (("pool", self._pool), ("health", self._health), ("disks", self._disks)):
+        for what, recent in (("pool", self._pool), ("disks", self._disks)):
             tasks.create_task(recent.keep(), name=f"look at the {what}")
 
     def render(self, accept: str) -> tuple[bytes, str]:
@@ -62,9 +63,12 @@ class Exporter:
 
     def _see(self) -> Seen:
         context, look = self._context, self._observer.last
-        pool, health, disks = self._pool.last, self._health.last, self._disks.last
-        readings = {"pool": pool, "components": health, "disks": disks}
+        pool, health, disks = self._pool.last, self._health.read(), self._disks.last
+        readings = {"pool": pool, "disks": disks}
         at = {part: reading.at for part, reading in readings.items() if reading is not None}
+        ages = [each.age_seconds for each in health.components if each.age_seconds is not None]
+        if ages:
+            at["components"] = context.now() - timedelta(seconds=max(ages))
         registrations = None if look is None else look.observation.registrations
         return Seen(
             now=context.now(),
@@ -77,7 +81,7 @@ class Exporter:
             else registrations,
             pool=None if pool is None else pool.value[0],
             traffic=None if pool is None else pool.value[1],
-            health=None if health is None else health.value,
+            health=health if ages else None,
             disks={} if disks is None else disks.value,
             seen_at={**self._observer.seen_at, **at},
         )
