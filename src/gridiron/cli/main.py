@@ -16,6 +16,7 @@ from gridiron.cli import (
     deploy,
     dev_verb,
     digest,
+    doctor_verb,
     identity,
     init,
     keys,
@@ -57,6 +58,7 @@ app.add_typer(keys.app, name="keys")
 app.add_typer(identity.app, name="identity")
 app.command(epilog=logs.EPILOG)(logs.logs)
 app.command()(status.status)
+app.command()(doctor_verb.doctor)
 app.command(epilog=backup.EPILOG)(backup.backup)
 app.command(epilog=backup.RESTORE_EPILOG)(backup.restore)
 app.command()(versions.version)
