@@ -69,6 +69,7 @@ def test_several_things_at_once(examine: Examine, data: Path) -> None:
         endpoint = f"http://127.0.0.1:{unused.getsockname()[1]}"
         environment = {
             "GRIDIRON_HAPROXY": str(haproxy),
+            "GRIDIRON_RUN_DIR": str(data / "run"),
             "GRIDIRON_S3_ENDPOINT": endpoint,
             "GRIDIRON_WORKERS_HOST": "0.0.0.0",  # noqa: S104 - which is to be told
             "GRIDIRON_FABRIC_HOST": "192.0.2.1",

@@ -158,7 +158,7 @@ def test_the_node() -> None:
             )
         )
     )
-    assert values(seen, "gridiron_component_ready") == {("workers",): 1, ("restate admin",): 0}
+    assert values(seen, "gridiron_component_ready") == {("haproxy",): 1, ("restate admin",): 0}
     assert values(seen, "gridiron_version_info") == {("workerd", "1.2"): 1}
     assert values(seen, "gridiron_disk_free_bytes") == {("bundles",): 4}
     assert values(seen, "gridiron_last_seen_timestamp_seconds") == {("pool",): 60}

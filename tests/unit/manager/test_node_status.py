@@ -17,8 +17,8 @@ from tests.unit.manager.test_http import serve
 
 
 async def test_a_node_tells_what_it_is(manager: Manager) -> None:
-    manager.clock.now = NOW + timedelta(minutes=1)
     async with serve(manager) as client:
+        manager.clock.now = NOW + timedelta(minutes=1)
         said = (await client.get("/node")).json()
     assert (said["node"], said["version"]) == ("n1", gridiron.__version__)
     assert (said["started_at"], said["now"]) == ("2026-11-01T12:00:00Z", "2026-11-01T12:01:00Z")
