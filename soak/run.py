@@ -12,6 +12,7 @@ from random import Random
 import httpx2
 
 from gridiron.cli.demo.subject import Subject
+from gridiron.testing.login import AdminToken
 from gridiron.testing.probe import ProbeBundles
 from gridiron.testing.processes import descendants, fetch_program
 from soak.changes import Changes
@@ -91,7 +92,10 @@ class Soak:
         settings = self._node.settings
         async with (
             httpx2.AsyncClient(
-                base_url=settings.manager_url, timeout=REQUEST_SECONDS, trust_env=False
+                base_url=settings.manager_url,
+                timeout=REQUEST_SECONDS,
+                trust_env=False,
+                auth=AdminToken(settings),
             ) as manager,
             httpx2.AsyncClient(
                 base_url=settings.ingress_url, timeout=ATTEMPT_SECONDS, trust_env=False

@@ -11,16 +11,29 @@ import httpx2
 
 from gridiron.cli.demo.subject import Subject
 from gridiron.identity.store import IdentityStore
+from gridiron.testing.login import AdminToken
 from gridiron.testing.processes import descendants
 from gridiron.testing.signing import Signer
 from gridiron.workers.control import NO_TLS
+
+
+def manager_client(subject: Subject, **more: Any) -> httpx2.Client:
+    """A client of a node's manager, logged in as its admin."""
+    settings = subject.settings
+    given: dict[str, Any] = {
+        "base_url": settings.manager_url,
+        "timeout": 60,
+        "verify": NO_TLS,
+        "auth": AdminToken(settings),
+    }
+    return httpx2.Client(**{**given, **more})
 
 
 class Client:
     """The HTTP APIs of one node: the manager's, the ingress's, Restate's admin API, the workers' (signed)."""
 
     def __init__(self, subject: Subject) -> None:
-        self.manager = httpx2.Client(base_url=subject.settings.manager_url, timeout=60, verify=NO_TLS)
+        self.manager = manager_client(subject)
         self.ingress = httpx2.Client(base_url=subject.settings.ingress_url, timeout=60, verify=NO_TLS)
         self.admin = httpx2.Client(base_url=subject.settings.restate_admin_url, timeout=60, verify=NO_TLS)
         signer = Signer(IdentityStore.of(subject.settings).signing_key)

@@ -14,7 +14,9 @@ import httpx2
 import yaml
 from prometheus_client.core import Metric
 
-from gridiron.settings import checkout
+from gridiron.access.tokens import ADMIN_FILE
+from gridiron.cli.credentials import read_token
+from gridiron.settings import Settings, checkout
 from gridiron.workers.control import NO_TLS
 from tests.harness import wait_until
 
@@ -120,16 +122,16 @@ class Prometheus:
 
 
 @contextmanager
-def running_prometheus(directory: Path, port: int, manager_url: str, hurry: Hurry) -> Iterator[Prometheus]:
-    """Run what is in `deploy/`, with the address of a node, and in a hurry."""
+def running_prometheus(directory: Path, port: int, settings: Settings, hurry: Hurry) -> Iterator[Prometheus]:
+    """Run what is in `deploy/`, with the address and a token of a node, and in a hurry."""
     directory.mkdir()
     config = yaml.safe_load(CONFIG.read_text())
     config["global"] = {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"}
     (job,) = [job for job in config["scrape_configs"] if job["job_name"] == "gridiron"]
-    job["static_configs"] = [{"targets": [manager_url.removeprefix("http://")]}]
+    job["static_configs"] = [{"targets": [settings.manager_url.removeprefix("http://")]}]
     config["scrape_configs"] = [job]
     (directory / "prometheus.yml").write_text(yaml.safe_dump(config))
-    (directory / "gridiron.token").write_text("unused")
+    (directory / "gridiron.token").write_text(read_token(settings.manager_state_dir / ADMIN_FILE))
     (directory / "alerts.yml").write_text(hurry.shorten(RULES.read_text()))
     check("config", directory / "prometheus.yml")
     with (directory / "prometheus.log").open("wb") as log:

@@ -20,6 +20,7 @@ from gridiron.cli.demo.subject import Subject, choose_settings
 from gridiron.manager.activation import plan_build
 from gridiron.manager.api import ActivateRequest
 from gridiron.model import Address
+from gridiron.testing.login import AdminToken
 from gridiron.testing.processes import descendants, fetch_program
 
 REQUEST_SECONDS = 120
@@ -40,7 +41,9 @@ class Node:
         self.settings = subject.settings
         self._subject = subject
         self._store = BundleStore(self.settings.bundles_dir)
-        self._manager = httpx2.Client(base_url=self.settings.manager_url, timeout=REQUEST_SECONDS)
+        self._manager = httpx2.Client(
+            base_url=self.settings.manager_url, timeout=REQUEST_SECONDS, auth=AdminToken(self.settings)
+        )
         self._admin = httpx2.Client(base_url=self.settings.restate_admin_url, timeout=REQUEST_SECONDS)
         self._ingress = httpx2.Client(base_url=self.settings.ingress_url, timeout=REQUEST_SECONDS)
 

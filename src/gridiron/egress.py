@@ -14,6 +14,7 @@ from ipaddress import (
     IPv6Address,
     IPv6Network,
     collapse_addresses,
+    ip_address,
     ip_interface,
     ip_network,
 )
@@ -128,6 +129,14 @@ def may_hold_source(address: Address, allowed: Iterable[Range] = ()) -> bool:
     if any(_behind(found) in each for each in (*METADATA, *_LINK_LOCAL)):
         return ip_network(found) in tuple(allowed)
     return is_public(found) or any(found in each for each in allowed)
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether a name or address, without brackets, is this machine's own, as far as its text says."""
+    try:
+        return _unmapped(ip_address(host)).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
 
 
 def _behind(address: Address) -> Address:

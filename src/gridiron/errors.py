@@ -5,6 +5,7 @@
     │   ├── source         SourceMissing SourceNotADirectory SourceSchemeUnsupported SourceUnreadable
     │   │                  SourceOutsideRoots SourceInsecure SourceAddressRefused SourceRedirectsTooOften
     │   │                  SourceRefused SourceTooLarge SourceHasTooManyFiles SourceTooSlow
+    │   │                  SourcePrivate
     │   │                  ArchiveInvalid UploadNotFound UploadIncomplete
     │   ├── bundle         BundleEmpty BundleTooLarge BundleHasLink BundleHasDevice BundlePathInvalid
     │   │                  BundlePathEscapes BundlePathTwice BundlePathCollides BundlePathNotUtf8
@@ -15,8 +16,13 @@
     │   ├── project        ProjectNotRecognised BuildStepFailed IdentityMissing DirectoryNotEmpty
     │   ├── secrets        SecretInvalid SecretTooLarge SecretsMissing SecretIsVariable
     │   ├── backup         BackupExists BackupInvalid BackupMismatch DataNotEmpty
-    │   └── other          RequestInvalid RequestTooLarge SettingsInvalid TemplateInvalid
-    ├── NotFound         BuildNotFound SecretNotFound
+    │   ├── access         ScopeInvalid TokenNameInvalid LifetimeInvalid TokenUnusable TokenNotSent
+    │   │                  ListenerForeign CertificateInvalid
+    │   └── other          RequestInvalid RequestTooLarge RequestTooSlow SettingsInvalid TemplateInvalid
+    ├── Unauthenticated  TokenMissing TokenInvalid TokenExpired
+    ├── Forbidden        ScopeMissing TakeoverForbidden
+    ├── TooMany          RateExceeded LoginsSlowed
+    ├── NotFound         BuildNotFound SecretNotFound TokenNotFound
     ├── Conflict         ActivationInProgress BuildInUse ServiceTaken BreakingChange NothingToRollBackTo
     │                    RegistrationLost BackupUnderWay
     ├── Unavailable      RestateUnavailable RegistrationUnknown WorkersUnavailable ManagerUnavailable
@@ -25,7 +31,8 @@
     ├── Rejected         RestateRejected InvocationFailed ProxyRefused (Restate or HAProxy said no)
     ├── Environment      ToolMissing ToolVersionWrong ToolchainNotInstalled PortTaken DirectoryInUse
     │                    StorageFailed ProjectNotWritten BundlesElsewhere ComponentFailed ConfigNotApplied
-    │                    SecretsUnreadable SecretKeyInvalid RestoreUnfinished
+    │                    SecretsUnreadable SecretKeyInvalid RestoreUnfinished TokensUnreadable
+    │                    AuditUnavailable
     └── ActivationFailed the step of an activation that failed; its cause is one of the above
 
 A class has a stable `code` and a `sentence` over its own fields that says what happened and what to do.
@@ -50,6 +57,21 @@ class GridironError(Exception):
 
 class BadInput(GridironError):
     """The caller has to change something; trying again as it is will fail again."""
+
+
+class Unauthenticated(GridironError):
+    """Nobody knows who asks."""
+
+
+class Forbidden(GridironError):
+    """Who asks may not do this."""
+
+
+@dataclass(eq=False)
+class TooMany(GridironError):
+    """Who asks does so too often."""
+
+    retry_seconds: int  # after which it may ask again
 
 
 class NotFound(GridironError):
@@ -124,6 +146,15 @@ class SourceOutsideRoots(BadInput):
         "{path} is not below a directory that this node takes bundles from. Upload it, as `gridiron deploy` "
         "does, or have the node's operator add its directory to GRIDIRON_SOURCE_ROOTS."
     )
+    path: str
+
+
+@dataclass(eq=False)
+class SourcePrivate(BadInput):
+    """A `file://` source would show what the node keeps to itself: secrets, tokens, keys."""
+
+    code = "source_private"
+    sentence = "{path} is, or holds, what this node keeps to itself. Give a directory with the bundle alone."
     path: str
 
 
@@ -545,6 +576,15 @@ class RequestTooLarge(BadInput):
 
 
 @dataclass(eq=False)
+class RequestTooSlow(BadInput):
+    """The body of a request did not come in time."""
+
+    code = "request_too_slow"
+    sentence = "The request's body did not come within {seconds} s. Send it again, faster."
+    seconds: int
+
+
+@dataclass(eq=False)
 class SettingsInvalid(BadInput):
     """A flag, variable or line of gridiron.toml has a value that cannot be used."""
 
@@ -561,6 +601,161 @@ class TemplateInvalid(BadInput):
     code = "template_invalid"
     sentence = "{template}: {problem}."
     template: str
+    problem: str
+
+
+# -- access ----------------------------------------------------------------------------------------------
+
+
+@dataclass(eq=False)
+class TokenMissing(Unauthenticated):
+    """A request came without a token."""
+
+    code = "token_missing"
+    sentence = (
+        "This needs a token: `Authorization: Bearer …`. The command line takes it from GRIDIRON_TOKEN_FILE "
+        "or GRIDIRON_TOKEN, or, on the manager's machine and as its user, finds the admin's by itself."
+    )
+
+
+@dataclass(eq=False)
+class TokenInvalid(Unauthenticated):
+    """A token is none of this node's, or was revoked."""
+
+    code = "token_invalid"
+    sentence = "The token is none of this node's (any more). An admin makes one: `gridiron token create`."
+
+
+@dataclass(eq=False)
+class TokenExpired(Unauthenticated):
+    """A token was good until a while ago."""
+
+    code = "token_expired"
+    sentence = "The token {name} expired at {expired_at}. An admin makes one: `gridiron token create`."
+    name: str
+    expired_at: str
+
+
+@dataclass(eq=False)
+class ScopeMissing(Forbidden):
+    """A token is good, but not for this."""
+
+    code = "scope_missing"
+    sentence = "The token {name} does not have the scope {scope}. Use one that has, or ask an admin for it."
+    name: str
+    scope: str
+
+
+@dataclass(eq=False)
+class TakeoverForbidden(Forbidden):
+    """A token may not take services over from names that it may not deploy."""
+
+    code = "takeover_forbidden"
+    sentence = (
+        "The token may not take over these services, as it may not deploy their owners: {owners}. "
+        "Use one that may deploy both names, or an admin's."
+    )
+    owners: str  # `service (build id or uri), …`
+
+
+@dataclass(eq=False)
+class RateExceeded(TooMany):
+    """One client sends more requests than a manager answers it."""
+
+    code = "rate_exceeded"
+    sentence = "Too many requests of one client. Wait {retry_seconds} s, then ask less often."
+
+
+@dataclass(eq=False)
+class LoginsSlowed(TooMany):
+    """One address sends one wrong token after the other."""
+
+    code = "logins_slowed"
+    sentence = (
+        "Too many wrong tokens from this address. Wait {retry_seconds} s; a right one is taken at once."
+    )
+
+
+@dataclass(eq=False)
+class TokenNotFound(NotFound):
+    """No token has this id."""
+
+    code = "token_not_found"
+    sentence = "There is no token {token_id} (any more). `gridiron token ls` lists those that there are."
+    token_id: str
+
+
+@dataclass(eq=False)
+class ScopeInvalid(BadInput):
+    """What should be a scope is none."""
+
+    code = "scope_invalid"
+    sentence = "{scope!r} is no scope. Give `read`, `admin` or `deploy:PATTERN`, as in `deploy:shop-*`."
+    scope: str
+
+
+@dataclass(eq=False)
+class TokenNameInvalid(BadInput):
+    """The name of a token breaks the rule."""
+
+    code = "token_name_invalid"
+    sentence = "{name!r} is no name of a token: a-z first, then up to 62 of a-z, 0-9 and '-'."
+    name: str
+
+
+@dataclass(eq=False)
+class LifetimeInvalid(BadInput):
+    """What should say how long a token is good says nothing of the kind."""
+
+    code = "lifetime_invalid"
+    sentence = "{lifetime!r} does not say how long a token is good. Give a time: 15m, 12h, 30d."
+    lifetime: str
+
+
+@dataclass(eq=False)
+class TokenUnusable(BadInput):
+    """The command line was given a token that cannot be read, or is none."""
+
+    code = "token_unusable"
+    sentence = "{origin} holds no token ({problem}). It is one line that begins with `gridiron_`."
+    origin: str
+    problem: str
+
+
+@dataclass(eq=False)
+class TokenNotSent(BadInput):
+    """The command line does not send a token to where only a file in the current directory leads it."""
+
+    code = "token_not_sent"
+    sentence = (
+        "The token is not sent to {url}, which only gridiron.toml names. If you trust it, name it yourself: "
+        "--url, or GRIDIRON_MANAGER_URL."
+    )
+    url: str
+
+
+@dataclass(eq=False)
+class ListenerForeign(BadInput):
+    """Somebody else may be waiting for the admin's token at the manager's port."""
+
+    code = "listener_foreign"
+    sentence = (
+        "A program of the user {user} listens on port {port}, and {path} is not his: the token was not sent. "
+        "If you trust what listens there, give the token yourself: GRIDIRON_TOKEN_FILE={path}."
+    )
+    user: int
+    port: int
+    path: str
+
+
+@dataclass(eq=False)
+class CertificateInvalid(BadInput):
+    """A certificate, or its key, cannot be used."""
+
+    code = "certificate_invalid"
+    sentence = "The certificate {certificate} with {key} cannot be used: {problem}."
+    certificate: str
+    key: str
     problem: str
 
 
@@ -911,6 +1106,31 @@ class SecretKeyInvalid(Environment):
     sentence = "{path} cannot be the key of this node's secrets: {problem}."
     path: str
     problem: str
+
+
+@dataclass(eq=False)
+class TokensUnreadable(Environment):
+    """The file that says which tokens are good is damaged."""
+
+    code = "tokens_unreadable"
+    sentence = (
+        "{path} is damaged. Restore it; or remove it, which revokes every token and makes a new admin's."
+    )
+    path: str
+
+
+@dataclass(eq=False)
+class AuditUnavailable(Environment):
+    """The audit log cannot be written or read. What cannot be written down is not done."""
+
+    code = "audit_unavailable"
+    sentence = (
+        "{action} the audit log {path} failed: {reason}. Nothing was changed: "
+        "mend the disk or its permissions, then try again."
+    )
+    action: str
+    path: str
+    reason: str
 
 
 @dataclass(eq=False)

@@ -29,6 +29,9 @@ from typing import ClassVar, TextIO
 import httpx2
 import structlog
 
+from gridiron.access.tls import trust_only
+from gridiron.access.tokens import TOKEN_VARIABLE
+from gridiron.egress import is_loopback
 from gridiron.errors import ComponentFailed, PortTaken, RestateRejected, RestateUnavailable, SettingsInvalid
 from gridiron.identity.store import IdentityStore
 from gridiron.manager.stopping import END_LIMIT
@@ -38,7 +41,7 @@ from gridiron.process.events import FORCE_COLOR, configure_logging, is_coloured,
 from gridiron.process.lines import LineWriter
 from gridiron.process.lock import lock_directory
 from gridiron.restate.admin import RestateAdmin
-from gridiron.settings import Settings, find_changes, is_loopback, variable_name
+from gridiron.settings import Settings, find_changes, variable_name
 from gridiron.toolchain.programs import Toolchain, find_toolchain
 
 log = structlog.get_logger()
@@ -90,7 +93,12 @@ async def _workers_serve(settings: Settings, client: httpx2.AsyncClient) -> bool
 
 
 async def _manager_serves(settings: Settings, client: httpx2.AsyncClient) -> bool:
-    return await _answers_ok(settings.manager_url + "/health/ready", client)
+    url = settings.manager_url + "/health/ready"
+    if settings.tls_cert is None:
+        return await _answers_ok(url, client)
+    context, limit = trust_only(settings.tls_cert), PROBE_LIMIT.total_seconds()
+    async with httpx2.AsyncClient(timeout=limit, trust_env=False, verify=context) as trusting:
+        return await _answers_ok(url, trusting)
 
 
 async def _answers_ok(url: str, client: httpx2.AsyncClient) -> bool:
@@ -106,8 +114,6 @@ ROLES = (
     Role("manager", _manager_serves, END_LIMIT + timedelta(milliseconds=500)),
 )
 
-EVERYWHERE = (Path("/"),)
-
 HANG_UP = ("workers", "manager")
 """Roles that read their settings anew on SIGHUP; Restate would end."""
 
@@ -117,11 +123,9 @@ def plan_command(role: Role, settings: Settings) -> Command:
 
     Settings that are live it reads for itself, from where this process did, so that it can do so again.
     """
+    inherited = {name: value for name, value in os.environ.items() if name != TOKEN_VARIABLE}
     colour = {FORCE_COLOR: "1"} if is_coloured(sys.stdout) else {}
-    fixed = settings.environment(live=False)
-    if settings.source_roots == EVERYWHERE:  # which is not written anywhere, see `open_roots`
-        fixed[variable_name("source_roots")] = str(EVERYWHERE[0])
-    environment = {**os.environ, **fixed, **colour, "PYTHONUNBUFFERED": "1"}
+    environment = {**inherited, **settings.environment(live=False), **colour, "PYTHONUNBUFFERED": "1"}
     return Command(role.name, (sys.executable, "-P", "-m", "gridiron", role.name), environment=environment)
 
 
@@ -234,10 +238,7 @@ class Node:
 
     def take_up(self, written: Settings) -> None:
         """Have the roles read their settings anew, and say which of those that are `written` have to wait."""
-        changes = find_changes(self._settings, written)
-        fixed = ["source_roots"] if self._settings.source_roots == EVERYWHERE else []
-        waiting = [*changes.restart, *(field for field in changes.live if field in fixed)]
-        if waiting:
+        if waiting := find_changes(self._settings, written).restart:
             log.warning("settings.need_restart", changed=waiting)
         for role in HANG_UP:
             self._find(role).child.send_signal(signal.SIGHUP)
@@ -335,14 +336,14 @@ def urls_of(settings: Settings) -> Mapping[str, str]:
 
 
 def open_roots(settings: Settings) -> Settings:
-    """Let bundles come from everywhere on this machine, where nobody else can ask for that.
+    """Let the admin's bundles come from everywhere on this machine, where nobody else can ask for that.
 
     A node in the foreground runs for the user who started it. Where its manager listens on more than
     loopback, or the setting says something, that stays.
     """
-    if settings.source_roots or not is_loopback(settings.manager_host):
+    if not is_loopback(settings.manager_host):
         return settings
-    return settings.model_copy(update={"source_roots": EVERYWHERE})
+    return settings.model_copy(update={"source_anywhere": True})
 
 
 def _resolve(settings: Settings) -> Settings:

@@ -14,7 +14,7 @@ import hashlib
 import os
 import tempfile
 from datetime import timedelta
-from ipaddress import ip_address, ip_network
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -178,6 +178,14 @@ class Settings(BaseSettings):
     fabric_host: str = "127.0.0.1"
     fabric_port: Port = 5122
 
+    # who may ask the manager, and how: see docs/access.md
+    open_loopback: bool = False  # whether requests from this machine have the scope admin without a token
+    tls_cert: AbsolutePath | None = None  # PEM: the manager's certificate, and those that vouch for it
+    tls_key: AbsolutePath | None = Field(default=None, validate_default=True)
+    tls_ca: AbsolutePath | None = None  # PEM: what clients trust; None: what the system trusts
+    request_rate: Annotated[float, Field(gt=0)] = 200.0  # a second, of one client
+    request_burst: Annotated[int, Field(ge=1)] = 1_000  # of one client, at once
+
     # how the components reach one another, and clients reach them
     restate_admin_url: str = Field(
         default_factory=lambda given: _local_url(given, "admin_port"), validation_alias="restate_admin_url"
@@ -185,7 +193,9 @@ class Settings(BaseSettings):
     ingress_url: str = Field(default_factory=lambda given: _local_url(given, "ingress_port"))
     fabric_url: str = Field(default_factory=lambda given: _local_url(given, "fabric_port"))
     workers_url: str = Field(default_factory=lambda given: _local_url(given, "workers_port"))
-    manager_url: str = Field(default_factory=lambda given: _local_url(given, "manager_port"))
+    manager_url: str = Field(
+        default_factory=lambda given: _local_url(given, "manager_port", secure=given["tls_cert"] is not None)
+    )
 
     # the node
     node_name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")] = "n1"
@@ -205,7 +215,8 @@ class Settings(BaseSettings):
     workers_service: AbsolutePath | None = None  # of runit, where runit runs the workers
 
     # sources: where bundles may come from, and how much of the node they may take meanwhile
-    source_roots: Paths = ()  # of file:// sources; `gridiron up` on loopback opens all
+    source_roots: Paths = ()  # of file:// sources
+    source_anywhere: bool = False  # for admins, where there are no roots; `gridiron up` on loopback says so
     source_http: bool = False  # whether http:// will do
     source_allow: Networks = ()  # beside public addresses, of http and https sources
     source_mib: Annotated[int, Field(ge=1)] = 256  # of a source, packed and unpacked
@@ -238,6 +249,13 @@ class Settings(BaseSettings):
     sweep_seconds: Annotated[float, Field(gt=0)] = 30.0
     drain_grace_seconds: Annotated[float, Field(ge=0)] = 60.0
     retain: Annotated[int, Field(ge=0)] = 5  # retired builds of a name whose files are kept
+
+    @field_validator("tls_key")
+    @classmethod
+    def _certificates_have_keys(cls, value: Path | None, info: ValidationInfo) -> Path | None:
+        if (value is None) != (info.data.get("tls_cert") is None):
+            raise PydanticCustomError("half_a_pair", "set GRIDIRON_TLS_CERT and GRIDIRON_TLS_KEY, or neither")
+        return value
 
     @field_validator("require_signature")
     @classmethod
@@ -282,6 +300,12 @@ class Settings(BaseSettings):
             return self.otel_exporter_otlp_traces_endpoint
         base = self.otel_exporter_otlp_endpoint
         return f"{base.rstrip('/')}/v1/traces" if base else None
+
+    @property
+    def private_paths(self) -> tuple[Path, ...]:
+        """What no bundle may be made of: whoever sees it has the node."""
+        kept = (self.secrets_dir, self.identity_dir, self.manager_state_dir, self.tls_key)
+        return tuple(path for path in kept if path)
 
     @property
     def restate_dir(self) -> Path:
@@ -345,21 +369,13 @@ def _format(value: object) -> str:
     return separator.join(map(str, value))
 
 
-def _local_url(given: dict[str, Any], port: str) -> str:
-    return f"http://localhost:{given[port] + given['port_offset']}"
+def _local_url(given: dict[str, Any], port: str, *, secure: bool = False) -> str:
+    return f"{'https' if secure else 'http'}://localhost:{given[port] + given['port_offset']}"
 
 
 def config_file() -> Path:
     """Name the file that settings are read from; it need not be there."""
     return Path(os.environ.get("GRIDIRON_CONFIG") or CONFIG_FILE)
-
-
-def is_loopback(host: str) -> bool:
-    """Tell whether only this machine reaches what listens on a host."""
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def variable_name(field: str) -> str:

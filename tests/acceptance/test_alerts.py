@@ -218,7 +218,7 @@ def scene(tmp_path: Path) -> Iterator[Scene]:
 def prometheus(scene: Scene, tmp_path: Path) -> Iterator[Prometheus]:
     settings = scene.node.settings
     port = settings.ports.manager + 10
-    with running_prometheus(tmp_path / "prometheus", port, settings.manager_url, HURRY) as prometheus:
+    with running_prometheus(tmp_path / "prometheus", port, settings, HURRY) as prometheus:
         wait_until(
             lambda: prometheus.query("count_over_time(gridiron_component_ready[5s]) >= 3"), LIMIT_SECONDS
         )

@@ -107,7 +107,7 @@ def test_a_service_reaches_no_port_of_its_node(
 
 def ask_for(settings: Settings) -> None:
     """Show that all ports are there, for this process."""
-    assert httpx2.get(f"{settings.manager_url}/deployments").status_code == 200
+    assert httpx2.get(f"{settings.manager_url}/health/live").status_code == 200
     assert httpx2.get(f"{settings.restate_admin_url}/deployments").status_code == 200
     assert httpx2.post(f"{settings.ingress_url}/hostile/version").text == '"1"'
     assert httpx2.get(f"{settings.workers_url}/-/health").status_code == 200

@@ -21,6 +21,7 @@ MANAGER = Victim(
     find=manager_of,
     load=constant_load,
     excused=lambda response: response is None,
+    concerns=lambda point: "audit.jsonl" not in point,  # its lines come before and after everything else
 )
 
 

@@ -10,7 +10,6 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import httpx2
 import pytest
 
 from gridiron.cli.demo.subject import Subject
@@ -146,13 +145,13 @@ def test_following_ends_with_the_build_and_with_the_manager_and_a_log_does_not(
     try:
         build_id = client.activate(printers.make("1"), "1", "short")["build_id"]
         wait_until((node.settings.logs_dir / build_id).is_dir)
-        with httpx2.stream("GET", log_url(node, build_id), timeout=30) as response:
+        with client.manager.stream("GET", log_path(build_id)) as response:
             assert response.headers["content-type"] == "text/event-stream; charset=utf-8"
             pruned = client.manager.post("/prune", json={"build_id": build_id, "force": True})
             assert pruned.status_code == 200, pruned.text
             assert response.read().decode().splitlines()[-3] == "event: end"
         second = client.activate(printers.make("2"), "2", "short")["build_id"]
-        with httpx2.stream("GET", log_url(node, second), timeout=30) as response:
+        with client.manager.stream("GET", log_path(second)) as response:
             node.stop()  # fails where it takes long
             assert response.read().decode().endswith('"again":true}\n\n')
         node.start()
@@ -162,8 +161,8 @@ def test_following_ends_with_the_build_and_with_the_manager_and_a_log_does_not(
         client.close()
 
 
-def log_url(node: Subject, build_id: str) -> str:
-    return f"{node.settings.manager_url}/deployments/{build_id}/logs?follow=true"
+def log_path(build_id: str) -> str:
+    return f"/deployments/{build_id}/logs?follow=true"
 
 
 def test_there_is_no_log_of_what_there_is_not(client: Client, node: Subject) -> None:

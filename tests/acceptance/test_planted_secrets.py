@@ -38,6 +38,8 @@ READS = (
     "/health/live",
     "/health/ready",
     "/openapi.json",
+    "/tokens",
+    "/audit",
 )
 
 ENVIRONMENT = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
@@ -190,6 +192,20 @@ def test_the_address_of_the_manager(field_: Field) -> None:
     for verb in (("ls",), ("ls", "--json"), ("logs", "keeper"), ("status",)):
         assert field_.run(*verb, "--url", url).returncode != 0
         assert field_.run(*verb, GRIDIRON_MANAGER_URL=url).returncode != 0
+
+
+def test_tokens(field_: Field) -> None:
+    manager, wanted = field_.client.manager, {"name": "planted", "scopes": ["deploy:keeper"]}
+    token = manager.post("/tokens", json=wanted).json()["text"]  # the one answer that shows it
+    field_.planted["a token"] = token.rsplit("_", 1)[1]
+    assert field_.run("ls", GRIDIRON_TOKEN=token).returncode == 0
+    assert field_.run("token", "ls", GRIDIRON_TOKEN=token).returncode != 0
+    wrong = {"a wrong token": "gridiron_00000000_", "what is no token": ""}
+    for where, begin in wrong.items():
+        value = begin + field_.plant(where)
+        field_.note(manager.get("/workers", auth=None, headers={"authorization": f"Bearer {value}"}))
+        assert field_.run("ls", GRIDIRON_TOKEN=value).returncode != 0
+    assert field_.run("token", "revoke", token.split("_")[1]).returncode == 0
 
 
 def test_none_of_them_shows_anywhere(field_: Field) -> None:

@@ -6,7 +6,10 @@ import re
 import gridiron.errors
 from gridiron.errors import BuildInUse, GridironError
 
-CATEGORIES = {"GridironError", "BadInput", "NotFound", "Conflict", "Unavailable", "Rejected", "Environment"}
+CATEGORIES = {
+    *("GridironError", "BadInput", "Unauthenticated", "Forbidden", "TooMany", "NotFound", "Conflict"),
+    *("Unavailable", "Rejected", "Environment"),
+}
 
 
 def classes() -> dict[str, type[GridironError]]:

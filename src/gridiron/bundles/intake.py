@@ -22,7 +22,7 @@ from gridiron.bundles.source import FileSource, HttpSource, S3Source, UploadSour
 from gridiron.bundles.staging import Staged
 from gridiron.bundles.store import STAGING, BundleStore
 from gridiron.bundles.uploads import UPLOADS, Uploads
-from gridiron.errors import DigestMismatch, SignatureMissing, SourceOutsideRoots
+from gridiron.errors import DigestMismatch, SignatureMissing, SourceOutsideRoots, SourcePrivate
 from gridiron.model import Build, Signature
 from gridiron.settings import Settings
 
@@ -34,6 +34,7 @@ class Wanted:
     source: str
     sha256: str | None = None  # of the archive's bytes, or of the directory's content
     signature: str | None = None  # of that digest
+    by_admin: bool = False  # whether who asks may do everything here
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,8 @@ class Policy:
     """What a node takes bundles from, how much of it, and who has to vouch for them."""
 
     roots: tuple[Path, ...]  # of file:// sources
+    admin_roots: tuple[Path, ...]  # the same, where an admin asks
+    private: tuple[Path, ...]  # what no source may lie in, or hold
     access: Access
     limits: Limits
     keys: tuple[TrustedKey, ...]
@@ -55,7 +58,15 @@ class Policy:
             time=timedelta(seconds=settings.source_seconds),
         )
         keys = load_trusted_keys(settings.trusted_keys) if settings.trusted_keys else ()
-        return cls(settings.source_roots, Access.of(settings), limits, keys, settings.require_signature)
+        return cls(
+            roots=settings.source_roots,
+            admin_roots=settings.source_roots or ((Path("/"),) if settings.source_anywhere else ()),
+            private=settings.private_paths,
+            access=Access.of(settings),
+            limits=limits,
+            keys=keys,
+            signed_only=settings.require_signature,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +119,8 @@ class Intake:
 
         One from elsewhere has to be `fetched`, and is used up. Nothing is left when it fails. An archive is
         compared with the digest and the signature before it is unpacked, a directory before it is stored.
-        Raises what `unpack` and `BundleStore.stage` do, SourceOutsideRoots, UploadNotFound, DigestMismatch,
-        SignatureMissing, SignatureInvalid.
+        Raises what `unpack` and `BundleStore.stage` do, SourceOutsideRoots, SourcePrivate, UploadNotFound,
+        DigestMismatch, SignatureMissing, SignatureInvalid.
         """
         meter = Meter(self.policy.limits, report, self._stopping)
         with self._store.workplace() as work:
@@ -157,7 +168,7 @@ class Intake:
         """Give the path of an archive of ours, or of a directory."""
         match parse_source(wanted.source):
             case FileSource(path):
-                return self._bring_local(path, work, meter)
+                return self._bring_local(path, work, meter, by_admin=wanted.by_admin)
             case UploadSource(sha256):
                 archive = work / "archive"
                 with storing("Reading", archive):
@@ -166,13 +177,16 @@ class Intake:
             case _:
                 raise AssertionError("a source that is elsewhere is fetched first")
 
-    def _bring_local(self, path: Path, work: Path, meter: Meter) -> Path:
+    def _bring_local(self, path: Path, work: Path, meter: Meter, *, by_admin: bool) -> Path:
         shown = shorten(str(path))
         with reading(shown):
             real = _resolve(path)
-            roots = [_resolve(root) for root in self.policy.roots]
+            roots = [_resolve(root) for root in (self.policy.admin_roots if by_admin else self.policy.roots)]
+            private = [_resolve(each) for each in self.policy.private]
         if not any(real.is_relative_to(root) for root in roots):
             raise SourceOutsideRoots(shown)
+        if any(real.is_relative_to(each) or each.is_relative_to(real) for each in private):
+            raise SourcePrivate(shown)
         with reading(shown):
             is_file = real.is_file()
         if is_file:

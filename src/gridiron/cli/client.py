@@ -14,8 +14,11 @@ from urllib.parse import quote
 import httpx2
 from pydantic import ValidationError
 
+from gridiron.access.audit import Entry
+from gridiron.access.tls import trust
 from gridiron.bundles.scan import reading
 from gridiron.bundles.source import redact_url
+from gridiron.cli.credentials import Way
 from gridiron.cli.edge import ManagerRefused
 from gridiron.errors import ManagerUnavailable
 from gridiron.manager.api import (
@@ -23,6 +26,8 @@ from gridiron.manager.api import (
     PROBLEM_MEDIA_TYPE,
     Activated,
     ActivateRequest,
+    AuditPage,
+    CreateTokenRequest,
     DeploymentList,
     DeploymentView,
     Health,
@@ -39,9 +44,13 @@ from gridiron.manager.api import (
     RollbackRequest,
     SecretChanged,
     SecretList,
+    TokenCreated,
+    TokenList,
+    TokenView,
     Uploaded,
 )
 from gridiron.model import State, Value, describe_validation
+from gridiron.workers.control import NO_TLS
 from gridiron.workers.logs import LogEvent, Wanted
 from gridiron.workers.status import PoolStatus
 
@@ -57,6 +66,9 @@ EVERYTHING = Wanted()
 PAGE = 500
 """Builds that are asked for at once; the manager gives up to 1000."""
 
+AUDIT_PAGE = 1000
+"""Entries of the audit log that are asked for at once."""
+
 PIECE = 256 * 1024
 """Bytes of an archive that are sent at once."""
 
@@ -70,13 +82,19 @@ class ManagerClient:
     ManagerRefused with the problem that it answered.
     """
 
-    def __init__(self, url: str, transport: httpx2.BaseTransport | None = None) -> None:
-        self._url = url.rstrip("/")
+    def __init__(self, way: Way, transport: httpx2.BaseTransport | None = None) -> None:
+        self._url = way.url.rstrip("/")
         self.url = redact_url(self._url)
         """As it may be shown: without the user that may be in it."""
         # no trust_env: a proxy for the internet is not the way to a node
         timeout = httpx2.Timeout(ANSWER_LIMIT.total_seconds(), connect=CONNECT_LIMIT.total_seconds())
-        self._http = httpx2.Client(transport=transport, trust_env=False, timeout=timeout)
+        self._http = httpx2.Client(
+            transport=transport,
+            trust_env=False,
+            timeout=timeout,
+            headers=way.headers,
+            verify=way.context or (NO_TLS if self.url.startswith("http:") else trust(None)),
+        )
 
     def __enter__(self) -> Self:
         self._http.__enter__()
@@ -210,6 +228,33 @@ class ManagerClient:
     def restart_workers(self, limit: timedelta) -> Restarted:
         """Replace every cell; wait up to `limit` for the answer, which comes when all are replaced."""
         return self._send("POST", "/workers/restart", Restarted, timeout=limit.total_seconds())
+
+    def create_token(self, request: CreateTokenRequest) -> TokenCreated:
+        """Make a token. Its text is in the answer, and nowhere else."""
+        return self._send("POST", "/tokens", TokenCreated, json=_body(request))
+
+    def fetch_tokens(self) -> TokenList:
+        """Read which tokens there are."""
+        return self._send("GET", "/tokens", TokenList)
+
+    def revoke_token(self, token_id: str) -> TokenView:
+        """Have a token be good for nothing any more."""
+        return self._send("DELETE", f"/tokens/{quote(token_id, safe='')}", TokenView)
+
+    def fetch_audit(self, limit: int) -> tuple[Entry, ...]:
+        """Read the newest entries of the audit log, newest first; follows the pages."""
+        found: list[Entry] = []
+        cursor = None
+        while len(found) < limit:
+            params = {"limit": str(min(limit - len(found), AUDIT_PAGE))}
+            page = self._send(
+                "GET", "/audit", AuditPage, params={**params, **({"cursor": cursor} if cursor else {})}
+            )
+            found.extend(page.entries)
+            cursor = page.next
+            if cursor is None:
+                break
+        return tuple(found)
 
     def fetch_health(self) -> Health:
         """Ask whether every component is usable."""

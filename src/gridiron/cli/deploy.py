@@ -13,7 +13,7 @@ import typer
 from gridiron.cli.deployed import report
 from gridiron.cli.options import Json, PortOffset, ProjectName, Takeover, Url, Variables
 from gridiron.cli.output import Progress
-from gridiron.cli.outside import Outside, outside_of
+from gridiron.cli.outside import Outside, connect_by, outside_of
 from gridiron.cli.parcel import Parcel, Vouching, prepare, vouch
 from gridiron.cli.words import render_size
 from gridiron.errors import IdentityMissing
@@ -103,8 +103,7 @@ def deploy(  # noqa: PLR0913, PLR0917 - one for each option
     port_offset: PortOffset = None,
 ) -> None:
     """Deploy a bundle: new invocations go to it, those in flight end on the build that they began on."""
-    from gridiron.cli.client import ManagerClient  # noqa: PLC0415 - see gridiron.cli.edge
-    from gridiron.settings import load_settings  # noqa: PLC0415 - the same
+    from gridiron.settings import load_settings  # noqa: PLC0415 - see gridiron.cli.edge
 
     limit = timedelta(seconds=timeout)
     vouching, variables = Vouching(sha256, signature, key), parse_variables(var or [])
@@ -114,7 +113,7 @@ def deploy(  # noqa: PLR0913, PLR0917 - one for each option
     with (
         Progress(quiet=as_json) as progress,
         prepare(given, settings, progress) as parcel,
-        ManagerClient(settings.manager_url, outside.transport) as manager,
+        connect_by(ctx, settings, url) as manager,
     ):
         request = plan_request(parcel, given, wanted)
         send(manager, parcel, limit, progress)

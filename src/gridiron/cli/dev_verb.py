@@ -14,7 +14,7 @@ import typer
 from gridiron.cli.deploy import parse_variables
 from gridiron.cli.options import Json, PortOffset, ProjectName, Takeover, Url, Variables
 from gridiron.cli.output import is_coloured, print_text
-from gridiron.cli.outside import outside_of
+from gridiron.cli.outside import connect_by, outside_of
 
 if TYPE_CHECKING:  # see gridiron.cli.edge
     from collections.abc import Callable
@@ -51,15 +51,14 @@ def dev(  # noqa: PLR0913, PLR0917 - one for each option
     New invocations go to what was saved last, those in flight end on the build that they began on. With
     --json, each event is a line of its own.
     """
-    from gridiron.cli.client import ManagerClient  # noqa: PLC0415 - see gridiron.cli.edge
-    from gridiron.cli.dev.loop import Development, Wanted  # noqa: PLC0415 - the same
+    from gridiron.cli.dev.loop import Development, Wanted  # noqa: PLC0415 - see gridiron.cli.edge
     from gridiron.settings import load_settings  # noqa: PLC0415 - the same
     from gridiron.toolchain.programs import find_toolchain  # noqa: PLC0415 - the same
 
     wanted = Wanted(directory.resolve(), name, parse_variables(var or []), takeover, types)
     settings = load_settings(manager_url=url, port_offset=port_offset)
     outside = outside_of(ctx)
-    with ManagerClient(settings.manager_url, outside.transport) as manager:
+    with connect_by(ctx, settings, url) as manager:
         tell = plan_teller(outside, as_json=as_json)
         asyncio.run(_run(Development(wanted, manager, find_toolchain(settings), tell)))
 

@@ -26,6 +26,7 @@ from gridiron.cli import (
     rollback,
     secret,
     status,
+    token,
     versions,
 )
 from gridiron.cli.edge import Edge
@@ -52,6 +53,8 @@ app.command()(builds.release)
 app.command(epilog=rollback.EPILOG)(rollback.rollback)
 app.command(epilog=prune.EPILOG)(prune.prune)
 app.add_typer(secret.app, name="secret")
+app.add_typer(token.app, name="token")
+app.command()(token.audit)
 app.command(epilog=call.EPILOG, context_settings=call.CONTEXT_SETTINGS)(call.call)
 app.command(epilog=digest.EPILOG)(digest.digest)
 app.add_typer(keys.app, name="keys")

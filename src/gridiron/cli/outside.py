@@ -11,10 +11,13 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from gridiron.cli.output import warn
+
 if TYPE_CHECKING:  # see gridiron.cli.edge
     import httpx2
 
     from gridiron.cli.client import ManagerClient
+    from gridiron.settings import Settings
 
 
 def _has_terminal() -> bool:
@@ -42,10 +45,23 @@ def outside_of(ctx: typer.Context) -> Outside:
 def connect(ctx: typer.Context, url: str | None, port_offset: int | None) -> ManagerClient:
     """Make a client of the manager that the flags and settings name; use it in a `with`.
 
-    Raises SettingsInvalid.
+    Raises SettingsInvalid, and as `connect_by` does.
     """
-    from gridiron.cli.client import ManagerClient  # noqa: PLC0415 - `gridiron version` and --help start quickly
-    from gridiron.settings import load_settings  # noqa: PLC0415 - the same
+    from gridiron.settings import load_settings  # noqa: PLC0415 - `gridiron version` and --help start quickly
 
-    settings = load_settings(manager_url=url, port_offset=port_offset)
-    return ManagerClient(settings.manager_url, outside_of(ctx).transport)
+    return connect_by(ctx, load_settings(manager_url=url, port_offset=port_offset), url)
+
+
+def connect_by(ctx: typer.Context, settings: Settings, url: str | None) -> ManagerClient:
+    """Make a client of the manager that settings name; `url` is what the flag says, and is in them.
+
+    Says so on standard error where it sends a token over a network as it is. Raises as `find_way` does.
+    """
+    from gridiron.cli.client import ManagerClient  # noqa: PLC0415 - see above
+    from gridiron.cli.credentials import find_way, is_local  # noqa: PLC0415 - the same
+
+    way = find_way(settings, named=url is not None)
+    manager = ManagerClient(way, outside_of(ctx).transport)
+    if way.token is not None and way.url.startswith("http:") and not is_local(way.url):
+        warn(f"the token goes to {manager.url} as it is, for all on the way to see: use https.")
+    return manager

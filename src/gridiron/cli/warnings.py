@@ -22,7 +22,7 @@ NAMED = 5
 """Builds that a warning names."""
 
 OPEN = {
-    "manager": "whoever reaches it there sends over the network what others can read",
+    "manager": "tokens go to it as they are, for all on the way to see: set GRIDIRON_TLS_CERT",
     "workers": "only Restate is to call it",
     "admin": "whoever reaches it there commands Restate",
     "fabric": "whoever reaches it there commands Restate",
@@ -106,7 +106,7 @@ def find_open_ports(listeners: Collection[Listener]) -> Iterator[str]:
     """Say which ports others than this machine reach, and what that means."""
     for listener in listeners:
         meaning = OPEN.get(listener.purpose)
-        if meaning is not None and not listener.is_loopback:
+        if meaning is not None and not listener.is_loopback and not listener.is_encrypted:
             yield f"The port of {listener.purpose} is open at {listener.host}:{listener.port}: {meaning}."
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from gridiron.errors import BreakingChange, GridironError, RoutingUnknown, ServiceTaken
+from gridiron.errors import BreakingChange, GridironError, RoutingUnknown, ServiceTaken, TakeoverForbidden
 from gridiron.lifecycle.observation import Observation, Registration, Unknown
 from gridiron.model import Build
 
@@ -77,12 +77,28 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
+class Owner:
+    """What has a service. `str()` names it."""
+
+    shown: str  # a build by its id, anything else by its uri
+    name: str | None  # of the builds; None: it is nothing that was deployed here
+
+    def __str__(self) -> str:
+        return self.shown
+
+
+def _is_nobodys(_name: str | None) -> bool:
+    return False
+
+
+@dataclass(frozen=True, slots=True)
 class Allowed:
-    """What the caller of an activation has agreed to."""
+    """What the caller of an activation has agreed to, and may do."""
 
     breaking: bool = False  # callers of its services may fail
     takeover: bool = False  # services of others become its own
     dry_run: bool = False  # only to be told of it
+    may_take: Callable[[str | None], bool] = _is_nobodys  # whether from an owner of this name
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +106,7 @@ class Routing:
     """What the registration of a build would do to the services there are."""
 
     changes: tuple[Change, ...]
-    taken: Mapping[str, str]  # service -> its owner, where that is no build of the same name
+    taken: Mapping[str, Owner]  # by service, where that is no build of the same name
 
 
 def compare(
@@ -131,17 +147,16 @@ def _compare_service(before: Service, after: Service) -> list[Change]:
 
 def find_taken(
     name: str, held: Mapping[str, Holder], registrations: Collection[Registration]
-) -> dict[str, str]:
+) -> dict[str, Owner]:
     """Find the services that belong to something else than builds of a name, each with its owner.
 
     `held` has the services and who has them. One whose deployment is gone by now belongs to nobody.
     """
     owners = {each.deployment_id: each for each in registrations}
     return {
-        service: describe_owner(owner)
+        service: Owner(describe_owner(owner), _name_of(owner))
         for service, holder in sorted(held.items())
-        if (owner := owners.get(holder.deployment_id)) is not None
-        and (owner.build_id is None or owner.address is None or owner.address.name != name)
+        if (owner := owners.get(holder.deployment_id)) is not None and _name_of(owner) != name
     }
 
 
@@ -163,8 +178,11 @@ def find_newer(
 def find_refusals(routing: Routing, allowed: Allowed) -> tuple[GridironError, ...]:
     """Say why an activation is refused that would do this, with what its caller has allowed."""
     refusals: list[GridironError] = []
+    kept = {service: owner for service, owner in routing.taken.items() if not allowed.may_take(owner.name)}
     if routing.taken and not allowed.takeover:
         refusals.append(ServiceTaken(describe_owners(routing.taken)))
+    elif kept:
+        refusals.append(TakeoverForbidden(describe_owners(kept)))
     if not allowed.breaking and (breaks := [str(change) for change in routing.changes if change.breaking]):
         refusals.append(BreakingChange("; ".join(breaks)))
     return tuple(refusals)
@@ -183,7 +201,7 @@ def find_outranking(build: Build, services: Collection[str], seen: Observation) 
     return find_newer(build, held, seen.registrations)
 
 
-def describe_owners(owners: Mapping[str, str]) -> str:
+def describe_owners(owners: Mapping[str, Owner] | Mapping[str, str]) -> str:
     """List services with their owners: `cart (shop-1.0.0-1), clock (http://…)`."""
     return ", ".join(f"{service} ({owner})" for service, owner in sorted(owners.items()))
 
@@ -191,6 +209,13 @@ def describe_owners(owners: Mapping[str, str]) -> str:
 def describe_owner(registration: Registration) -> str:
     """Name what has a service: a build by its id, anything else by its uri."""
     return registration.build_id or registration.uri
+
+
+def _name_of(registration: Registration) -> str | None:
+    """Give the name of the build that a registration is of; None where it is of none."""
+    if registration.build_id is None or registration.address is None:
+        return None
+    return registration.address.name
 
 
 def _is_newer(registration: Registration, build: Build) -> bool:

@@ -21,11 +21,13 @@ import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 
 import structlog
 
+from gridiron.access.scopes import Caller
 from gridiron.bundles.intake import Fetched, Wanted
 from gridiron.bundles.source import HttpSource, S3Source, parse_source
 from gridiron.bundles.staging import Staged
@@ -88,6 +90,24 @@ START_INTERVAL = timedelta(milliseconds=100)
 """How long, and how often, a Restate that is just starting is asked before an activation fails."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Wish:
+    """What somebody wants activated."""
+
+    request: ActivateRequest
+    caller: Caller  # who it is
+
+    @property
+    def wanted(self) -> Wanted:
+        request = self.request
+        return Wanted(request.source, request.sha256, request.signature, self.caller.is_admin)
+
+    @property
+    def allowed(self) -> Allowed:
+        request = self.request
+        return Allowed(request.breaking, request.takeover, request.dry_run, self.caller.may_deploy)
+
+
 class Activator:
     """The activations of this manager: those of one name in order, those of several names side by side."""
 
@@ -101,10 +121,13 @@ class Activator:
         self._turns = turns
         self._keeper = Keeper(context.secrets)
 
-    async def activate(self, request: ActivateRequest, report: Report = report_nothing) -> Activated:
+    async def activate(
+        self, request: ActivateRequest, caller: Caller, report: Report = report_nothing
+    ) -> Activated:
         """Bring a bundle to life; see the module for the steps. Waits for others of this name.
 
-        `report` is told of each step. The same content, variables included, that is already active under this
+        `caller` may deploy that name; what he may not do on the way is refused. `report` is told of each
+        step. The same content, variables included, that is already active under this
         name and version is left as it is (`unchanged`), unless it lacks a signature that it has to have.
         Raises ActivationFailed with the step and its cause; RoutingUnknown where Restate does not even say
         what is registered.
@@ -116,7 +139,8 @@ class Activator:
             ):
                 with self._claim(request.name, request.version) as address:
                     steps.build_id = str(address)
-                    return await self._activate(request, address, incarnation, fetched, steps)
+                    wish = _Wish(request, caller)
+                    return await self._activate(wish, address, incarnation, fetched, steps)
 
     async def rollback(self, request: RollbackRequest) -> Activated:
         """Make the content of an earlier build active again, as a new build. Waits for others of this name.
@@ -238,22 +262,21 @@ class Activator:
 
     async def _activate(
         self,
-        request: ActivateRequest,
+        wish: _Wish,
         address: Address,
         incarnation: str,
         fetched: Fetched | None,
         steps: Steps,
     ) -> Activated:
-        allowed = Allowed(request.breaking, request.takeover, request.dry_run)
+        request, allowed = wish.request, wish.allowed
         given = {key: value.get_secret_value() for key, value in request.secrets.items()}
         plan = partial(plan_given, given=given, now=self._context.now())
         async with alongside(
             self._look_before(request.name, incarnation, plan)
         ) as asking:  # while the source is copied
             with steps.step("stage"):
-                wanted = Wanted(request.source, request.sha256, request.signature)
                 report_size = partial(steps.report_size, "stage")
-                staged = await self._context.admission.take_in(wanted, report_size, fetched)
+                staged = await self._context.admission.take_in(wish.wanted, report_size, fetched)
             async with self._discarding(staged):
                 with steps.step("check"):
                     before = await asking

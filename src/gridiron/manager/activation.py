@@ -197,7 +197,7 @@ def render_activated(  # noqa: PLR0913, PLR0917 - the parts of the answer
         ignored=ignored,
         replaces=tuple(each.build.build_id for each in active),
         changes=tuple(_render_change(change) for change in live.routing.changes),
-        takes_over=dict(live.routing.taken),
+        takes_over={service: str(owner) for service, owner in live.routing.taken.items()},
         keeps=find_keeping(active, live.services),
         refusals=tuple(Refusal(code=refusal.code, detail=str(refusal)) for refusal in live.refusals),
         timings_ms=timings_ms,

@@ -8,6 +8,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, JsonValue, PlainSerializer, SecretStr, model_validator
 
+from gridiron.access.audit import Entry
+from gridiron.access.tokens import check_token_name
 from gridiron.lifecycle.routing import ChangeKind
 from gridiron.model import Git, State, Value, check_name, check_version
 from gridiron.workers.logs import LogEvent
@@ -349,6 +351,51 @@ class PruneOutcome(Value):
     kept: tuple[Kept, ...]
 
 
+class CreateTokenRequest(Value):
+    """Make a token."""
+
+    name: Annotated[str, AfterValidator(check_token_name)] = Field(
+        description="What it is called in lists and in the audit log: `[a-z][a-z0-9-]{0,62}`"
+    )
+    scopes: Annotated[tuple[str, ...], Field(min_length=1, max_length=100)] = Field(
+        description="Each `read`, `deploy:PATTERN` or `admin`; `*` in a pattern stands for any text."
+    )
+    expires: str | None = Field(
+        default=None, description="How long it is good: `15m`, `12h`, `30d`. None: until it is revoked."
+    )
+
+
+class TokenView(Value):
+    """A token, without what makes it one."""
+
+    id: str
+    name: str
+    scopes: tuple[str, ...]
+    created_at: datetime
+    expires_at: datetime | None = Field(description="None: never.")
+    expired: bool
+
+
+class TokenList(Value):
+    """All tokens, oldest first."""
+
+    tokens: tuple[TokenView, ...]
+
+
+class TokenCreated(Value):
+    """A new token."""
+
+    token: TokenView
+    text: str = Field(description="What its holder sends. It is shown here and never again.")
+
+
+class AuditPage(Value):
+    """A page of the audit log, newest first."""
+
+    entries: tuple[Entry, ...]
+    next: str | None = Field(description="`cursor` of the next page; None on the last.")
+
+
 class Component(Value):
     """One thing that the node needs to work, or that deployments need."""
 
@@ -381,6 +428,7 @@ class Listener(Value):
     host: str
     port: int
     is_loopback: bool = Field(description="Whether only this machine reaches it.")
+    is_encrypted: bool = Field(description="Whether it speaks TLS.")
 
 
 class Disk(Value):

@@ -67,6 +67,10 @@ class Deployments:
         view = self._render(status, workers)
         return view.model_copy(update={"held_by": await self._fetch_holders(status)})
 
+    async def fetch_name(self, build_id: str) -> str | None:
+        """Say whose a build is; None where its files do not say. Raises BuildNotFound."""
+        return _name_of(find_status((await self._observer.look()).statuses, build_id))
+
     async def _fetch_holders(self, status: BuildStatus) -> tuple[HolderView, ...] | None:
         """Read what still needs a build; None where that is unknown."""
         if status.registration is None:

@@ -9,11 +9,12 @@ from collections.abc import Callable
 from datetime import timedelta
 
 import gridiron
+from gridiron.egress import is_loopback
 from gridiron.errors import SettingsInvalid, ToolMissing, ToolVersionWrong
 from gridiron.manager.api import Disk, Listener, NodeStatus, WrittenSettings
 from gridiron.manager.context import Context
 from gridiron.manager.own_thread import OwnThread
-from gridiron.settings import Settings, find_changes, is_loopback
+from gridiron.settings import Settings, find_changes
 from gridiron.toolchain.programs import Program, Toolchain
 
 DISK_LIMIT = timedelta(seconds=1)
@@ -80,6 +81,7 @@ def list_listeners(settings: Settings) -> tuple[Listener, ...]:
             host=(host := getattr(settings, f"{purpose}_host")),
             port=port,
             is_loopback=is_loopback(host),
+            is_encrypted=purpose == "manager" and settings.tls_cert is not None,
         )
         for purpose, port in settings.ports._asdict().items()
     )

@@ -15,8 +15,14 @@ import structlog
 import uvicorn
 from fastapi import FastAPI
 
+from gridiron.access.audit import AuditLog
+from gridiron.access.note import Note, leave_note, take_note_back
+from gridiron.access.restraint import Rates
+from gridiron.access.tls import Certificate
+from gridiron.access.tokens import ADMIN_FILE, TokenStore
 from gridiron.bundles.intake import Intake, Policy
 from gridiron.bundles.store import BundleStore
+from gridiron.egress import is_loopback
 from gridiron.errors import PortTaken
 from gridiron.manager.activate import Activator
 from gridiron.manager.admission import Admission
@@ -26,6 +32,8 @@ from gridiron.manager.deployments import Deployments
 from gridiron.manager.execute import Executor
 from gridiron.manager.health import HealthChecker
 from gridiron.manager.http.app import Control, make_app
+from gridiron.manager.http.connections import MAX_HEAD, Connection
+from gridiron.manager.http.guard import Guard
 from gridiron.manager.logs import Logs
 from gridiron.manager.looks import looking
 from gridiron.manager.loop import Loop
@@ -42,7 +50,7 @@ from gridiron.manager.turns import Turns
 from gridiron.process.lock import lock_directory
 from gridiron.restate.admin import RestateAdmin
 from gridiron.secrets.store import SecretStore
-from gridiron.settings import Settings
+from gridiron.settings import Settings, user_data_dir
 from gridiron.toolchain.programs import find_toolchain
 from gridiron.workers.cells import Cells
 
@@ -51,13 +59,21 @@ log = structlog.get_logger()
 BUNDLES_LOCK = ".lock"
 """In the bundle directory, where it is no build."""
 
+AUDIT_FILE = "audit.jsonl"
+"""In the manager's state directory."""
+
+NOT_ENCRYPTED = (
+    "Tokens and secrets go over the network as they are, unless something before the manager speaks TLS: "
+    "set GRIDIRON_TLS_CERT and GRIDIRON_TLS_KEY, or GRIDIRON_MANAGER_HOST to loopback."
+)
+
 
 async def run_manager(load: Callable[[], Settings]) -> None:
     """Serve until SIGTERM or SIGINT; SIGHUP has it `load` its settings anew.
 
     Raises DirectoryInUse when another manager has the state directory or the bundle directory,
-    BundlesElsewhere when the bundle directory is another than before, SecretKeyInvalid, StorageFailed,
-    SettingsInvalid.
+    BundlesElsewhere when the bundle directory is another than before, SecretKeyInvalid, TokensUnreadable,
+    CertificateInvalid, StorageFailed, SettingsInvalid.
     """
     settings = load()
     with lock_directory(settings.manager_state_dir), lock_directory(settings.bundles_dir, BUNDLES_LOCK):
@@ -102,11 +118,14 @@ async def _serve(context: Context, load: Callable[[], Settings]) -> None:
     loop = Loop(context, observer, executor)
     activator = Activator(context, observer, executor, turns, loop)
     logs = Logs(context, observer)
-    toolchain = find_toolchain(context.settings)
+    settings = context.settings
+    toolchain = find_toolchain(settings)
     node = NodeReader(context, toolchain, load)
-    control = Control(activator, loop, Deployments(context, observer), logs, node)
-    applier = ConfigApplier(context.settings, toolchain)
+    guard = await asyncio.to_thread(_make_guard, context)
+    control = Control(activator, loop, Deployments(context, observer), logs, node, guard)
+    applier = ConfigApplier(settings, toolchain)
     versions = await asyncio.to_thread(fetch_versions, toolchain)
+    certificate = await asyncio.to_thread(_load_certificate, settings)
     await activator.settle()
     gc.collect()
     gc.freeze()  # what was imported stays for good; looking through it again took milliseconds of a request
@@ -117,13 +136,37 @@ async def _serve(context: Context, load: Callable[[], Settings]) -> None:
         tasks.create_task(sweep_forever(context, applier, loop, wake), name="sweep")
         tasks.create_task(watch_lag(context.meters.lag), name="watch lag")
         tasks.create_task(reload_forever(context, load, hung_up, wake), name="reload")
+        if certificate is not None:
+            tasks.create_task(certificate.watch(), name="watch certificate")
         exporter = Exporter(context, observer, health, versions)
         exporter.keep_looking(tasks)
         async with _ended_in_time() as (activations, limit):
             app = make_app(context, control, health, exporter, activations)
             context.tracer.connect(app)
             stops = (end_in_time, health.stop, logs.close, limit)
-            await _listen(_make_server(app, context.settings), context, stops, hung_up)
+            await _listen(_make_server(app, settings, certificate), context, stops, hung_up)
+
+
+def _make_guard(context: Context) -> Guard:
+    settings = context.settings
+    tokens = TokenStore(settings.manager_state_dir)
+    tokens.prepare(context.now())
+    return Guard(
+        tokens=tokens,
+        audit=AuditLog(settings.manager_state_dir / AUDIT_FILE),
+        rates=Rates(settings.request_rate, settings.request_burst),
+        open_loopback=settings.open_loopback,
+        now=context.now,
+    )
+
+
+def _load_certificate(settings: Settings) -> Certificate | None:
+    """Read what the manager shows to clients; warn of what goes over a network as it is."""
+    if settings.tls_cert is not None and settings.tls_key is not None:
+        return Certificate(settings.tls_cert, settings.tls_key)
+    if not is_loopback(settings.manager_host):
+        log.warning("access.not_encrypted", host=settings.manager_host, advice=NOT_ENCRYPTED)
+    return None
 
 
 @asynccontextmanager
@@ -158,17 +201,30 @@ def _end() -> None:
     raise _Ended
 
 
-def _make_server(app: FastAPI, settings: Settings) -> _Server:
-    return _Server(
-        uvicorn.Config(
-            app,
-            host=settings.manager_host,
-            port=settings.ports.manager,
-            log_config=None,
-            access_log=False,
-            lifespan="off",
-            timeout_graceful_shutdown=round(REQUEST_LIMIT.total_seconds()),
-        )
+def _make_server(app: FastAPI, settings: Settings, certificate: Certificate | None) -> _Server:
+    config = uvicorn.Config(
+        app,
+        host=settings.manager_host,
+        port=settings.ports.manager,
+        http=Connection,
+        h11_max_incomplete_event_size=MAX_HEAD,
+        ssl_context_factory=None if certificate is None else lambda *_: certificate.context,
+        proxy_headers=False,  # whoever asks could say that he is somebody else
+        server_header=False,
+        log_config=None,
+        access_log=False,
+        lifespan="off",
+        timeout_graceful_shutdown=round(REQUEST_LIMIT.total_seconds()),
+    )
+    return _Server(config, lambda: leave_note(user_data_dir(), settings.ports.manager, _note_of(settings)))
+
+
+def _note_of(settings: Settings) -> Note:
+    """Say to clients on this machine where the manager is, and its admin's token."""
+    return Note(
+        url=f"{'http' if settings.tls_cert is None else 'https'}://localhost:{settings.ports.manager}",
+        token_file=settings.manager_state_dir / ADMIN_FILE,
+        certificate=settings.tls_cert,
     )
 
 
@@ -176,6 +232,7 @@ async def _listen(
     server: _Server, context: Context, stops: Iterable[Callable[[], None]], hung_up: asyncio.Event
 ) -> None:
     """Serve the HTTP API until SIGTERM or SIGINT, see gridiron.manager.stopping. Raises PortTaken."""
+    settings = context.settings
     events = asyncio.get_running_loop()
 
     def stop() -> None:
@@ -191,11 +248,17 @@ async def _listen(
         await server.serve()
         log.info("manager.stopped")
     except SystemExit as error:  # uvicorn's way to say that it cannot listen
-        raise PortTaken(context.settings.ports.manager, "the manager", "MANAGER_PORT") from error
+        raise PortTaken(settings.ports.manager, "the manager", "MANAGER_PORT") from error
+    finally:
+        take_note_back(user_data_dir(), settings.ports.manager, _note_of(settings))
 
 
 class _Server(uvicorn.Server):
     """uvicorn without its own signal handlers, which would end the process by the signal and not in order."""
+
+    def __init__(self, config: uvicorn.Config, on_listening: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._on_listening = on_listening
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -203,6 +266,7 @@ class _Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
+        self._on_listening()
         log.info("manager.ready", port=self.config.port)
 
     def stop(self) -> None:

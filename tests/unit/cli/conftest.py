@@ -28,6 +28,7 @@ class FakeManager:
         default_factory=lambda: defaultdict(list)
     )
     asked: list[tuple[str, Any]] = field(default_factory=list)  # "GET /deployments?name=x", decoded body
+    headers: list[httpx2.Headers] = field(default_factory=list)  # of what was asked
     sent: dict[str, bytes] = field(default_factory=dict)  # archives by their sha256
 
     def on(
@@ -69,6 +70,7 @@ class FakeManager:
     def handle(self, request: httpx2.Request) -> httpx2.Response:
         if request.method == "PUT" and request.url.path.startswith("/bundles/"):
             return self._receive(request)
+        self.headers.append(request.headers)
         self.asked.append(
             (f"{request.method} {request.url.raw_path.decode()}", json.loads(request.content or "null"))
         )

@@ -14,6 +14,7 @@ import pytest
 
 from gridiron.bundles.incremental import Mistake
 from gridiron.cli.client import ManagerClient
+from gridiron.cli.credentials import Way
 from gridiron.cli.dev.events import (
     Event,
     Live,
@@ -28,7 +29,7 @@ from gridiron.cli.dev.events import (
     render_fields,
 )
 from gridiron.cli.dev.leftovers import Leftovers
-from gridiron.cli.dev.sender import Sender, is_loopback
+from gridiron.cli.dev.sender import Sender
 from gridiron.cli.dev.types import TypeReport, find_compiler, plan_check
 from gridiron.cli.dev.watch import Save, fetch_save
 from gridiron.cli.edge import ManagerRefused
@@ -251,7 +252,7 @@ ACTIVATED: dict[str, Any] = {
 
 @pytest.fixture
 def make_client(manager: Any) -> Callable[[str], ManagerClient]:
-    return lambda url: ManagerClient(url, httpx2.MockTransport(manager.handle))
+    return lambda url: ManagerClient(Way(url), httpx2.MockTransport(manager.handle))
 
 
 @pytest.fixture
@@ -270,21 +271,6 @@ def sources(manager: Any) -> list[str]:
     return [body["source"].partition(":")[0] for route, body in manager.asked if route == "POST /activate"]
 
 
-@pytest.mark.parametrize(
-    ("url", "loopback"),
-    [
-        ("http://localhost:8081", True),
-        ("http://127.0.0.2", True),
-        ("http://[::1]:8081", True),
-        ("http://10.0.0.1", False),
-        ("http://node.example", False),
-        ("nonsense", False),
-    ],
-)
-def test_this_machine(url: str, loopback: bool) -> None:
-    assert is_loopback(url) is loopback
-
-
 @pytest.mark.parametrize("code", ["source_missing", "source_outside_roots", "source_unreadable"])
 def test_a_manager_that_does_not_see_our_files_is_sent_archives(
     manager: Any, bundle: Path, code: str
@@ -301,7 +287,7 @@ def test_a_manager_that_does_not_see_our_files_is_sent_archives(
         sha256 = request.url.path.rpartition("/")[2]
         return httpx2.Response(201, json={"source": f"bundle:{sha256}", "sha256": sha256})
 
-    with ManagerClient("http://localhost", httpx2.MockTransport(handle)) as client:
+    with ManagerClient(Way("http://localhost"), httpx2.MockTransport(handle)) as client:
         sender = Sender(client, timedelta(seconds=5))
         for _ in range(2):
             assert sender.activate(request_of(bundle), bundle).build_id == "greeter-dev-1"

@@ -8,6 +8,7 @@ import httpx2
 import pytest
 
 from gridiron.cli.client import ManagerClient
+from gridiron.cli.credentials import Way
 from gridiron.cli.drain import POLL_SECONDS, DrainUnfinished, await_drained
 from gridiron.cli.edge import ManagerRefused
 from gridiron.cli.outside import Outside
@@ -20,7 +21,7 @@ MINUTE = timedelta(minutes=1)
 
 @pytest.fixture
 def client(manager: Any) -> Iterator[ManagerClient]:
-    with ManagerClient("http://manager.test", httpx2.MockTransport(manager.handle)) as client:
+    with ManagerClient(Way("http://manager.test"), httpx2.MockTransport(manager.handle)) as client:
         yield client
 
 

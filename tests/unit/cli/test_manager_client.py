@@ -8,6 +8,7 @@ import httpx2
 import pytest
 
 from gridiron.cli.client import ManagerClient
+from gridiron.cli.credentials import Way
 from gridiron.cli.edge import ManagerRefused
 from gridiron.errors import ManagerUnavailable
 from gridiron.manager.api import ActivateRequest, DeploymentView, Health, Problem, PruneRequest
@@ -18,7 +19,7 @@ URL = "http://manager.test:8081"
 
 @pytest.fixture
 def client(manager: Any) -> Iterator[ManagerClient]:
-    with ManagerClient(f"{URL}/", httpx2.MockTransport(manager.handle)) as client:
+    with ManagerClient(Way(f"{URL}/"), httpx2.MockTransport(manager.handle)) as client:
         yield client
 
 
@@ -110,7 +111,7 @@ def test_a_manager_that_does_not_answer(
 
 @pytest.mark.parametrize("url", ["nonsense", "ftp://manager.test", "http://[::"])
 def test_a_url_that_is_none(url: str) -> None:
-    with ManagerClient(url) as client, pytest.raises(ManagerUnavailable):
+    with ManagerClient(Way(url)) as client, pytest.raises(ManagerUnavailable):
         client.fetch_deployments()
 
 

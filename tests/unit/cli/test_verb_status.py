@@ -28,13 +28,17 @@ def component(name: str, reason: str = "", *, ready: bool = True, required: bool
     return {**state, "since": SINCE, "age_seconds": 0.2}
 
 
+HERE = {"host": "127.0.0.1", "is_loopback": True, "is_encrypted": False}
+OUTSIDE = {"host": "0.0.0.0", "is_loopback": False, "is_encrypted": False}  # noqa: S104
+
+
 def health(*components: dict[str, Any]) -> dict[str, Any]:
     reason = "; ".join(each["reason"] for each in components if each["required"] and not each["ready"])
     return {"ready": not reason, "reason": reason, "since": SINCE, "components": list(components)}
 
 
 def node(**overrides: Any) -> dict[str, Any]:
-    listens = [{"purpose": "manager", "host": "127.0.0.1", "port": 8081, "is_loopback": True}]
+    listens = [{"purpose": "manager", **HERE, "port": 8081}]
     return {
         "node": "n1",
         "version": "0.1.0",
@@ -215,8 +219,9 @@ def test_builds_that_want_attention_are_named(make_view: MakeView) -> None:
         (
             {
                 "listens": [
-                    {"purpose": purpose, "host": "0.0.0.0", "port": 1, "is_loopback": False}  # noqa: S104
-                    for purpose in ("admin", "ingress")
+                    {"purpose": "admin", **OUTSIDE, "port": 1},
+                    {"purpose": "ingress", **OUTSIDE, "port": 2},
+                    {"purpose": "manager", **OUTSIDE, "port": 3, "is_encrypted": True},
                 ]
             },
             ("The port of admin is open at 0.0.0.0:1: whoever reaches it there commands Restate.",),

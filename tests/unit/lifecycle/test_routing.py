@@ -12,6 +12,7 @@ from gridiron.lifecycle.routing import (
     ChangeKind,
     Handler,
     Holder,
+    Owner,
     Routing,
     Service,
     compare,
@@ -72,9 +73,9 @@ def test_a_service_of_another_name_is_taken() -> None:
         "gone": Holder(GREETER, "dp_gone"),
     }
     assert find_taken("demo", held, [own, other, by_hand, alike]) == {
-        "bell": f"http://localhost:9080{V2.address.path}",
-        "cart": "other-1-1",
-        "clock": "http://localhost:9080/by-hand",
+        "bell": Owner(f"http://localhost:9080{V2.address.path}", None),
+        "cart": Owner("other-1-1", "other"),
+        "clock": Owner("http://localhost:9080/by-hand", None),
     }
 
 
@@ -82,21 +83,22 @@ def test_a_service_of_another_name_is_taken() -> None:
     ("allowed", "codes"),
     [
         (Allowed(), ["service_taken", "breaking_change"]),
-        (Allowed(takeover=True), ["breaking_change"]),
+        (Allowed(takeover=True), ["takeover_forbidden", "breaking_change"]),
+        (Allowed(takeover=True, may_take=lambda name: name == "other"), ["breaking_change"]),
         (Allowed(breaking=True), ["service_taken"]),
-        (Allowed(breaking=True, takeover=True), []),
+        (Allowed(breaking=True, takeover=True, may_take=lambda _: True), []),
     ],
 )
 def test_what_nobody_allowed_is_refused(allowed: Allowed, codes: list[str]) -> None:
     removed = Change(ChangeKind.SERVICE_REMOVED, "clock")
     added = Change(ChangeKind.SERVICE_ADDED, "more")
-    refusals = find_refusals(Routing((removed, added), {"cart": "other-1-1"}), allowed)
+    refusals = find_refusals(Routing((removed, added), {"cart": Owner("other-1-1", "other")}), allowed)
     assert [refusal.code for refusal in refusals] == codes
 
 
 def test_a_refusal_names_the_owner_and_the_change() -> None:
     removed = Change(ChangeKind.SERVICE_REMOVED, "clock")
-    taken, breaking = find_refusals(Routing((removed,), {"cart": "other-1-1"}), Allowed())
+    taken, breaking = find_refusals(Routing((removed,), {"cart": Owner("other-1-1", "other")}), Allowed())
     assert isinstance(taken, ServiceTaken)
     assert taken.owners == "cart (other-1-1)"
     assert isinstance(breaking, BreakingChange)

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
-from fastapi import FastAPI
 
+from gridiron.access.audit import AuditLog
+from gridiron.access.restraint import Rates
+from gridiron.access.scopes import Caller, Kind, Scope
+from gridiron.access.tokens import TokenStore
 from gridiron.bundles.intake import Intake, Policy
 from gridiron.bundles.store import BundleStore
+from gridiron.cli.credentials import read_token
 from gridiron.lifecycle.routing import Service
 from gridiron.manager.activate import Activator
 from gridiron.manager.admission import Admission
@@ -22,6 +29,7 @@ from gridiron.manager.deployments import Deployments
 from gridiron.manager.execute import Executor
 from gridiron.manager.health import HealthChecker
 from gridiron.manager.http.app import Control, make_app
+from gridiron.manager.http.guard import Guard
 from gridiron.manager.logs import Logs
 from gridiron.manager.loop import Loop
 from gridiron.manager.metrics.exporter import Exporter
@@ -38,6 +46,7 @@ from gridiron.testing.workers import FakeCells
 from gridiron.toolchain.programs import find_toolchain
 from gridiron.workers.log_files import open_logs
 
+ADMIN = Caller("0badcafe", "ops", (Scope(Kind.ADMIN),))
 NOW = datetime(2026, 11, 1, 12, tzinfo=UTC)
 GRACE = timedelta(seconds=60)
 
@@ -59,9 +68,8 @@ def parse_offer(word: str) -> Service:
 
 def make_settings(directory: Path, **overrides: Any) -> Settings:
     grace = GRACE.total_seconds()
-    return load_settings(
-        data_dir=directory / "data", source_roots="/", drain_grace_seconds=grace, **overrides
-    )
+    given = {"data_dir": directory / "data", "source_roots": "/", "drain_grace_seconds": grace}
+    return load_settings(**{**given, **overrides})
 
 
 class Manager:
@@ -104,6 +112,33 @@ class Manager:
         self.activator = Activator(self.context, self.observer, self.executor, turns, self.loop)
         self.deployments = Deployments(self.context, self.observer)
         self.logs = Logs(self.context, self.observer)
+        tokens = TokenStore(self.settings.manager_state_dir)
+        tokens.prepare(self.clock())
+        self.guard = Guard(
+            tokens=tokens,
+            audit=AuditLog(self.settings.manager_state_dir / "audit.jsonl"),
+            rates=Rates(self.settings.request_rate, self.settings.request_burst),
+            open_loopback=self.settings.open_loopback,
+            now=self.clock,
+        )
+
+    @asynccontextmanager
+    async def serve(self, address: str = "127.0.0.1") -> AsyncIterator[httpx2.AsyncClient]:
+        """Give a client of the manager's app at an address, logged in as its admin."""
+        settings = self.settings
+        node = NodeReader(self.context, find_toolchain(settings), lambda: settings)
+        control = Control(self.activator, self.loop, self.deployments, self.logs, node, self.guard)
+        token = read_token(self.guard.tokens.admin_file)
+        async with asyncio.TaskGroup() as tasks:
+            health = HealthChecker(())  # it looks at no component
+            exporter = Exporter(self.context, self.observer, health, versions={})
+            app = make_app(self.context, control, health, exporter, tasks)
+            async with httpx2.AsyncClient(
+                transport=httpx2.ASGITransport(app, raise_app_exceptions=False, client=(address, 1)),
+                base_url="http://manager.test",
+                headers={"authorization": f"Bearer {token}"},
+            ) as client:
+                yield client
 
     def restart(self) -> Manager:
         """What a manager finds that is started after this one died: the same disk, Restate and cells."""
@@ -145,7 +180,7 @@ class Manager:
         self, source: str, version: str, name: str = "demo", **more: object
     ) -> Activated:
         request = ActivateRequest(source=source, name=name, version=version, **more)  # type: ignore[arg-type]
-        activated = await self.activator.activate(request)
+        activated = await self.activator.activate(request, ADMIN)
         if activated.outcome == "activated":
             self.cells.load(activated.path)
         return activated
@@ -166,16 +201,6 @@ class Manager:
         staging = root / ".staging"
         found = [path.name for path in root.iterdir() if path.name[0] != "."]
         return sorted(found) + sorted(str(path) for path in staging.iterdir())
-
-
-def make_test_app(manager: Manager, tasks: asyncio.TaskGroup) -> FastAPI:
-    """The application of a manager that looks at no component."""
-    settings = manager.settings
-    node = NodeReader(manager.context, find_toolchain(settings), lambda: settings)
-    control = Control(manager.activator, manager.loop, manager.deployments, manager.logs, node)
-    health = HealthChecker(())
-    exporter = Exporter(manager.context, manager.observer, health, versions={})
-    return make_app(manager.context, control, health, exporter, tasks)
 
 
 @pytest.fixture

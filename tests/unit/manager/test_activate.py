@@ -32,7 +32,7 @@ from gridiron.manager.registry import Registry
 from gridiron.model import Git
 from gridiron.testing.restate import Refusal, fake_service
 from gridiron.workers.cells import NO_ANSWER, Problem
-from tests.unit.manager.conftest import Manager, make_settings
+from tests.unit.manager.conftest import ADMIN, Manager, make_settings
 
 STEPS = ["stage", "check", "store", "discover", "compare", "register", "total"]
 
@@ -105,7 +105,7 @@ async def test_a_dry_run_leaves_nothing(manager: Manager) -> None:
 async def test_a_source_that_cannot_be_staged_leaves_nothing(manager: Manager) -> None:
     request = ActivateRequest(source="file:///does/not/exist", name="demo", version="1")
     with pytest.raises(ActivationFailed) as failure:
-        await manager.activator.activate(request)
+        await manager.activator.activate(request, ADMIN)
     assert (failure.value.step, type(failure.value.cause)) == ("stage", SourceMissing)
     assert manager.stored == []
 
@@ -126,11 +126,12 @@ async def test_the_digest_that_was_asked_for_is_accepted(manager: Manager) -> No
 async def refuse(manager: Manager, prepare: Callable[[str], None]) -> ActivationFailed:
     """Activate what is refused, beside a build that is active and stays so; `prepare` gets its uri."""
     manager.restate.serve(manager.uri_of_next("demo", "1"), fake_service("demo", "run"))
-    await manager.activator.activate(ActivateRequest(source=manager.bundle(), name="demo", version="1"))
+    request = ActivateRequest(source=manager.bundle(), name="demo", version="1")
+    await manager.activator.activate(request, ADMIN)
     prepare(manager.uri_of_next("demo", "2"))
     request = ActivateRequest(source=manager.bundle("// bad"), name="demo", version="2")
     with pytest.raises(ActivationFailed) as failure:
-        await manager.activator.activate(request)
+        await manager.activator.activate(request, ADMIN)
     assert await manager.states() == {"1": "active"}
     assert len(manager.stored) == 1
     return failure.value
@@ -172,7 +173,7 @@ async def test_a_worker_that_serves_an_empty_list_of_services(manager: Manager) 
     manager.restate.serve(manager.uri_of_next("demo", "1"))
     request = ActivateRequest(source=manager.bundle(), name="demo", version="1")
     with pytest.raises(ActivationFailed) as failure:
-        await manager.activator.activate(request)
+        await manager.activator.activate(request, ADMIN)
     assert isinstance(failure.value.cause, NoRestateService)
     assert manager.stored == []
 
@@ -298,10 +299,10 @@ async def test_a_build_that_is_newest_for_some_of_its_services_only_is_activated
     both = fake_service("one", "run"), fake_service("two", "run")
     request = ActivateRequest(source=manager.bundle("// both"), name="demo", version="1")
     manager.restate.serve(manager.uri_of_next("demo", "1"), *both)
-    await manager.activator.activate(request)
+    await manager.activator.activate(request, ADMIN)
     await manager.activate("2", service="one", breaking=True)
     manager.restate.serve(manager.uri_of_next("demo", "1"), *both)
-    again = await manager.activator.activate(request)
+    again = await manager.activator.activate(request, ADMIN)
     assert again.outcome == "activated"
     assert set((await manager.restate.fetch_newest()).values()) == {again.deployment_id}
 
@@ -320,7 +321,7 @@ async def test_another_version_or_another_content_is_another_build(
     for wanted, text in (("1", "// same"), (version, content)):
         manager.restate.serve(manager.uri_of_next("demo", wanted), fake_service("demo", "run"))
         request = ActivateRequest(source=manager.bundle(text), name="demo", version=wanted)
-        assert (await manager.activator.activate(request)).outcome == "activated"
+        assert (await manager.activator.activate(request, ADMIN)).outcome == "activated"
 
 
 async def test_a_damaged_build_can_be_deployed_again(manager: Manager) -> None:

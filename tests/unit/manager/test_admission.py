@@ -6,6 +6,7 @@ import asyncio
 import os
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from ipaddress import ip_address
 from pathlib import Path
@@ -53,9 +54,7 @@ def intake(tmp_path: Path, resolver: Resolver) -> Intake:
     store = BundleStore(settings.bundles_dir)
     store.prepare()
     policy = Policy.of(settings)
-    return Intake(
-        store, Policy(policy.roots, Access(resolve=resolver), policy.limits, policy.keys, signed_only=False)
-    )
+    return Intake(store, replace(policy, access=Access(resolve=resolver)))
 
 
 @pytest.fixture

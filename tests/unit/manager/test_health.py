@@ -18,7 +18,6 @@ from gridiron.manager.looks import FINE, judge_loop, judge_pool
 from gridiron.manager.own_thread import OwnThread
 from gridiron.workers.status import PoolCell, PoolStatus
 from tests.unit.manager.conftest import Manager
-from tests.unit.manager.test_http import serve
 
 START = datetime(2026, 11, 1, 12, tzinfo=UTC)
 BROKEN = Seen(False, "no room")
@@ -232,7 +231,7 @@ def test_a_loop_may_take_its_time_and_not_all_of_it() -> None:
 
 
 async def test_probes_may_send_head_and_nothing_is_kept_of_their_answers(manager: Manager) -> None:
-    async with serve(manager) as client:
+    async with manager.serve() as client:
         for path in ("/health/live", "/health/ready"):
             for method in ("GET", "HEAD"):
                 answer = await client.request(method, path)

@@ -2,30 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import json
 import shutil
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import httpx2
 import pytest
 
 from gridiron.manager.api import EVENTS_MEDIA_TYPE
 from gridiron.manager.http.bodies import MAX_BODY
-from tests.unit.manager.conftest import Manager, make_settings, make_test_app
-
-
-@asynccontextmanager
-async def serve(manager: Manager) -> AsyncIterator[httpx2.AsyncClient]:
-    """Give a client of the manager's app."""
-    async with asyncio.TaskGroup() as tasks:
-        transport = httpx2.ASGITransport(make_test_app(manager, tasks))
-        async with httpx2.AsyncClient(transport=transport, base_url="http://manager.test") as client:
-            yield client
+from tests.unit.manager.conftest import Manager, make_settings
 
 
 @pytest.fixture
@@ -47,7 +35,7 @@ def read_events(text: str) -> list[tuple[str, dict[str, Any]]]:
 
 async def test_an_archive_is_sent_and_activated(manager: Manager, archive: bytes) -> None:
     sha256 = digest(archive)
-    async with serve(manager) as client:
+    async with manager.serve() as client:
         first = await client.put(f"/bundles/{sha256}", content=archive)
         second = await client.put(f"/bundles/{sha256}", content=archive)
         assert (first.status_code, second.status_code) == (201, 200)
@@ -65,7 +53,7 @@ async def test_an_archive_is_sent_and_activated(manager: Manager, archive: bytes
 async def test_what_is_not_what_its_address_says_is_refused(
     manager: Manager, archive: bytes, sha256: str, code: str
 ) -> None:
-    async with serve(manager) as client:
+    async with manager.serve() as client:
         answer = await client.put(f"/bundles/{sha256}", content=archive)
     assert (answer.status_code, answer.json()["code"]) == (422, code)
     assert answer.headers["content-type"] == "application/problem+json"
@@ -80,7 +68,7 @@ async def test_an_archive_that_is_too_large_is_refused(tmp_path: Path) -> None:
         for start in range(0, len(content), 100_000):
             yield content[start : start + 100_000]
 
-    async with serve(manager) as client:
+    async with manager.serve() as client:
         announced = await client.put(f"/bundles/{digest(content)}", content=content)
         not_announced = await client.put(f"/bundles/{digest(content)}", content=in_pieces())
     for answer in (announced, not_announced):
@@ -91,7 +79,7 @@ async def test_an_archive_that_is_too_large_is_refused(tmp_path: Path) -> None:
 async def test_an_activation_tells_how_far_it_is(manager: Manager, archive: bytes, tmp_path: Path) -> None:
     (tmp_path / "bundle.zip").write_bytes(archive)
     request = {"source": (tmp_path / "bundle.zip").as_uri(), "name": "demo", "version": "1"}
-    async with serve(manager) as client:
+    async with manager.serve() as client:
         answer = await client.post("/activate", json=request, headers={"accept": EVENTS_MEDIA_TYPE})
         assert answer.headers["content-type"].startswith(EVENTS_MEDIA_TYPE)
         *progress, (last, outcome) = read_events(answer.text)
@@ -112,7 +100,7 @@ async def test_an_activation_tells_how_far_it_is(manager: Manager, archive: byte
 
 async def test_an_activation_that_fails_ends_its_events_with_the_problem(manager: Manager) -> None:
     request = {"source": "file:///nowhere/at/all", "name": "demo", "version": "1"}
-    async with serve(manager) as client:
+    async with manager.serve() as client:
         answer = await client.post("/activate", json=request, headers={"accept": EVENTS_MEDIA_TYPE})
         plain = await client.post("/activate", json=request)
     *_, (last, problem) = read_events(answer.text)
@@ -129,7 +117,7 @@ async def test_a_body_of_json_is_not_read_to_its_end_where_it_is_large(manager: 
         for start in range(0, len(body), 100_000):
             yield body[start : start + 100_000].encode()
 
-    async with serve(manager) as client:
+    async with manager.serve() as client:
         headers = {"content-type": "application/json"}
         for path in ("/activate", "/rollback", "/prune"):
             for content in (body, in_pieces()):
@@ -157,7 +145,7 @@ async def test_what_no_file_of_json_can_hold_is_refused_and_leaves_nothing(
     known = others.get(path, {})
     fields = "{}" if known is None else json.dumps({**known, "name": "demo"})
     content = fields.removesuffix("}") + ("" if known is None else ", ") + given + "}"
-    async with serve(manager) as client:
+    async with manager.serve() as client:
         answer = await client.post(path, content=content, headers={"content-type": "application/json"})
     assert (answer.status_code, answer.json()["code"]) == (422, "request_invalid"), answer.text
     assert manager.stored == []
@@ -165,7 +153,7 @@ async def test_what_no_file_of_json_can_hold_is_refused_and_leaves_nothing(
 
 
 async def test_of_many_things_that_are_wrong_some_are_told(manager: Manager) -> None:
-    async with serve(manager) as client:
+    async with manager.serve() as client:
         answer = await client.post("/prune", json={f"k{number}": 1 for number in range(1000)})
     assert answer.json()["detail"].count("Extra inputs") == 20
     assert "; and 980 more." in answer.json()["detail"]

@@ -33,7 +33,6 @@ from gridiron.workers.status import (
 )
 from gridiron.workers.traffic import MOST_BUILDS as MOST_BUILDS_OF_TRAFFIC
 from tests.unit.manager.conftest import Clock, Manager
-from tests.unit.manager.test_http import serve
 from tests.values import NOW, make_build, make_observation, make_registration
 
 NOTHING = Seen(now=NOW, meters=Meters(), sweep_seconds=30, versions={})
@@ -274,7 +273,7 @@ async def fetch(client: httpx2.AsyncClient) -> list[Metric]:
 
 
 async def test_what_the_manager_does_is_counted(manager: Manager, tmp_path: Path) -> None:
-    async with serve(manager) as client:
+    async with manager.serve() as client:
         first = await manager.activate("1")
         await manager.activate("2")
         with pytest.raises(ActivationFailed):
@@ -320,7 +319,7 @@ async def test_what_the_loop_does_is_counted(manager: Manager) -> None:
     await _attempt(manager.context, "builds", manager.loop.sweep)
     manager.clock.now += timedelta(hours=1)
     await _attempt(manager.context, "builds", manager.loop.sweep)
-    async with serve(manager) as client:
+    async with manager.serve() as client:
         told = await fetch(client)
     rounds = values(told, "gridiron_loop_rounds_total")
     assert rounds == {("failed", "config"): 1, ("done", "builds"): 2}
@@ -335,7 +334,7 @@ async def test_what_the_loop_does_is_counted(manager: Manager) -> None:
 
 
 async def test_openmetrics_is_given_where_it_is_asked_for(manager: Manager) -> None:
-    async with serve(manager) as client:
+    async with manager.serve() as client:
         plain = await client.get("/metrics")
         asked = await client.get(
             "/metrics", headers={"accept": "application/openmetrics-text; version=1.0.0"}

@@ -13,11 +13,10 @@ from gridiron.manager.api import WrittenSettings
 from gridiron.manager.node_status import NodeReader, list_listeners
 from gridiron.toolchain.programs import find_toolchain
 from tests.unit.manager.conftest import NOW, Manager, make_settings
-from tests.unit.manager.test_http import serve
 
 
 async def test_a_node_tells_what_it_is(manager: Manager) -> None:
-    async with serve(manager) as client:
+    async with manager.serve() as client:
         manager.clock.now = NOW + timedelta(minutes=1)
         said = (await client.get("/node")).json()
     assert (said["node"], said["version"]) == ("n1", gridiron.__version__)
@@ -25,7 +24,8 @@ async def test_a_node_tells_what_it_is(manager: Manager) -> None:
     assert said["programs"].keys() == {"python", "restate", "workerd", "haproxy"}
     assert 0 < said["disk"]["free"] <= said["disk"]["total"]
     assert said["settings"] == {"live": [], "restart": [], "problem": None}
-    assert {"purpose": "manager", "host": "127.0.0.1", "port": 8081, "is_loopback": True} in said["listens"]
+    here = {"host": "127.0.0.1", "is_loopback": True, "is_encrypted": False}
+    assert {"purpose": "manager", "port": 8081, **here} in said["listens"]
 
 
 def read_written(manager: Manager, **written: Any) -> WrittenSettings:

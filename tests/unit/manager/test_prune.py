@@ -20,7 +20,7 @@ from gridiron.lifecycle.observation import Demand
 from gridiron.manager.api import ActivateRequest, Kept, Pruned, PruneRequest
 from gridiron.model import State
 from gridiron.testing.restate import fake_service
-from tests.unit.manager.conftest import GRACE, Manager, make_settings
+from tests.unit.manager.conftest import ADMIN, GRACE, Manager, make_settings
 
 
 async def test_a_drained_build_is_retired_after_its_grace_and_its_files_stay(manager: Manager) -> None:
@@ -183,7 +183,7 @@ async def test_a_build_that_becomes_active_during_the_look_is_not_taken_for_reti
 
     monkeypatch.setattr(manager.restate, "register", waits)
     request = ActivateRequest(source=manager.bundle("// 2"), name="demo", version="2")
-    activation = asyncio.create_task(manager.activator.activate(request))
+    activation = asyncio.create_task(manager.activator.activate(request, ADMIN))
     await stored.wait()
     fetch_registrations = manager.restate.fetch_registrations
 

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import AsyncIterator
 
@@ -10,16 +9,13 @@ from structlog.contextvars import merge_contextvars as merge
 from structlog.testing import capture_logs
 
 from gridiron.manager.http.request_ids import choose_request_id
-from tests.unit.manager.conftest import Manager, make_test_app
+from tests.unit.manager.conftest import Manager
 
 
 @pytest.fixture
 async def client(manager: Manager) -> AsyncIterator[httpx2.AsyncClient]:
-    async with asyncio.TaskGroup() as tasks:
-        app = make_test_app(manager, tasks)
-        transport = httpx2.ASGITransport(app=app, raise_app_exceptions=False)
-        async with httpx2.AsyncClient(transport=transport, base_url="http://manager") as inside:
-            yield inside
+    async with manager.serve() as client:
+        yield client
 
 
 @pytest.mark.parametrize("given", ["a", "0af7651916cd43dd8448eb211c80319c", "Root-1_2.3", "x" * 64])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import logging
 import sys
@@ -15,18 +14,15 @@ import structlog
 
 from gridiron.process.events import configure_logging
 from gridiron.settings import load_settings
-from tests.unit.manager.conftest import Manager, make_test_app
+from tests.unit.manager.conftest import Manager
 
 VALUE = "hunter2-hunter2"
 
 
 @pytest.fixture
 async def client(manager: Manager) -> AsyncIterator[httpx2.AsyncClient]:
-    async with asyncio.TaskGroup() as tasks:
-        app = make_test_app(manager, tasks)
-        transport = httpx2.ASGITransport(app, raise_app_exceptions=False)
-        async with httpx2.AsyncClient(transport=transport, base_url="http://manager") as client:
-            yield client
+    async with manager.serve() as client:
+        yield client
 
 
 async def test_a_secret_is_set_listed_and_removed(client: httpx2.AsyncClient) -> None:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import tempfile
 from datetime import timedelta
-from ipaddress import ip_address
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from gridiron.bundles.digest import hash_file
 from gridiron.bundles.pack import pack
 from gridiron.cli.client import ManagerClient
+from gridiron.cli.credentials import is_local
 from gridiron.cli.edge import ManagerRefused
 from gridiron.errors import SourceMissing, SourceOutsideRoots, SourceUnreadable
 from gridiron.manager.api import Activated, ActivateRequest
@@ -25,7 +24,7 @@ class Sender:
     def __init__(self, manager: ManagerClient, limit: timedelta) -> None:
         self._manager = manager
         self._limit = limit
-        self._shares_files = is_loopback(manager.url)
+        self._shares_files = is_local(manager.url)
 
     def activate(self, request: ActivateRequest, bundle: Path) -> Activated:
         """Activate a bundle. Raises what `ManagerClient.activate` and `pack` raise."""
@@ -45,15 +44,6 @@ class Sender:
 
     def _activate(self, request: ActivateRequest) -> Activated:
         return self._manager.activate(request, self._limit, _pass_over)
-
-
-def is_loopback(url: str) -> bool:
-    """Tell whether a URL names this machine, as far as its text says."""
-    host = urlsplit(url).hostname or ""
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _pass_over(*_: object) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from functools import partial
 from typing import Annotated, Any
 
 from fastapi import FastAPI, Header, Path, Query, Request, Response
@@ -13,10 +12,10 @@ from fastapi.responses import StreamingResponse
 from pydantic import AwareDatetime
 
 import gridiron
+from gridiron.bundles.source import redact_url
 from gridiron.manager.activate import Activator
 from gridiron.manager.api import (
     EVENTS_MEDIA_TYPE,
-    PROBLEM_MEDIA_TYPE,
     Activated,
     ActivateRequest,
     DeploymentList,
@@ -24,7 +23,6 @@ from gridiron.manager.api import (
     Health,
     LogList,
     NodeStatus,
-    Problem,
     PruneOutcome,
     PruneRequest,
     PutSecretRequest,
@@ -39,10 +37,13 @@ from gridiron.manager.api import (
 from gridiron.manager.context import Context
 from gridiron.manager.deployments import Deployments
 from gridiron.manager.health import HealthChecker
+from gridiron.manager.http.access import add_audit, add_tokens
 from gridiron.manager.http.bodies import LimitedBodies
+from gridiron.manager.http.description import add_description
 from gridiron.manager.http.events import follow
+from gridiron.manager.http.guard import Act, Acting, Guard, GuardedRoute
 from gridiron.manager.http.metered import MeteredRequests
-from gridiron.manager.http.problems import add_problem_handlers
+from gridiron.manager.http.problems import add_problem_handlers, describe_problems
 from gridiron.manager.http.request_ids import RequestIds
 from gridiron.manager.http.uploads import receive
 from gridiron.manager.logs import Logs, render_news
@@ -50,6 +51,7 @@ from gridiron.manager.loop import Loop
 from gridiron.manager.metrics.exporter import Exporter
 from gridiron.manager.node_status import NodeReader
 from gridiron.manager.secrets import Change
+from gridiron.manager.steps import Report, report_nothing
 from gridiron.model import State, check_name
 from gridiron.secrets.rules import check_key, check_value
 from gridiron.secrets.store import SecretStore
@@ -76,13 +78,7 @@ class Control:
     deployments: Deployments
     logs: Logs
     node: NodeReader
-
-
-def _problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    content = {PROBLEM_MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
-    return {
-        status: {"model": Problem, "description": "A problem.", "content": content} for status in statuses
-    }
+    guard: Guard  # which they come past
 
 
 def make_app(
@@ -93,10 +89,14 @@ def make_app(
         title="Gridiron manager",
         version=gridiron.__version__,
         description=DESCRIPTION,
+        openapi_url=None,  # it needs a token, as the rest does: see `add_description`
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,  # a path that there is not is an error, and errors are problems
     )
+    app.router.route_class = GuardedRoute
+    app.state.guard = control.guard
+    add_description(app)
     add_problem_handlers(app, context.meters.errors)
     app.add_middleware(LimitedBodies)
     app.add_middleware(MeteredRequests, meters=context.meters)
@@ -110,6 +110,8 @@ def make_app(
     _add_node(app, control.node)
     _add_metrics(app, exporter)
     _add_health(app, health)
+    add_tokens(app, control.guard)
+    add_audit(app, control.guard.audit)
     return app
 
 
@@ -129,16 +131,26 @@ def _add_commands(app: FastAPI, context: Context, control: Control, tasks: async
                 "`problem` (`Problem`).",
                 "content": {EVENTS_MEDIA_TYPE: {"schema": {"type": "string"}}},
             },
-            **_problems(409, 422, 500, 502, 503),
+            **describe_problems(409, 422, 500, 502, 503),
         },
     )
     async def activate(
-        request: ActivateRequest, response: Response, accept: Annotated[str, Header()] = ""
+        request: ActivateRequest, response: Response, act: Acting, accept: Annotated[str, Header()] = ""
     ) -> Activated | Response:
+        act.check(request.name)
+
+        async def run(report: Report) -> Activated:
+            source, dry_run = redact_url(request.source), "yes" if request.dry_run else None
+            change = act.change(name=request.name, version=request.version, source=source, dry_run=dry_run)
+            async with change as about:
+                activated = await activator.activate(request, act.caller, report)
+                about["build_id"] = activated.build_id
+                return activated
+
         if EVENTS_MEDIA_TYPE in accept:
-            events = follow(partial(activator.activate, request), context.meters.errors, tasks)
+            events = follow(run, context.meters.errors, tasks)
             return StreamingResponse(events, media_type=EVENTS_MEDIA_TYPE)
-        activated = await activator.activate(request)
+        activated = await run(report_nothing)
         if activated.outcome != "activated":
             response.status_code = 200
         return activated
@@ -149,11 +161,14 @@ def _add_commands(app: FastAPI, context: Context, control: Control, tasks: async
         summary="Make an earlier build's code active again",
         responses={
             200: {"model": Activated, "description": "That content is active already."},
-            **_problems(404, 409, 422, 500, 502, 503),
+            **describe_problems(404, 409, 422, 500, 502, 503),
         },
     )
-    async def rollback(request: RollbackRequest, response: Response) -> Activated:
-        activated = await activator.rollback(request)
+    async def rollback(request: RollbackRequest, response: Response, act: Acting) -> Activated:
+        act.check(request.name)
+        async with act.change(name=request.name, to=request.build_id) as about:
+            activated = await activator.rollback(request)
+            about["build_id"] = activated.build_id
         if activated.outcome != "activated":
             response.status_code = 200
         return activated
@@ -161,10 +176,15 @@ def _add_commands(app: FastAPI, context: Context, control: Control, tasks: async
     @app.post(
         "/prune",
         summary="Remove one build, or all that are drained",
-        responses=_problems(404, 409, 422, 500, 502, 503),
+        responses=describe_problems(404, 409, 422, 500, 502, 503),
     )
-    async def prune(request: PruneRequest) -> PruneOutcome:
-        return await control.loop.prune(request)
+    async def prune(request: PruneRequest, act: Acting) -> PruneOutcome:
+        if request.build_id is None:
+            act.caller.check_deploy_all()
+        else:
+            await _check_build(act, control.deployments, request.build_id)
+        async with act.change(build_id=request.build_id or "all that are drained"):
+            return await control.loop.prune(request)
 
 
 def _add_bundles(app: FastAPI, context: Context) -> None:
@@ -175,7 +195,7 @@ def _add_bundles(app: FastAPI, context: Context) -> None:
         description="The body is a `.tar.gz` or `.zip`. It is kept for an hour.",
         responses={
             200: {"model": Uploaded, "description": "It was here already."},
-            **_problems(422, 500, 503),
+            **describe_problems(422, 500, 503),
         },
         openapi_extra={
             "requestBody": {
@@ -188,8 +208,9 @@ def _add_bundles(app: FastAPI, context: Context) -> None:
         sha256: Annotated[str, Path(pattern="^[0-9a-f]{64}$", description="Of the body.")],
         request: Request,
         response: Response,
+        act: Acting,
     ) -> Uploaded:
-        async with context.admission.upload():
+        async with act.change(sha256=sha256), context.admission.upload():
             if not await receive(request, context.intake, sha256):
                 response.status_code = 200
         return Uploaded(sha256=sha256, source=f"bundle:{sha256}")
@@ -197,7 +218,10 @@ def _add_bundles(app: FastAPI, context: Context) -> None:
 
 def _add_reads(app: FastAPI, deployments: Deployments) -> None:
     @app.get(
-        "/deployments", summary="List builds", response_model=DeploymentList, responses=_problems(422, 500)
+        "/deployments",
+        summary="List builds",
+        response_model=DeploymentList,
+        responses=describe_problems(422, 500),
     )
     async def list_deployments(
         name: Annotated[str | None, Query(description="Only builds of this name.")] = None,
@@ -210,16 +234,18 @@ def _add_reads(app: FastAPI, deployments: Deployments) -> None:
         page = await deployments.fetch_page(name, state, cursor, limit)
         return Response(page.model_dump_json(), media_type="application/json")  # a long page is checked once
 
-    @app.get("/deployments/{build_id}", summary="Show one build", responses=_problems(404, 500))
+    @app.get("/deployments/{build_id}", summary="Show one build", responses=describe_problems(404, 500))
     async def show_deployment(build_id: str) -> DeploymentView:
         return await deployments.fetch(build_id)
 
 
 def _add_secrets(app: FastAPI, activator: Activator, secrets: SecretStore) -> None:
-    problems = _problems(404, 409, 422, 500, 502, 503)
+    problems = describe_problems(404, 409, 422, 500, 502, 503)
 
     @app.get(
-        "/secrets/{name}", summary="List the secrets of a name, without values", responses=_problems(422, 500)
+        "/secrets/{name}",
+        summary="List the secrets of a name, without values",
+        responses=describe_problems(422, 500),
     )
     async def list_secrets(name: str) -> SecretList:
         times = await asyncio.to_thread(secrets.fetch_times, name)
@@ -227,15 +253,20 @@ def _add_secrets(app: FastAPI, activator: Activator, secrets: SecretStore) -> No
         return SecretList(name=name, secrets=views)
 
     @app.put("/secrets/{name}/{key}", summary="Set a secret, and renew the active build", responses=problems)
-    async def put_secret(name: str, key: str, request: PutSecretRequest) -> SecretChanged:
+    async def put_secret(name: str, key: str, request: PutSecretRequest, act: Acting) -> SecretChanged:
+        act.check(name)
         change = Change(check_name(name), check_key(key), check_value(request.value.get_secret_value()))
-        return await activator.change_secret(change)
+        async with act.change(name=name, key=key):
+            return await activator.change_secret(change)
 
     @app.delete(
         "/secrets/{name}/{key}", summary="Remove a secret, and renew the active build", responses=problems
     )
-    async def delete_secret(name: str, key: str) -> SecretChanged:
-        return await activator.change_secret(Change(check_name(name), check_key(key), None))
+    async def delete_secret(name: str, key: str, act: Acting) -> SecretChanged:
+        act.check(name)
+        change = Change(check_name(name), check_key(key), None)
+        async with act.change(name=name, key=key):
+            return await activator.change_secret(change)
 
 
 def _add_logs(app: FastAPI, logs: Logs) -> None:
@@ -249,7 +280,7 @@ def _add_logs(app: FastAPI, logs: Logs) -> None:
                 "the build is retired or gone; then one of the type `end`, a `LogEnd`.",
                 "content": {EVENTS_MEDIA_TYPE: {"schema": {"type": "string"}}},
             },
-            **_problems(404, 422, 500),
+            **describe_problems(404, 422, 500),
         },
     )
     async def show_logs(
@@ -273,21 +304,32 @@ def _add_logs(app: FastAPI, logs: Logs) -> None:
 
 
 def _add_workers(app: FastAPI, deployments: Deployments, cells: CellsPort) -> None:
-    @app.get("/workers", summary="Show the cells", responses=_problems(503))
+    @app.get("/workers", summary="Show the cells", responses=describe_problems(503))
     async def show_workers() -> PoolStatus:
         return await cells.fetch_pool()
 
-    @app.post("/workers/restart", summary="Replace every cell, losing no call", responses=_problems(503))
-    async def restart_workers() -> Restarted:
-        return Restarted(cells=await cells.restart())
+    @app.post(
+        "/workers/restart", summary="Replace every cell, losing no call", responses=describe_problems(503)
+    )
+    async def restart_workers(act: Acting) -> Restarted:
+        async with act.change():
+            return Restarted(cells=await cells.restart())
 
     @app.post(
         "/deployments/{build_id}/release",
         summary="Take a build out of quarantine",
-        responses=_problems(404, 500, 503),
+        responses=describe_problems(404, 500, 503),
     )
-    async def release(build_id: str) -> Released:
-        return await deployments.release(build_id)
+    async def release(build_id: str, act: Acting) -> Released:
+        await _check_build(act, deployments, build_id)
+        async with act.change(build_id=build_id):
+            return await deployments.release(build_id)
+
+
+async def _check_build(act: Act, deployments: Deployments, build_id: str) -> None:
+    """Raise ScopeMissing unless a build is the caller's to change, or BuildNotFound."""
+    if not act.caller.is_admin:  # else nobody has to look
+        act.check(await deployments.fetch_name(build_id))
 
 
 def _add_node(app: FastAPI, node: NodeReader) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Coroutine
 from http import HTTPStatus
+from typing import Any
 
 import structlog
 from fastapi import FastAPI, Request
@@ -18,15 +19,20 @@ from gridiron.errors import (
     BuildInUse,
     Conflict,
     Environment,
+    Forbidden,
     GridironError,
     NotFound,
     Rejected,
     RequestInvalid,
     RequestTooLarge,
+    RequestTooSlow,
+    TokenMissing,
+    TooMany,
+    Unauthenticated,
     Unavailable,
 )
 from gridiron.manager.api import PROBLEM_MEDIA_TYPE, Problem
-from gridiron.manager.http.bodies import MAX_BODY
+from gridiron.manager.http.bodies import BODY_LIMIT, MAX_BODY
 from gridiron.manager.http.request_ids import HEADER, fetch_request_id
 from gridiron.model import describe_validation
 
@@ -34,6 +40,10 @@ log = structlog.get_logger()
 
 STATUSES: tuple[tuple[type[GridironError], HTTPStatus], ...] = (
     (RequestTooLarge, HTTPStatus.REQUEST_ENTITY_TOO_LARGE),
+    (RequestTooSlow, HTTPStatus.REQUEST_TIMEOUT),
+    (Unauthenticated, HTTPStatus.UNAUTHORIZED),
+    (Forbidden, HTTPStatus.FORBIDDEN),
+    (TooMany, HTTPStatus.TOO_MANY_REQUESTS),
     (BadInput, HTTPStatus.UNPROCESSABLE_ENTITY),
     (NotFound, HTTPStatus.NOT_FOUND),
     (Conflict, HTTPStatus.CONFLICT),
@@ -99,6 +109,25 @@ Answer = Callable[[Request, Exception], Coroutine[None, None, ProblemResponse]]
 """Makes the response to a failed request."""
 
 
+def describe_problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Describe answers that are problems, for /openapi.json."""
+    content = {PROBLEM_MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    return {
+        status: {"model": Problem, "description": "A problem.", "content": content} for status in statuses
+    }
+
+
+def headers_of(error: GridironError) -> dict[str, str]:
+    """Give what an answer says besides: how to log in (RFC 6750), when to come again (RFC 9110)."""
+    if isinstance(error, TooMany):
+        return {"retry-after": str(error.retry_seconds)}
+    if isinstance(error, TokenMissing):
+        return {"www-authenticate": 'Bearer realm="gridiron"'}
+    if isinstance(error, Unauthenticated):
+        return {"www-authenticate": 'Bearer realm="gridiron", error="invalid_token"'}
+    return {}
+
+
 def _loggable(path: str) -> str:
     """Cut what stands where the name of a secret belongs: somebody may have put the secret itself there."""
     match path.split("/", 3):
@@ -112,12 +141,15 @@ async def _answer_failure(request: Request, error: Exception) -> ProblemResponse
     if not isinstance(error, GridironError):  # registered for GridironError only
         raise error
     problem = render_problem(error)
-    tell = log.error if problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR else log.info
-    about = {"build_id": problem.build_id} if problem.build_id else {}
-    path = _loggable(request.url.path)
-    about |= {"method": request.method, "path": path, "code": problem.code}
-    tell("request.failed", status=problem.status, **about)
-    return ProblemResponse(problem)
+    if not isinstance(error, Unauthenticated | TooMany):  # the audit log has them, and they may be a flood
+        tell = log.error if problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR else log.info
+        about = {"build_id": problem.build_id} if problem.build_id else {}
+        path = _loggable(request.url.path)
+        about |= {"method": request.method, "path": path, "code": problem.code}
+        tell("request.failed", status=problem.status, **about)
+    response = ProblemResponse(problem)
+    response.headers.update(headers_of(error))
+    return response
 
 
 async def _answer_invalid(_request: Request, error: Exception) -> ProblemResponse:
@@ -133,6 +165,8 @@ async def _answer_http(_request: Request, error: Exception) -> ProblemResponse:
     status = HTTPStatus(error.status_code)
     if status is HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
         return ProblemResponse(render_problem(RequestTooLarge(MAX_BODY)))
+    if status is HTTPStatus.REQUEST_TIMEOUT:
+        return ProblemResponse(render_problem(RequestTooSlow(round(BODY_LIMIT.total_seconds()))))
     if status is HTTPStatus.BAD_REQUEST:  # a body that is not even text
         return ProblemResponse(render_problem(RequestInvalid(f"body: {error.detail}")))
     code = "path_not_found" if status is HTTPStatus.NOT_FOUND else status.name.lower()

@@ -1,0 +1,132 @@
+"""How the command line gets in: which token it sends where, and what it trusts.
+
+1. GRIDIRON_TOKEN, or the file that GRIDIRON_TOKEN_FILE names: to the manager that the user named, or one on
+   this machine. Not to one that only `gridiron.toml` names: the directory may be somebody else's.
+2. To a manager on this machine: the admin's token, from where the manager's note says that it is, or from the
+   directory that the settings name.
+
+Nothing takes a token as an argument: everybody on the machine sees those.
+"""
+
+from __future__ import annotations
+
+import os
+import ssl
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from gridiron.access.note import Note, fetch_note
+from gridiron.access.tls import trust, trust_only
+from gridiron.access.tokens import ADMIN_FILE, TOKEN_VARIABLE, find_id
+from gridiron.bundles.source import redact_url
+from gridiron.cli.listeners import fetch_listeners
+from gridiron.egress import is_loopback
+from gridiron.errors import ListenerForeign, TokenNotSent, TokenUnusable
+from gridiron.settings import Settings, user_data_dir, variable_name
+
+TOKEN_FILE_VARIABLE = f"{TOKEN_VARIABLE}_FILE"
+MAX_TOKEN_FILE = 1024
+"""Bytes that are read of one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """Where a manager is, and how one gets in."""
+
+    url: str
+    token: str | None = field(default=None, repr=False)
+    context: ssl.SSLContext | None = None  # None: what the system trusts
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What each request carries."""
+        return {} if self.token is None else {"authorization": f"Bearer {self.token}"}
+
+
+def is_local(url: str) -> bool:
+    """Tell whether a URL names this machine, as far as its text says."""
+    return is_loopback(urlsplit(url).hostname or "")
+
+
+def find_way(settings: Settings, *, named: bool) -> Way:
+    """Find out how to reach a manager; `named` says whether the user himself gave its URL just now.
+
+    Raises TokenUnusable, TokenNotSent, ListenerForeign, CertificateInvalid.
+    """
+    url, local = settings.manager_url, is_local(settings.manager_url)
+    note = fetch_note(user_data_dir(), _port_of(url)) if local else None
+    if note is not None and "manager_url" not in settings.model_fields_set:
+        url = note.url  # which knows whether it is https
+    token = _given_token()
+    named = named or bool({variable_name("manager_url"), "GRIDIRON_CONFIG"} & os.environ.keys())
+    if token is not None and not (named or local):
+        raise TokenNotSent(redact_url(url))
+    if token is None and local:
+        token = _find_token(settings, note, _port_of(url))
+    return Way(url, token, _find_trust(settings, url, note))
+
+
+def read_token(path: Path) -> str:
+    """Read a token out of a file. Raises TokenUnusable."""
+    try:
+        with path.open("rb") as file:
+            text = file.read(MAX_TOKEN_FILE).decode(errors="replace")
+    except OSError as error:
+        raise TokenUnusable(str(path), error.strerror or str(error)) from error
+    return _check(text, str(path))
+
+
+def _given_token() -> str | None:
+    if TOKEN_VARIABLE in os.environ:
+        return _check(os.environ[TOKEN_VARIABLE], TOKEN_VARIABLE)
+    path = os.environ.get(TOKEN_FILE_VARIABLE)
+    return None if path is None else read_token(Path(path))
+
+
+def _find_token(settings: Settings, note: Note | None, port: int) -> str | None:
+    """Read the admin's token where this user may; the manager says what to do where he may not."""
+    for path in (*((note.token_file,) if note else ()), settings.manager_state_dir / ADMIN_FILE):
+        try:
+            token, owner = read_token(path), path.stat().st_uid
+        except (TokenUnusable, FileNotFoundError):
+            continue
+        _check_listeners(path, owner, port)
+        return token
+    return None
+
+
+def _check_listeners(path: Path, owner: int, port: int) -> None:
+    """Raise ListenerForeign unless whoever could take a connection at a port may read this token anyway.
+
+    Another user of the machine may listen there while the manager does not run, or beside it: on ::1, which
+    `localhost` means before 127.0.0.1.
+    """
+    foreign = fetch_listeners(port) - {owner, 0}
+    if foreign:
+        raise ListenerForeign(min(foreign), port, str(path))
+
+
+def _check(text: str, origin: str) -> str:
+    """Give a token back. What is none could break a header, and stand in the message about that."""
+    token = text.strip()
+    if find_id(token) is None:
+        raise TokenUnusable(origin, "it has another form")
+    return token
+
+
+def _find_trust(settings: Settings, url: str, note: Note | None) -> ssl.SSLContext | None:
+    if not url.startswith("https:"):
+        return None
+    if settings.tls_ca is not None:
+        return trust(settings.tls_ca)
+    certificate = settings.tls_cert or (note.certificate if note else None)
+    return trust_only(certificate) if is_local(url) and certificate else None
+
+
+def _port_of(url: str) -> int:
+    try:
+        parts = urlsplit(url)
+        return parts.port or {"http": 80, "https": 443}.get(parts.scheme, 0)
+    except ValueError:  # what is sent there says so
+        return 0

@@ -1,0 +1,174 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from gridiron.access.note import Note, fetch_note, leave_note, take_note_back
+from gridiron.cli import credentials
+from gridiron.cli.credentials import Way, find_way, is_local
+from gridiron.cli.listeners import parse_listeners
+from gridiron.errors import ListenerForeign, TokenNotSent, TokenUnusable
+from gridiron.settings import Settings, load_settings, user_data_dir, variable_name
+
+
+def token(letter: str) -> str:
+    return f"gridiron_{letter * 8}_{letter * 64}"
+
+
+ADMIN, GIVEN, OTHER = token("a"), token("b"), token("c")
+
+
+@pytest.fixture(autouse=True)
+def home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in (
+        *map(variable_name, Settings.model_fields),
+        "GRIDIRON_CONFIG",
+        "GRIDIRON_TOKEN",
+        "GRIDIRON_TOKEN_FILE",
+    ):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+
+
+def write_token(path: Path, text: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"{text}\n")
+    return path
+
+
+def find(*, named: bool = False, **flags: object) -> Way:
+    return find_way(load_settings(**flags), named=named)
+
+
+def test_the_admins_token_is_found_in_the_data_directory(tmp_path: Path) -> None:
+    assert find(data_dir=tmp_path / "d") == Way("http://localhost:8081")
+    write_token(tmp_path / "d/manager/admin.token", ADMIN)
+    assert find(data_dir=tmp_path / "d") == Way("http://localhost:8081", ADMIN)
+
+
+def test_a_note_says_where_the_token_of_a_port_is(tmp_path: Path) -> None:
+    write_token(tmp_path / "home/gridiron/data/manager/admin.token", OTHER)  # of the node without an offset
+    file = write_token(tmp_path / "else/admin.token", ADMIN)
+    leave_note(user_data_dir(), 8181, Note(url="http://localhost:8181", token_file=file, certificate=None))
+    assert find(port_offset=100) == Way("http://localhost:8181", ADMIN)
+    assert find(manager_url="http://127.0.0.1:8181", named=True) == Way("http://127.0.0.1:8181", ADMIN)
+    assert find() == Way("http://localhost:8081", OTHER)
+    file.unlink()
+    assert find(port_offset=100).token == OTHER  # the note is of a node that is gone
+
+
+def test_a_note_is_taken_back_by_who_left_it(tmp_path: Path) -> None:
+    mine, other = (
+        Note(url="http://localhost:1", token_file=tmp_path / name, certificate=None) for name in "ab"
+    )
+    leave_note(tmp_path, 1, mine)
+    take_note_back(tmp_path, 1, other)
+    assert fetch_note(tmp_path, 1) == mine
+    take_note_back(tmp_path, 1, mine)
+    assert fetch_note(tmp_path, 1) is None
+    (tmp_path / "nodes/1").write_text("{")
+    assert fetch_note(tmp_path, 1) is None
+    leave_note(Path("/proc/nowhere"), 1, mine)  # is no failure
+
+
+def test_no_token_of_this_machine_leaves_it(tmp_path: Path) -> None:
+    write_token(tmp_path / "home/gridiron/data/manager/admin.token", ADMIN)
+    assert find(manager_url="https://node.example", named=True) == Way("https://node.example")
+    assert find(manager_url="http://localhost.example", named=True).token is None
+
+
+def test_a_token_that_is_given_comes_first(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    write_token(tmp_path / "home/gridiron/data/manager/admin.token", ADMIN)
+    monkeypatch.setenv("GRIDIRON_TOKEN_FILE", str(write_token(tmp_path / "ci.token", GIVEN)))
+    assert find().token == GIVEN
+    assert find(manager_url="https://node.example", named=True).token == GIVEN
+    monkeypatch.setenv("GRIDIRON_TOKEN", f" {OTHER}\n")
+    assert find().token == OTHER
+
+
+def test_a_token_does_not_go_to_where_only_a_file_leads(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("GRIDIRON_TOKEN", GIVEN)
+    (tmp_path / "gridiron.toml").write_text('manager_url = "https://evil.example"\n')
+    with pytest.raises(TokenNotSent, match=r"https://evil\.example"):
+        find()
+    monkeypatch.setenv("GRIDIRON_CONFIG", str(tmp_path / "gridiron.toml"))
+    assert find().token == GIVEN
+    monkeypatch.delenv("GRIDIRON_CONFIG")
+    monkeypatch.setenv("GRIDIRON_MANAGER_URL", "https://node.example")
+    assert find() == Way("https://node.example", GIVEN)
+
+
+TABLE = """\
+  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
+   0: 0100007F:1F91 00000000:0000 0A 00000000:00000000 00:00000000 00000000  1001        0 1 1 0 100
+   1: 00000000:1F91 00000000:0000 0A 00000000:00000000 00:00000000 00000000  1002        0 1 1 0 100
+   2: 0100007F:1F91 0100007F:C350 01 00000000:00000000 00:00000000 00000000  1003        0 1 1 0 100
+   3: 0100007F:1F92 00000000:0000 0A 00000000:00000000 00:00000000 00000000  1004        0 1 1 0 100
+   4: 0701A8C0:1F91 00000000:0000 0A 00000000:00000000 00:00000000 00000000  1005        0 1 1 0 100
+   5: 00000000000000000000000001000000:1F91 0:0 0A 0:0 0:0 0  1006        0 1 1 0 100
+   6: 00000000000000000000000000000000:1F91 0:0 0A 0:0 0:0 0  1007        0 1 1 0 100
+   7: 0000000000000000FFFF00000100007F:1F91 0:0 0A 0:0 0:0 0  1008        0 1 1 0 100
+   8: B80D0120000000000000000001000000:1F91 0:0 0A 0:0 0:0 0  1009        0 1 1 0 100
+"""
+
+
+def test_who_could_take_a_connection_to_a_port() -> None:
+    assert parse_listeners(TABLE, 8081) == {1001, 1002, 1006, 1007, 1008}
+    assert parse_listeners(TABLE, 8083) == set()
+
+
+@pytest.mark.parametrize(("listeners", "sent"), [(set(), True), ({0}, True), ({0, 4_000_000}, False)])
+def test_the_admins_token_is_not_for_another_user_who_listens(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, listeners: set[int], sent: bool
+) -> None:
+    write_token(tmp_path / "d/manager/admin.token", ADMIN)
+    monkeypatch.setattr(credentials, "fetch_listeners", lambda port: listeners if port == 8081 else set())
+    if sent:
+        assert find(data_dir=tmp_path / "d").token == ADMIN
+        return
+    with pytest.raises(ListenerForeign, match="user 4000000 listens on port 8081"):
+        find(data_dir=tmp_path / "d")
+    monkeypatch.setenv("GRIDIRON_TOKEN", GIVEN)
+    assert find(data_dir=tmp_path / "d").token == GIVEN
+
+
+@pytest.mark.parametrize("text", ["", "hunter2", f"{GIVEN}\r\nx-evil: 1", f"Bearer {GIVEN}"])
+def test_what_is_no_token_is_told_without_showing_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, text: str
+) -> None:
+    monkeypatch.setenv("GRIDIRON_TOKEN", text)
+    with pytest.raises(TokenUnusable, match=r"^GRIDIRON_TOKEN holds no token") as told:
+        find()
+    assert not text or text not in str(told.value)
+    monkeypatch.delenv("GRIDIRON_TOKEN")
+    monkeypatch.setenv("GRIDIRON_TOKEN_FILE", str(write_token(tmp_path / "t", text)))
+    with pytest.raises(TokenUnusable):
+        find()
+    monkeypatch.setenv("GRIDIRON_TOKEN_FILE", str(tmp_path / "missing"))
+    with pytest.raises(TokenUnusable, match="No such file"):
+        find()
+
+
+def test_a_token_is_in_no_repr() -> None:
+    assert GIVEN not in repr(Way("http://localhost", GIVEN))
+
+
+@pytest.mark.parametrize(
+    ("url", "local"),
+    [
+        ("http://localhost:8081", True),
+        ("http://LOCALHOST:8081", True),
+        ("http://127.0.0.2", True),
+        ("http://[::1]:8081", True),
+        ("http://10.0.0.1", False),
+        ("http://node.example", False),
+        ("http://localhost@node.example", False),
+        ("nonsense", False),
+    ],
+)
+def test_this_machine(url: str, local: bool) -> None:
+    assert is_local(url) is local
