@@ -77,8 +77,10 @@ def fetch_status(manager: ManagerClient) -> Status:
 def _known(fetch: Callable[[], T]) -> T | None:
     try:
         return fetch()
-    except ManagerRefused:  # it is not ready, and its components tell why
-        return None
+    except ManagerRefused as error:
+        if error.problem.status < 500:  # whoever asks may not know it
+            raise
+        return None  # it is not ready, and its components tell why
 
 
 def describe(seen: Status) -> dict[str, Any]:

@@ -169,6 +169,13 @@ def views(make_view: MakeView, *changes: dict[str, Any]) -> list[DeploymentView]
     return [DeploymentView.model_validate(make_view(**each)) for each in changes]
 
 
+def test_who_may_not_see_the_node_is_told_so(run: Run, manager: Any) -> None:
+    manager.on("GET /health/ready", health(component("cells")))
+    manager.refuse("GET /node", 401, "token_missing", "This needs a token.")
+    result = run("status")
+    assert (result.exit_code, result.stderr) == (1, "error: This needs a token.  [token_missing]\n")
+
+
 def test_builds_that_want_attention_are_named(make_view: MakeView) -> None:
     days_ago = [(NOW - timedelta(days=days)).isoformat() for days in range(5)]
     quarantine = {"since": SINCE, "reason": "hung", "cell": None}
