@@ -14,6 +14,7 @@ from bench.session import Session
 from bench.subjects.api_clients import BUSY, SLOW
 from bench.subjects.node import Node, running_node
 from bench.subjects.processes import errors_of, running
+from gridiron.access.tokens import ADMIN_FILE
 from gridiron.workers.memory import MEBIBYTE
 
 BUILDS = 10
@@ -21,13 +22,16 @@ PROBE_SECONDS = 0.05  # between two probes
 SAMPLE_SECONDS = 1.0  # between two looks at the memory
 LONGEST_MILLIS = 100
 FLAT = 1.1  # times
+UNLIMITED = (
+    100_000  # requests a second of one client: what they cost is measured, and not that they are refused
+)
 ROOT = Path(__file__).parents[2]
 
 
 def measure(session: Session) -> Outcome:
     """Ask again and again whether a node is ready, without clients and with all of them."""
     seconds = session.seconds or session.choose(full=60, quick=12)
-    with running_node(session, "asked", sweep_seconds=30) as node:
+    with running_node(session, "asked", sweep_seconds=30, request_rate=UNLIMITED) as node:
         builds = [
             node.activate(session.bundles.make("1", f"name{number}"), f"name{number}", "1")["build_id"]
             for number in range(BUILDS)
@@ -37,7 +41,8 @@ def measure(session: Session) -> Outcome:
         quiet = _probe(node, max(seconds / 4, 5))
         session.say(f"{SLOW} slow and {BUSY} busy clients for {seconds:.0f} s")
         host, port = node.settings.manager_host, str(node.settings.ports.manager)
-        command = [sys.executable, "-m", "bench.subjects.api_clients", host, port, builds[0]]
+        token = str(node.settings.manager_state_dir / ADMIN_FILE)
+        command = [sys.executable, "-m", "bench.subjects.api_clients", host, port, builds[0], token]
         output = session.work / "clients"
         with running(command, output, cwd=ROOT) as clients:
             busy = _probe(node, seconds)

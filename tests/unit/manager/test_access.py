@@ -295,7 +295,9 @@ async def test_a_client_that_asks_too_often_is_told_when_to_come_again(tmp_path:
         assert [answer.status_code for answer in answers] == [200, 200, 429]
         assert (answers[2].json()["code"], answers[2].headers["retry-after"]) == ("rate_exceeded", "10")
         del client.headers["authorization"]  # nobody's requests are not the admin's
-        answers = [await client.get("/health/live") for _ in range(3)]
+        answers = [await client.get("/deployments") for _ in range(3)]
+        assert [answer.status_code for answer in answers] == [401, 401, 429]
+        answers = [await client.get("/health/live") for _ in range(3)]  # and probes are neither's
         assert [answer.status_code for answer in answers] == [200, 200, 429]
 
 

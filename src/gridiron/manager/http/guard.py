@@ -78,7 +78,7 @@ class Guard:
         """
         client = client_of(_address_of(request) or "")
         if need is Need.NOTHING:
-            self._count(client)
+            self._count(f"{client}, open")  # who floods the rest from there keeps no probe from its answer
             return None
         try:
             caller = self._identify(request)
