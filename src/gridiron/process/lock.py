@@ -15,13 +15,13 @@ LOCK_FILE = "lock"
 
 @contextmanager
 def lock_directory(directory: Path, name: str = LOCK_FILE) -> Iterator[None]:
-    """Hold `{directory}/{name}` locked, making the directory first where it is missing.
+    """Hold `{directory}/{name}` locked, making the directory first where it is missing, for its user alone.
 
     Raises DirectoryInUse with the holder's process id when another process has it, StorageFailed when the
     file cannot be made. The file stays: removing it would let two processes lock two files of one name.
     """
     try:
-        directory.mkdir(parents=True, exist_ok=True)
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor = os.open(directory / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise StorageFailed("Locking", str(directory), error.strerror or str(error)) from error
