@@ -239,7 +239,7 @@ class Node:
     def take_up(self, written: Settings) -> None:
         """Have the roles read their settings anew, and say which of those that are `written` have to wait."""
         if waiting := find_changes(self._settings, written).restart:
-            log.warning("settings.need_restart", changed=waiting)
+            log.warning("settings.need_restart", changed=list(waiting))
         for role in HANG_UP:
             self._find(role).child.send_signal(signal.SIGHUP)
 
