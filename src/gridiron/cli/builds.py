@@ -142,6 +142,7 @@ def render_build(view: DeploymentView, now: datetime) -> Table:
         ("secrets", ", ".join(view.secrets)),
         ("created", render_moment(view.created_at, now)),
         ("activated", render_moment(view.activated_at, now)),
+        ("draining", render_moment(view.draining_at, now)),
         ("drained", render_moment(view.drained_at, now)),
         ("steps", render_timings(view.timings_ms)),
     )

@@ -61,25 +61,12 @@ def _of_builds(builds: Collection[DeploymentView], now: datetime) -> Iterator[st
     if unknown:
         yield f"The state of {render_count(len(unknown), 'build')} is unknown, so nothing of it is removed."
     for build in builds:
-        since = _draining_since(build, builds)
-        if since is not None and now - since > LONG_DRAINING:
-            age = render_age(now - since)
+        if build.draining_at is not None and now - build.draining_at > LONG_DRAINING:
+            age = render_age(now - build.draining_at)
             yield f"{build.build_id} has been draining for {age}: `gridiron show {build.build_id}` says why."
     ahead = max((build.created_at - now for build in builds if build.created_at), default=timedelta(0))
     if ahead > AHEAD:
         yield f"The node's clock is {render_age(ahead)} behind the newest build: set it."
-
-
-def _draining_since(build: DeploymentView, builds: Collection[DeploymentView]) -> datetime | None:
-    """Say when a newer build of the name took over from one that drains; None where that is not known."""
-    if build.state is not State.DRAINING or build.activated_at is None:
-        return None
-    later = [
-        other.activated_at
-        for other in builds
-        if other.name == build.name and other.activated_at and other.activated_at > build.activated_at
-    ]
-    return min(later, default=None)
 
 
 def _of_disk(disk: Disk | None) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Since when a build drains: a pure function of what is registered, so that nobody has to remember it."""
+"""Since when a build drains: what is registered tells at first, and is remembered, as successors go, too."""
 
 from __future__ import annotations
 
@@ -10,6 +10,27 @@ from datetime import datetime
 from gridiron.lifecycle.observation import Registration
 from gridiron.lifecycle.states import BuildStatus
 from gridiron.model import State
+
+
+def track_draining(
+    statuses: Collection[BuildStatus],
+    registrations: Collection[Registration],
+    draining_at: Mapping[str, datetime],
+    now: datetime,
+) -> dict[str, datetime]:
+    """Carry on since when each build drains: kept while unknown, forgotten in every other state.
+
+    Where nobody can tell any more, it is since now. `registrations` are empty where they are unknown.
+    """
+    starts = find_drain_starts(statuses, registrations)
+    tracked = {}
+    for status in statuses:
+        known = draining_at.get(status.build_id)
+        if status.state is State.DRAINING:
+            tracked[status.build_id] = min(known or starts.get(status.build_id, now), now)
+        elif status.state is State.UNKNOWN and known is not None:
+            tracked[status.build_id] = known
+    return tracked
 
 
 def find_drain_starts(

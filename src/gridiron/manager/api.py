@@ -188,6 +188,7 @@ class DeploymentView(Value):
     secrets: tuple[str, ...] = Field(default=(), description="Names of the secrets that it was made with.")
     created_at: datetime | None
     activated_at: datetime | None
+    draining_at: datetime | None
     drained_at: datetime | None
     timings_ms: dict[str, float] = Field(description="The steps of its activation, in order.")
     nodes: tuple[NodeView, ...] | None = Field(description="None: the cells could not be asked.")

@@ -228,6 +228,7 @@ def render_deployment(
         secrets=build.secrets if build else (),
         created_at=build.created_at if build else registration.created_at if registration else None,
         activated_at=record.activated_at if record else None,
+        draining_at=record.draining_at if record else None,
         drained_at=record.drained_at if record else None,
         timings_ms=record.timings_ms if record else {},
         nodes=None if node is None else (node,),

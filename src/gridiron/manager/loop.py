@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 
 from gridiron.errors import RoutingUnknown
+from gridiron.lifecycle.draining import track_draining
 from gridiron.lifecycle.observation import Unknown
 from gridiron.lifecycle.plan import (
     Action,
@@ -112,7 +113,12 @@ class Loop:
         with tolerating("registry.not_written"):
             registry.reconcile(look.observation)
         with tolerating("registry.not_written"):
-            registry.track(track_drained(look.statuses, registry.drained_at, self._context.now()))
+            registrations, now = look.observation.registrations, self._context.now()
+            known = () if isinstance(registrations, Unknown) else registrations
+            registry.track(
+                track_draining(look.statuses, known, registry.draining_at, now),
+                track_drained(look.statuses, registry.drained_at, now),
+            )
 
 
 def _outcome(results: Sequence[Result]) -> PruneOutcome:

@@ -2,8 +2,8 @@
 
 It is a cache. Restate's record is the truth about routing, the bundle directory about content and about
 what is to be registered; a registry that is missing, damaged or of another format is rebuilt from both
-(`Registry.reconcile`), and loses only what stands nowhere else: since when a build is drained, how long the
-steps of its activation took, and which bundle directory it is that belongs to this manager.
+(`Registry.reconcile`), and loses only what stands nowhere else: since when a build drains or is drained, how
+long the steps of its activation took, and which bundle directory it is that belongs to this manager.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ class Record(Value):
     services: tuple[str, ...]
     protocol: str | None  # None: not known yet
     activated_at: datetime
+    draining_at: datetime | None = None
     drained_at: datetime | None = None
     timings_ms: dict[str, float] = Field(default_factory=dict)
 
@@ -79,6 +80,11 @@ class Registry:
         return self._snapshot.records
 
     @property
+    def draining_at(self) -> dict[str, datetime]:
+        """Since when each draining build is so, by build id."""
+        return {key: record.draining_at for key, record in self.records.items() if record.draining_at}
+
+    @property
     def drained_at(self) -> dict[str, datetime]:
         """Since when each drained build is drained, by build id."""
         return {build_id: record.drained_at for build_id, record in self.records.items() if record.drained_at}
@@ -101,13 +107,16 @@ class Registry:
         """Drop the record of a build. Safe to repeat."""
         self._write_records({key: record for key, record in self.records.items() if key != build_id})
 
-    def track(self, drained_at: Mapping[str, datetime]) -> None:
-        """Replace since when each build is drained; writes only when something changed."""
+    def track(self, draining_at: Mapping[str, datetime], drained_at: Mapping[str, datetime]) -> None:
+        """Replace since when each build drains or is drained; writes only when something changed."""
         self._write_records(
             {
-                build_id: record
-                if record.drained_at == (since := drained_at.get(build_id))
-                else record.model_copy(update={"drained_at": since})
+                build_id: record.model_copy(
+                    update={
+                        "draining_at": draining_at.get(build_id),
+                        "drained_at": drained_at.get(build_id),
+                    }
+                )
                 for build_id, record in self.records.items()
             }
         )

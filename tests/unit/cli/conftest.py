@@ -152,6 +152,7 @@ def make_view() -> Callable[..., dict[str, Any]]:
             "secrets": [],
             "created_at": "2026-11-01T11:55:00Z",
             "activated_at": "2026-11-01T11:55:01Z",
+            "draining_at": None,
             "drained_at": None,
             "timings_ms": {"stage": 1.5, "total": 20.0},
             "quarantine": None,

@@ -181,8 +181,8 @@ def test_builds_that_want_attention_are_named(make_view: MakeView) -> None:
     quarantine = {"since": SINCE, "reason": "hung", "cell": None}
     builds = views(
         make_view,
-        {"build_id": "a-1-1", "state": "draining", "activated_at": days_ago[4]},
-        {"build_id": "a-2-2", "state": "draining", "activated_at": days_ago[3]},
+        {"build_id": "a-1-1", "state": "draining", "draining_at": days_ago[3]},
+        {"build_id": "a-2-2", "state": "draining", "draining_at": days_ago[1]},
         {
             "build_id": "a-3-3",
             "activated_at": days_ago[0],

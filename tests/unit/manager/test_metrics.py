@@ -13,9 +13,12 @@ from prometheus_client.core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 from gridiron.errors import ActivationFailed, WorkersUnavailable
+from gridiron.lifecycle.draining import track_draining
 from gridiron.lifecycle.observation import Demand, Inventory
 from gridiron.lifecycle.states import statuses_of
 from gridiron.manager.api import Component, Health
+from gridiron.manager.health import HealthChecker
+from gridiron.manager.metrics.exporter import Exporter
 from gridiron.manager.metrics.families import MOST_BUILDS, MOST_NAMES, REST, collect
 from gridiron.manager.metrics.meters import Durations, Meters
 from gridiron.manager.metrics.recent import STALE, Recent
@@ -179,12 +182,10 @@ def see(builds: tuple[Build, ...], active: Build, busy: int = 1) -> Seen:
         demand={each.deployment_id: Demand(pinned=busy, attempting=2 * busy) for each in registrations},
     )
     assert isinstance(seen.inventory, Inventory)
-    return replace(
-        NOTHING,
-        now=NOW + timedelta(seconds=5000),
-        statuses=statuses_of(seen.inventory, seen),
-        registrations=registrations,
-    )
+    now = NOW + timedelta(seconds=5000)
+    statuses = statuses_of(seen.inventory, seen)
+    draining_at = track_draining(statuses, registrations, {}, now)
+    return replace(NOTHING, now=now, statuses=statuses, draining_at=draining_at)
 
 
 def test_builds() -> None:
@@ -331,6 +332,17 @@ async def test_what_the_loop_does_is_counted(manager: Manager) -> None:
     assert done == {("remove", "done"): 1}
     seen_at = values(told, "gridiron_last_seen_timestamp_seconds")
     assert seen_at["registrations",] == manager.clock.now.timestamp()
+
+
+async def test_workers_that_do_not_run_are_left_out(manager: Manager) -> None:
+    async def fetch_nothing() -> PoolStatus:
+        return PoolStatus()  # which is what nobody's answer is read as
+
+    manager.cells.fetch_pool = fetch_nothing  # type: ignore[method-assign]
+    exporter = Exporter(manager.context, manager.observer, HealthChecker(()), versions={})
+    await exporter.look()
+    content, _ = exporter.render("")
+    assert b"gridiron_cell" not in content
 
 
 async def test_openmetrics_is_given_where_it_is_asked_for(manager: Manager) -> None:

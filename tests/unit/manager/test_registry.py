@@ -122,7 +122,7 @@ def test_a_write_that_fails_leaves_the_old_content_on_disk_and_is_made_up_for(tm
     assert path.read_bytes() == before
     assert registry.records == {}
     (tmp_path / ".state.json.partial").rmdir()
-    registry.track({})
+    registry.track({}, {})
     assert Registry(path).records == {}
 
 

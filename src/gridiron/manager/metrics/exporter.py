@@ -15,8 +15,7 @@ from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
 import gridiron
-from gridiron.errors import ToolMissing, ToolVersionWrong
-from gridiron.lifecycle.observation import Unknown
+from gridiron.errors import ToolMissing, ToolVersionWrong, WorkersUnavailable
 from gridiron.manager.context import Context
 from gridiron.manager.health import HealthChecker
 from gridiron.manager.metrics.families import collect
@@ -69,16 +68,13 @@ class Exporter:
         ages = [each.age_seconds for each in health.components if each.age_seconds is not None]
         if ages:
             at["components"] = context.now() - timedelta(seconds=max(ages))
-        registrations = None if look is None else look.observation.registrations
         return Seen(
             now=context.now(),
             meters=context.meters,
             sweep_seconds=context.settings.sweep_seconds,
             versions=self._versions,
             statuses=None if look is None else look.statuses,
-            registrations=()
-            if registrations is None or isinstance(registrations, Unknown)
-            else registrations,
+            draining_at=context.registry.draining_at,
             pool=None if pool is None else pool.value[0],
             traffic=None if pool is None else pool.value[1],
             health=health if ages else None,
@@ -88,7 +84,10 @@ class Exporter:
 
     async def _read_pool(self) -> tuple[PoolStatus, PoolTraffic]:
         cells = self._context.cells
-        return await cells.fetch_pool(), await cells.fetch_traffic()
+        pool = await cells.fetch_pool()
+        if not pool.size:  # nobody listens there
+            raise WorkersUnavailable("workers", "they do not run")
+        return pool, await cells.fetch_traffic()
 
     def _read_disks(self) -> Mapping[str, Disk]:
         settings = self._context.settings

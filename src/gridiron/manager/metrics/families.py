@@ -20,7 +20,6 @@ from prometheus_client.core import (
 )
 
 from gridiron.errors import GridironError
-from gridiron.lifecycle.draining import find_drain_starts
 from gridiron.lifecycle.states import BuildStatus
 from gridiron.manager.metrics.meters import Durations, Meters
 from gridiron.manager.metrics.seen import Seen
@@ -104,7 +103,11 @@ def _about_builds(seen: Seen, statuses: Collection[BuildStatus]) -> Iterator[Met
         (*labels, "tie"),
         _invocations(statuses),
     )
-    starts = find_drain_starts(statuses, seen.registrations)
+    starts = {
+        status.build_id: seen.draining_at[status.build_id]
+        for status in statuses
+        if status.state is State.DRAINING and status.build_id in seen.draining_at
+    }
     oldest = sorted(starts, key=lambda build_id: starts[build_id])[:MOST_BUILDS]
     named = {status.build_id: _name_of(status) for status in statuses}
     yield _gauge(

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from gridiron.lifecycle.observation import Registration
 from gridiron.lifecycle.states import BuildStatus
 from gridiron.manager.api import Health
 from gridiron.manager.metrics.meters import Meters
@@ -30,7 +29,7 @@ class Seen:
     sweep_seconds: float
     versions: Mapping[str, str]  # of the components' programs
     statuses: tuple[BuildStatus, ...] | None = None  # of the last look
-    registrations: tuple[Registration, ...] = ()  # none where unknown
+    draining_at: Mapping[str, datetime] = field(default_factory=dict)  # since when a build drains, by its id
     pool: PoolStatus | None = None
     traffic: PoolTraffic | None = None
     health: Health | None = None
