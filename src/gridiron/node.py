@@ -240,8 +240,9 @@ class Node:
         """Have the roles read their settings anew, and say which of those that are `written` have to wait."""
         if waiting := find_changes(self._settings, written).restart:
             log.warning("settings.need_restart", changed=list(waiting))
-        for role in HANG_UP:
-            self._find(role).child.send_signal(signal.SIGHUP)
+        for running in self._running:  # one that is not there yet reads them when it starts
+            if running.role.name in HANG_UP:
+                running.child.send_signal(signal.SIGHUP)
 
     def _find(self, name: str) -> Running:
         return next(running for running in self._running if running.role.name == name)
@@ -379,7 +380,10 @@ async def run_node(load: Callable[[], Settings], stream: TextIO = sys.stdout) ->
 
         def take_up() -> None:
             try:
-                node.take_up(_resolve(load()))
+                written = _resolve(load())
+                taken_up = settings.model_copy(update={"log_level": written.log_level})
+                configure_logging(NODE, taken_up, _NodeStream(printer))
+                node.take_up(written)
             except SettingsInvalid as error:
                 log.error("settings.not_reloaded", code=error.code, reason=str(error))  # noqa: TRY400 - it says it all
 

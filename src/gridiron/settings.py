@@ -396,5 +396,5 @@ def load_settings(**flags: Any) -> Settings:  # noqa: ANN401 - a flag has its fi
         problems = [each for each in error.errors() if each["type"] != "default_factory_not_called"]
         names = ", ".join(str(problem["loc"][0]) for problem in problems)
         raise SettingsInvalid(names, "; ".join(problem["msg"] for problem in problems)) from error
-    except ValueError as error:  # gridiron.toml is no TOML
+    except (ValueError, OSError) as error:  # gridiron.toml is no TOML, or cannot be read
         raise SettingsInvalid(str(config_file()), str(error)) from error

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import signal
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -241,3 +242,18 @@ def test_settings_are_taken_up_on_sighup(configured: Subject, config: Path) -> N
         wait_until(lambda: "settings.not_reloaded" in node.log, what=node.log)
         assert client.manager.put(path, content=archive).status_code == 422
         assert client.is_ready()
+
+
+def test_a_node_that_is_told_to_read_its_settings_while_it_starts_starts(tmp_path: Path) -> None:
+    node = Subject(choose_settings(tmp_path / "node", next(OFFSETS), cells=1), tmp_path)
+    try:
+        with ThreadPoolExecutor(1) as pool:
+            started = pool.submit(node.start)
+            wait_until(lambda: node.pid is not None and "identity.taken_up" in node.log)
+            while not started.done():
+                os.kill(node.pid or 0, signal.SIGHUP)
+                time.sleep(0.05)
+            assert started.result().startswith("ready ")
+        assert "role.ended" not in node.log
+    finally:
+        node.stop()

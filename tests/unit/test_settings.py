@@ -165,6 +165,12 @@ def test_an_unknown_key_and_a_broken_file_are_refused(tmp_path: Path) -> None:
         load_settings()
 
 
+def test_a_file_that_cannot_be_read_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GRIDIRON_CONFIG", "x" * 1000)  # whoever runs this may read all others
+    with pytest.raises(SettingsInvalid, match="File name too long"):
+        load_settings()
+
+
 def test_sockets_get_a_short_directory_where_the_data_directory_is_deep(tmp_path: Path) -> None:
     deep = tmp_path.joinpath(*["deep"] * 20)
     chosen = load_settings(data_dir=deep).run_dir

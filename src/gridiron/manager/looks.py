@@ -99,6 +99,8 @@ async def _look_at_store(client: httpx2.AsyncClient, url: str) -> Seen:
     """See whether an object store answers, whatever it says to somebody without credentials."""
     try:
         status = (await client.head(url)).status_code
+    except httpx2.InvalidURL:
+        return Seen(False, "GRIDIRON_S3_ENDPOINT is no URL")
     except httpx2.TransportError as error:
         return FINE if _is_about_certificate(error) else Seen(False, _describe(error))
     return _judge_status(status, NO_FAULT)

@@ -75,6 +75,8 @@ async def run_manager(load: Callable[[], Settings]) -> None:
     BundlesElsewhere when the bundle directory is another than before, SecretKeyInvalid, TokensUnreadable,
     CertificateInvalid, StorageFailed, SettingsInvalid.
     """
+    hung_up = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, hung_up.set)  # before they are read
     settings = load()
     with lock_directory(settings.manager_state_dir), lock_directory(settings.bundles_dir, BUNDLES_LOCK):
         async with (
@@ -99,7 +101,7 @@ async def run_manager(load: Callable[[], Settings]) -> None:
             with tolerating("registry.not_written"):
                 context.registry.bind(identity)
             try:
-                await _serve(context, load)
+                await _serve(context, load, hung_up)
             finally:
                 await asyncio.to_thread(context.tracer.close)
 
@@ -112,7 +114,7 @@ def _make_tracer(settings: Settings) -> Tracer:
     return OtlpTracer(settings.traces_endpoint, settings.node_name)
 
 
-async def _serve(context: Context, load: Callable[[], Settings]) -> None:
+async def _serve(context: Context, load: Callable[[], Settings], hung_up: asyncio.Event) -> None:
     observer, turns = Observer(context), Turns()
     executor = Executor(context, observer, turns)
     loop = Loop(context, observer, executor)
@@ -129,7 +131,7 @@ async def _serve(context: Context, load: Callable[[], Settings]) -> None:
     await activator.settle()
     gc.collect()
     gc.freeze()  # what was imported stays for good; looking through it again took milliseconds of a request
-    hung_up, wake = asyncio.Event(), asyncio.Event()
+    wake = asyncio.Event()
     async with looking(context, loop) as looks, _cancelled_at_end() as tasks:
         health = HealthChecker(looks)
         tasks.create_task(health.watch(), name="health")
@@ -144,7 +146,7 @@ async def _serve(context: Context, load: Callable[[], Settings]) -> None:
             app = make_app(context, control, health, exporter, activations)
             context.tracer.connect(app)
             stops = (end_in_time, health.stop, logs.close, limit)
-            await _listen(_make_server(app, settings, certificate), context, stops, hung_up)
+            await _listen(_make_server(app, settings, certificate), context, stops)
 
 
 def _make_guard(context: Context) -> Guard:
@@ -228,9 +230,7 @@ def _note_of(settings: Settings) -> Note:
     )
 
 
-async def _listen(
-    server: _Server, context: Context, stops: Iterable[Callable[[], None]], hung_up: asyncio.Event
-) -> None:
+async def _listen(server: _Server, context: Context, stops: Iterable[Callable[[], None]]) -> None:
     """Serve the HTTP API until SIGTERM or SIGINT, see gridiron.manager.stopping. Raises PortTaken."""
     settings = context.settings
     events = asyncio.get_running_loop()
@@ -243,7 +243,6 @@ async def _listen(
 
     for number in (signal.SIGTERM, signal.SIGINT):
         events.add_signal_handler(number, stop)
-    events.add_signal_handler(signal.SIGHUP, hung_up.set)
     try:
         await server.serve()
         log.info("manager.stopped")

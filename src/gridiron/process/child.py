@@ -156,12 +156,14 @@ async def _spawn(command: Command, output: _Output) -> asyncio.subprocess.Proces
 def _die_with(parent: int) -> Callable[[], None]:
     """Make the function that runs in the child before the program: tie its life to that of `parent`.
 
-    Between fork and exec only async-signal-safe things may happen; prctl, getppid and _exit are.
+    SIGHUP is ignored until the program asks for it: it would end one that is starting. Between fork and exec
+    only async-signal-safe things may happen; sigaction, prctl, getppid and _exit are.
     """
 
     def tie() -> None:
         if _libc is not None:
             _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
         if os.getppid() != parent:  # it died before the line above
             os._exit(1)
 

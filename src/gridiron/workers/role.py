@@ -106,6 +106,7 @@ async def _run_until_stopped(
     ready, hung_up, stopping = asyncio.Event(), asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGHUP, hung_up.set)
+    hung_up.set()  # what was written since the settings were read
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
     async with asyncio.TaskGroup() as group:

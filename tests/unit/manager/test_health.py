@@ -9,9 +9,11 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+import httpx2
 import pytest
 
 from gridiron.manager import health as health_module
+from gridiron.manager import looks
 from gridiron.manager.api import Component, Health
 from gridiron.manager.health import STALE_AFTER, HealthChecker, Seen, Watched
 from gridiron.manager.looks import FINE, judge_loop, judge_pool
@@ -238,3 +240,9 @@ async def test_probes_may_send_head_and_nothing_is_kept_of_their_answers(manager
                 assert (answer.status_code, answer.headers["cache-control"]) == (200, "no-store")
         paths = (await client.get("/openapi.json")).json()["paths"]
     assert paths["/health/ready"].keys() == {"get"}
+
+
+async def test_an_object_store_whose_address_is_no_url_is_told_of() -> None:
+    async with httpx2.AsyncClient() as client:
+        seen = await looks._look_at_store(client, "http://minio:abc")
+    assert seen == Seen(False, "GRIDIRON_S3_ENDPOINT is no URL")
