@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from gridiron.bundles.disk import storing
-from gridiron.errors import BackupFailed
+from gridiron.errors import BackupFailed, DirectoryInUse
 from gridiron.process.lock import find_holder
 from gridiron.settings import Settings
 
@@ -28,7 +28,10 @@ class Holders(NamedTuple):
 def find_holders(settings: Settings) -> Holders:
     """Find who has the manager's state and Restate's data. Raises BackupFailed, StorageFailed."""
     with storing("Reading", settings.manager_state_dir):
-        manager = find_holder(settings.manager_state_dir)
+        try:
+            manager = find_holder(settings.manager_state_dir)
+        except DirectoryInUse as error:
+            raise BackupFailed(_unseen("the manager", settings.manager_state_dir)) from error
     return Holders(manager, find_restate(settings.restate_dir))
 
 
@@ -40,10 +43,15 @@ def find_restate(directory: Path) -> int | None:
     with storing("Reading", directory):
         holders = {_find_owner(path) for path in directory.rglob(_ROCKSDB_LOCK)} - {None}
     if len(holders) > 1 or any(holder is not None and holder <= 0 for holder in holders):
-        raise BackupFailed(
-            f"the process that has {directory} open cannot be seen from here: is it in another container?"
-        )
+        raise BackupFailed(_unseen("Restate", directory))
     return holders.pop() if holders else None
+
+
+def _unseen(program: str, directory: Path) -> str:
+    return (
+        f"the process that has {directory} open cannot be seen from here: "
+        f"run this in the container of {program}, as its user or root"
+    )
 
 
 def _find_owner(path: Path) -> int | None:

@@ -43,8 +43,10 @@ def lock_directory(directory: Path, name: str = LOCK_FILE) -> Iterator[None]:
 def find_holder(directory: Path, name: str = LOCK_FILE) -> int | None:
     """Find the process that has a lock of `lock_directory`; None where nobody has.
 
-    A process that tries to get the lock in the same microseconds may be told that it is taken. Raises
-    DirectoryInUse where the holder does not say who it is, OSError.
+    What the file says is believed only of a process that has this very file open: seen from another
+    container, or just after a crash, the number may be anybody's. A process that tries to get the lock in the
+    same microseconds may be told that it is taken. Raises DirectoryInUse where somebody has it who cannot be
+    seen from here, OSError.
     """
     try:
         descriptor = os.open(directory / name, os.O_RDONLY | os.O_CLOEXEC)
@@ -54,9 +56,19 @@ def find_holder(directory: Path, name: str = LOCK_FILE) -> int | None:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError as error:
         holder = os.read(descriptor, 32).decode(errors="replace").strip()
-        if not holder.isdigit():
-            raise DirectoryInUse(str(directory), holder or "unknown") from error
+        if not holder.isdecimal() or not _has_open(int(holder), os.fstat(descriptor)):
+            raise DirectoryInUse(str(directory), "unknown") from error
         return int(holder)
     finally:
         os.close(descriptor)
     return None
+
+
+def _has_open(pid: int, file: os.stat_result) -> bool:
+    """Tell whether a process has a file open; False where it is gone or another user's."""
+    with suppress(OSError):
+        for opened in Path(f"/proc/{pid}/fd").iterdir():
+            with suppress(OSError):  # closed meanwhile
+                if os.path.samestat(opened.stat(), file):
+                    return True
+    return False
