@@ -38,6 +38,7 @@ class Made:
     size: int  # bytes of all files
     manager_paused: timedelta
     restate_paused: timedelta
+    skipped: tuple[str, ...]  # paths of links, pipes and the like, which no node makes
 
 
 def make_backup(settings: Settings, path: Path | None, on_progress: OnProgress) -> Made:
@@ -68,6 +69,7 @@ def make_backup(settings: Settings, path: Path | None, on_progress: OnProgress) 
             size=snapshot.size,
             manager_paused=snapshot.manager_paused,
             restate_paused=snapshot.restate_paused,
+            skipped=tuple(snapshot.skipped),
         )
 
 

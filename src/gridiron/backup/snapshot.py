@@ -17,8 +17,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from errno import EMFILE
-from pathlib import Path
+from errno import ELOOP, EMFILE, ENOTDIR, ENXIO
 from types import TracebackType
 from typing import Self
 
@@ -26,7 +25,7 @@ from gridiron.backup.holders import find_holders
 from gridiron.backup.parts import RESTATE, Part, plan_parts
 from gridiron.backup.pause import paused
 from gridiron.bundles.disk import storing
-from gridiron.errors import BackupFailed, StorageFailed
+from gridiron.errors import BackupFailed
 from gridiron.settings import BUNDLES_IDENTITY, Settings
 
 TRIES = 3
@@ -37,6 +36,10 @@ SMALL = 4096
 """Bytes of a file that is read at once. Marks and Restate's markers are smaller, and may be written over."""
 
 CHUNK_SIZE = 1024 * 1024
+
+_UNFOLLOWED = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK  # a pipe would block
+_REPLACED = {ELOOP, ENOTDIR, ENXIO}
+"""What opening says of a link, of one in a directory's place, and of a socket: see open(2)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +74,7 @@ class Snapshot:
 
     def __init__(self) -> None:
         self.items: list[Item] = []  # directories before what is in them
+        self.skipped: list[str] = []  # paths in it of what is neither file nor directory
         self.taken_at = datetime.now(UTC)
         self.manager_paused = timedelta(0)
         self.restate_paused = timedelta(0)
@@ -90,12 +94,15 @@ class Snapshot:
         self._files.close()
 
     def add(self, part: Part) -> None:
-        """Open all files of a part, if it is there. Raises StorageFailed, BackupFailed."""
+        """Open all files of a part, if it is there; skip what is none. Raises StorageFailed, BackupFailed."""
         if not part.directory.is_dir():
             return
         with storing("Reading", part.directory):
             try:
-                for item in _open_directory(part.directory, part.name, part):
+                for item in open_part(part):
+                    if isinstance(item, str):
+                        self.skipped.append(item)
+                        continue
                     if isinstance(item.content, int):
                         self._files.callback(os.close, item.content)
                     self.items.append(item)
@@ -147,33 +154,57 @@ def _try_snapshot(settings: Settings, parts: Sequence[Part]) -> Snapshot | None:
         return snapshot
 
 
-def _open_directory(directory: Path, inside: str, part: Part) -> Iterator[Item]:
-    """Open what is in a directory. What the workers write may go while this looks."""
-    yield Item(inside, directory.stat(), None)
+def open_part(part: Part) -> Iterator[Item | str]:
+    """Open what is in a part; give the path of what is skipped."""
+    # where the part itself is may be a link: whoever runs the node made it
+    descriptor = os.open(part.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield from _open_directory(descriptor, part.name, part)
+    finally:
+        os.close(descriptor)
+
+
+def _open_directory(directory: int, inside: str, part: Part) -> Iterator[Item | str]:
+    """Open what is in an open directory. What the workers write may go while this looks.
+
+    No link is followed, also none that takes the place of a directory meanwhile: what a user of the node puts
+    into its own directory would lead root anywhere. Nor is a device or pipe opened.
+    """
+    yield Item(inside, os.fstat(directory), None)
     with os.scandir(directory) as entries:
         found = sorted(entries, key=lambda entry: entry.name)
     for entry in found:
         path = f"{inside}/{entry.name}"
-        if directory == part.directory and not part.takes(entry.name):
+        if inside == part.name and not part.takes(entry.name):
             continue
         try:
             if entry.is_dir(follow_symlinks=False):
-                yield from _open_directory(Path(entry.path), path, part)
+                descriptor = os.open(entry.name, _UNFOLLOWED | os.O_DIRECTORY, dir_fd=directory)
+                try:
+                    yield from _open_directory(descriptor, path, part)
+                finally:
+                    os.close(descriptor)
+            elif entry.is_file(follow_symlinks=False):
+                yield _open_file(entry.name, directory, path)
             else:
-                yield _open_file(entry.path, path)
+                yield path
         except FileNotFoundError:
             if not part.of_workers:
                 raise
+        except OSError as error:
+            if error.errno not in _REPLACED:
+                raise
+            yield path
 
 
-def _open_file(path: str, inside: str) -> Item:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a pipe would block
+def _open_file(name: str, directory: int, inside: str) -> Item | str:
+    descriptor = os.open(name, _UNFOLLOWED, dir_fd=directory)
     status = os.fstat(descriptor)
     if stat.S_ISREG(status.st_mode) and status.st_size > SMALL:
         return Item(inside, status, descriptor)
     try:
-        if not stat.S_ISREG(status.st_mode):
-            raise StorageFailed("Reading", path, "it is neither a file nor a directory")
+        if not stat.S_ISREG(status.st_mode):  # it was when its directory was read
+            return inside
         return Item(inside, status, os.pread(descriptor, status.st_size, 0))
     finally:
         os.close(descriptor)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, BinaryIO
@@ -31,6 +31,8 @@ ssh elsewhere cat node-1.tar.gz | gridiron restore - --data-dir /var/lib/gridiro
 
 SECRECY = "Keep it as a secret: it holds the keys and tokens of the node, and all of its data."
 STREAM = "-"
+MOST_SHOWN = 5
+"""Paths that a warning names; `--json` has all."""
 
 
 def backup(
@@ -54,6 +56,8 @@ def backup(
     path = None if file == STREAM else Path(file).absolute()
     with Progress(quiet=as_json) as progress:
         made = make_backup(settings, path, _saying(progress, "packing"))
+    if made.skipped:
+        warn(_describe_skipped(made.skipped))
     if as_json and path is not None:
         print_json(_report(made, path))
     elif path is not None:
@@ -114,7 +118,14 @@ def _report(made: Made, path: Path) -> dict[str, object]:
         "files_size": made.size,
         "manager_paused_ms": round(made.manager_paused.total_seconds() * 1000, 1),
         "restate_paused_ms": round(made.restate_paused.total_seconds() * 1000, 1),
+        "skipped": list(made.skipped),
     }
+
+
+def _describe_skipped(paths: Sequence[str]) -> str:
+    shown = ", ".join(repr(path) for path in paths[:MOST_SHOWN])  # quoted: others than this user named them
+    more = f" and {len(paths) - MOST_SHOWN} more" if len(paths) > MOST_SHOWN else ""
+    return f"Not in it, as links, pipes and the like are no part of a node: {shown}{more}."
 
 
 def _describe(made: Made) -> str:

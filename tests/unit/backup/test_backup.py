@@ -6,6 +6,7 @@ import gzip
 import io
 import json
 import os
+import shutil
 import stat
 import tarfile
 from collections.abc import Callable
@@ -15,14 +16,15 @@ from typing import Any
 import pytest
 
 from gridiron.backup.create import make_backup
+from gridiron.backup.parts import Part
 from gridiron.backup.restore import restore_backup
+from gridiron.backup.snapshot import Item, open_part
 from gridiron.errors import (
     BackupExists,
     BackupFailed,
     BackupInvalid,
     BackupMismatch,
     DataNotEmpty,
-    GridironError,
     RestoreUnfinished,
     StorageFailed,
 )
@@ -276,10 +278,42 @@ def test_what_is_no_whole_node_is_not_backed_up(
     assert [path.name for path in tmp_path.iterdir()] == ["data"]
 
 
-def test_what_is_neither_file_nor_directory_ends_a_backup_and_leaves_no_file(
-    node: Settings, tmp_path: Path
-) -> None:
+def test_no_link_is_followed_and_what_is_no_file_is_skipped(node: Settings, tmp_path: Path) -> None:
+    write(tmp_path / "outside", {"shadow": b"of the machine", "deep/shadow": b"of the machine"})
     os.mkfifo(node.data_dir / "manager" / "pipe")
-    with pytest.raises(GridironError, match="neither a file nor a directory"):
-        make_backup(node, tmp_path / "file", lambda _done, _size: None)
-    assert [path.name for path in tmp_path.iterdir()] == ["node"]
+    (node.data_dir / "bundles" / "dangling").symlink_to(tmp_path / "nowhere")
+    (node.data_dir / "bundles" / "demo-1-2" / "loop").symlink_to("loop")
+    (node.data_dir / "logs" / "x").symlink_to(tmp_path / "outside" / "deep")
+    (node.data_dir / "logs" / "demo-1-2" / "1.jsonl").symlink_to(tmp_path / "outside" / "shadow")
+    (node.data_dir / "workers" / "quarantine.json").unlink()
+    (node.data_dir / "workers" / "quarantine.json").symlink_to(tmp_path / "outside" / "shadow")
+    made = make_backup(node, tmp_path / "node.tar.gz", lambda _done, _size: None)
+    assert made.skipped == (
+        *("bundles/dangling", "bundles/demo-1-2/loop", "manager/pipe", "logs/demo-1-2/1.jsonl", "logs/x"),
+        "workers/quarantine.json",
+    )
+    restored = settings_of(tmp_path / "restored")
+    restore(restored, (tmp_path / "node.tar.gz").read_bytes())
+    assert files_of(restored.data_dir).keys() == NODE.keys() - {"workers/quarantine.json"}
+
+
+@pytest.mark.parametrize("name", ["file", "directory"])
+@pytest.mark.parametrize("replace", [lambda path: path.symlink_to("/etc"), os.mkfifo])
+def test_what_takes_a_files_place_meanwhile_is_not_followed_either(
+    name: str, replace: Callable[[Path], object], tmp_path: Path
+) -> None:
+    write(tmp_path / "logs", {"a": b"", "directory/hosts": b"mine", "file": b"mine"})
+    reading = open_part(Part("logs", tmp_path / "logs", of_workers=True))
+    before = [item for item in (next(reading), next(reading)) if isinstance(item, Item)]
+    assert [item.path for item in before] == ["logs", "logs/a"]  # all names are known by now
+    shutil.rmtree(tmp_path / "logs" / "directory")
+    (tmp_path / "logs" / "file").unlink()
+    replace(tmp_path / "logs" / name)
+    assert list(reading) == [f"logs/{name}"]
+
+
+def test_the_directory_of_a_part_may_be_a_link(node: Settings, tmp_path: Path) -> None:
+    node.bundles_dir.rename(tmp_path / "shelf")
+    node.bundles_dir.symlink_to(tmp_path / "shelf")
+    made = make_backup(node, tmp_path / "node.tar.gz", lambda _done, _size: None)
+    assert (made.files, made.skipped) == (len(NODE), ())
