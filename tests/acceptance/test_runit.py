@@ -222,6 +222,7 @@ def test_a_restored_node_has_the_same_owners(services: Services, build: str) -> 
         done = services.run("env", config, gridiron, *arguments)
         assert done.returncode == 0, done.stderr
     for path in (
+        "",
         "restate",
         "restate/n1",
         "bundles",
@@ -231,3 +232,5 @@ def test_a_restored_node_has_the_same_owners(services: Services, build: str) -> 
         "workers",
     ):
         assert services.owner_of(elsewhere / path) == services.owner_of(data / path), path
+    assert services.run(str(RUNIT / "setup"), str(elsewhere)).returncode == 0
+    assert services.owner_of(elsewhere / "run") == services.owner_of(data / "run")

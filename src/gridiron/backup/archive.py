@@ -13,6 +13,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import io
+import os
 import stat
 import tarfile
 import zlib
@@ -23,9 +24,9 @@ from datetime import datetime
 from functools import cache
 from grp import getgrgid
 from pwd import getpwuid
-from typing import BinaryIO, Literal
+from typing import Annotated, BinaryIO, Literal
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from gridiron.backup.snapshot import CHUNK_SIZE, Item, Snapshot
 from gridiron.errors import BackupInvalid, BackupMismatch
@@ -42,6 +43,14 @@ OnBytes = Callable[[int], None]
 """Gets how many bytes of files have come through since the last time."""
 
 
+class Access(Value):
+    """Who may do what with a directory or file."""
+
+    mode: Annotated[int, Field(ge=0, le=0o7777)]  # its permissions
+    user: str  # by name, or a number without one
+    group: str
+
+
 class Manifest(Value):
     """What a backup says of itself, before all else."""
 
@@ -52,6 +61,7 @@ class Manifest(Value):
     workers_port: int  # that the builds are registered with
     created_at: datetime  # the moment that it is a picture of
     size: int  # bytes of all files
+    directory: Access | None = None  # the data directory's; older backups do not say
 
 
 class _Format(BaseModel):
@@ -66,9 +76,7 @@ class Entry:
 
     path: str  # relative, without `.` and `..`, below one of the parts
     is_directory: bool
-    mode: int
-    user: str  # by name
-    group: str
+    access: Access
     modified_at: int  # seconds since 1970
     chunks: Iterator[bytes]  # of a file's content; what is not taken is passed over
 
@@ -101,11 +109,17 @@ def _header_of(item: Item) -> tarfile.TarInfo:
     status = item.status
     header.type = tarfile.DIRTYPE if item.content is None else tarfile.REGTYPE
     header.size = item.size
-    header.mode = stat.S_IMODE(status.st_mode)
     header.mtime = int(status.st_mtime)
     header.uid, header.gid = status.st_uid, status.st_gid
-    header.uname, header.gname = _user_name(status.st_uid), _group_name(status.st_gid)
+    access = access_of(status)
+    header.mode, header.uname, header.gname = access.mode, access.user, access.group
     return header
+
+
+def access_of(status: os.stat_result) -> Access:
+    """Say who may do what with a directory or file."""
+    mode = stat.S_IMODE(status.st_mode)
+    return Access(mode=mode, user=_user_name(status.st_uid), group=_group_name(status.st_gid))
 
 
 @cache
@@ -210,9 +224,11 @@ class ArchiveReader:
         return Entry(
             path=member.name,
             is_directory=member.isdir(),
-            mode=member.mode & (SHARED_MODE | 0o777 if member.isdir() else 0o777),
-            user=member.uname or str(member.uid),
-            group=member.gname or str(member.gid),
+            access=Access(
+                mode=member.mode & (SHARED_MODE | 0o777 if member.isdir() else 0o777),
+                user=member.uname or str(member.uid),
+                group=member.gname or str(member.gid),
+            ),
             modified_at=int(member.mtime),
             chunks=self._read_chunks(member, digest, on_bytes),
         )

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 import gridiron
-from gridiron.backup.archive import Manifest, write_archive
+from gridiron.backup.archive import Manifest, access_of, write_archive
 from gridiron.backup.exclusive import exclusive
 from gridiron.backup.snapshot import Snapshot, take_snapshot
 from gridiron.bundles.disk import storing, sync
@@ -82,6 +82,7 @@ def plan_manifest(settings: Settings, snapshot: Snapshot) -> Manifest:
         workers_port=settings.ports.workers,
         created_at=snapshot.taken_at,
         size=snapshot.size,
+        directory=access_of(settings.data_dir.stat()),
     )
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from pwd import getpwnam
 from typing import BinaryIO
 
-from gridiron.backup.archive import ArchiveReader, Entry, Manifest
+from gridiron.backup.archive import Access, ArchiveReader, Entry, Manifest
 from gridiron.backup.create import OnProgress, restate_version
 from gridiron.backup.exclusive import exclusive
 from gridiron.backup.parts import Part, plan_parts
@@ -41,7 +41,8 @@ def restore_backup(settings: Settings, file: BinaryIO, name: str, on_progress: O
 
     `name` is what messages call the file. All is on the disk when this returns. When it fails, nothing is in
     the directories; when it is killed, `.restoring` is: Restate does not start beside it, and another restore
-    removes it. As root, each file gets the owner that it had, otherwise this user.
+    removes it. As root, each file gets the owner that it had, otherwise this user; so does the data directory
+    where it is missing. What the backup does not say of it, it is for its user alone.
 
     Raises DataNotEmpty, BackupInvalid, BackupMismatch, BackupUnderWay, StorageFailed.
     """
@@ -50,15 +51,19 @@ def restore_backup(settings: Settings, file: BinaryIO, name: str, on_progress: O
     check_manifest(reader.manifest, settings)
     places = plan_places(settings)
     with storing("Making", settings.data_dir):
-        make_directory(settings.data_dir)
+        is_new = _make_private(settings.data_dir)
     with exclusive(settings.data_dir), storing("Writing", settings.data_dir):
         for place in places:
             _check_empty(place)
         with _undone_when_it_fails(places) as placed:
-            _unpack(reader, places, name, on_progress)
+            accesses = _unpack(reader, places, name, on_progress)
+            if is_new and reader.manifest.directory is not None:
+                accesses[settings.data_dir] = reader.manifest.directory
             for place in places:
                 for target in _put_in_place(place):
                     placed.append(target)
+            for directory, access in accesses.items():
+                _give_access(directory, access)  # which is synced when its staging is removed
     return reader.manifest
 
 
@@ -94,6 +99,17 @@ def plan_places(settings: Settings) -> tuple[Place, ...]:
     )
 
 
+def _make_private(directory: Path) -> bool:
+    """Make a directory where it is missing, for its user alone; tell whether it was."""
+    make_directory(directory.parent)
+    try:
+        directory.mkdir(0o700)
+    except FileExistsError:
+        return False
+    sync(directory.parent)
+    return True
+
+
 def _check_empty(place: Place) -> None:
     """Raise DataNotEmpty where there is a file in a directory. Empty directories are no matter."""
     for directory, _, files in os.walk(place.directory):
@@ -110,7 +126,8 @@ def _undone_when_it_fails(places: tuple[Place, ...]) -> Iterator[list[Path]]:
     try:
         for place in places:
             shutil.rmtree(place.staging, ignore_errors=not place.staging.exists())
-            place.staging.mkdir(0o700, parents=True)
+            _make_private(place.directory)
+            place.staging.mkdir(0o700)
         yield placed
     except BaseException:
         for target in placed:
@@ -122,7 +139,12 @@ def _undone_when_it_fails(places: tuple[Place, ...]) -> Iterator[list[Path]]:
             sync(place.directory)
 
 
-def _unpack(reader: ArchiveReader, places: tuple[Place, ...], name: str, on_progress: OnProgress) -> None:
+def _unpack(
+    reader: ArchiveReader, places: tuple[Place, ...], name: str, on_progress: OnProgress
+) -> dict[Path, Access]:
+    """Unpack into the stagings; say who gets the directories that are a part themselves, and are there."""
+    stagings = {place.staging: place.directory for place in places}
+    accesses: dict[Path, Access] = {}
     roots = {part.name: place.staged(part) for place in places for part in place.parts}
     directories: list[tuple[Path, Entry]] = []
     done = 0
@@ -137,13 +159,17 @@ def _unpack(reader: ArchiveReader, places: tuple[Place, ...], name: str, on_prog
         if entry.is_directory:
             is_root = target in roots.values()
             target.mkdir(0o700, parents=is_root, exist_ok=is_root)
-            directories.append((target, entry))
+            if target in stagings:
+                accesses[stagings[target]] = entry.access
+            else:
+                directories.append((target, entry))
         else:
             _write_file(target, entry)
     for target, entry in reversed(directories):  # not before: some may not be written into then
         _give_away(target, entry)
     for place in places:
         sync_tree(place.staging)
+    return accesses
 
 
 def _target_of(entry: Entry, roots: Mapping[str, Path], name: str) -> Path:
@@ -161,10 +187,14 @@ def _write_file(target: Path, entry: Entry) -> None:
 
 def _give_away(target: Path, entry: Entry) -> None:
     """Give a file or directory its owner, mode and time."""
-    if os.geteuid() == 0:
-        os.chown(target, _user_id(entry.user), _group_id(entry.group))
-    target.chmod(entry.mode)
+    _give_access(target, entry.access)
     os.utime(target, (entry.modified_at, entry.modified_at))
+
+
+def _give_access(target: Path, access: Access) -> None:
+    if os.geteuid() == 0:
+        os.chown(target, _user_id(access.user), _group_id(access.group))
+    target.chmod(access.mode)
 
 
 @cache

@@ -145,6 +145,52 @@ def test_parts_that_lie_elsewhere_are_restored_to_where_the_settings_say(tmp_pat
     assert {**files_of(there.bundles_dir)}.keys() == {".store", "demo-1-2/index.js"}
 
 
+def access_of(path: Path) -> tuple[str, int, int]:
+    status = path.stat()
+    return stat.filemode(status.st_mode), status.st_uid, status.st_gid
+
+
+def test_directories_that_are_made_get_the_mode_and_owner_that_they_had(tmp_path: Path) -> None:
+    def plan(name: str) -> Settings:
+        return Settings(data_dir=tmp_path / name, secrets_dir=tmp_path / f"{name}-shelf" / "secrets")
+
+    before, after = plan("node"), plan("restored")
+    write(before.data_dir, {"restate/n1/db/CURRENT": b"M", "bundles/.store": b"1"})
+    write(before.secrets_dir, {"key": b"k" * 32})
+    owner = (1234, 1235) if os.geteuid() == 0 else (os.geteuid(), os.getegid())
+    for directory, mode in ((before.data_dir, 0o711), (before.secrets_dir, 0o2750)):
+        os.chown(directory, *owner)
+        directory.chmod(mode)
+    make_backup(before, tmp_path / "node.tar.gz", lambda _done, _size: None)
+    restore(after, (tmp_path / "node.tar.gz").read_bytes())
+    assert access_of(after.data_dir) == ("drwx--x--x", *owner)
+    assert access_of(after.secrets_dir) == ("drwxr-s---", *owner)
+    assert files_of(after.secrets_dir).keys() == {"key"}
+
+
+def test_a_data_directory_that_is_there_stays_whose_it_is(file: Path, tmp_path: Path) -> None:
+    (tmp_path / "restored").mkdir(0o750)
+    restore(settings_of(tmp_path / "restored"), file.read_bytes())
+    assert stat.filemode((tmp_path / "restored").stat().st_mode) == "drwxr-x---"
+
+
+def test_a_data_directory_that_an_older_backup_says_nothing_of_is_for_its_user_alone(
+    file: Path, tmp_path: Path
+) -> None:
+    restore(settings_of(tmp_path / "restored"), change(file.read_bytes(), edit_manifest(directory=None)))
+    assert stat.filemode((tmp_path / "restored").stat().st_mode) == "drwx------"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_an_owner_that_is_unknown_here_is_refused_and_leaves_nothing(file: Path, tmp_path: Path) -> None:
+    strange = {"mode": 0o711, "user": "nobody-here", "group": "0"}
+    with pytest.raises(BackupMismatch, match="user nobody-here"):
+        restore(
+            settings_of(tmp_path / "restored"), change(file.read_bytes(), edit_manifest(directory=strange))
+        )
+    assert list((tmp_path / "restored").rglob("*")) == []
+
+
 def test_empty_directories_are_no_matter(file: Path, tmp_path: Path) -> None:
     restored = settings_of(tmp_path / "restored")
     for directory in ("restate", "manager", "run"):
