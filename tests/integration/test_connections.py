@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import resource
+import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 
 import pytest
+import trustme
 import uvicorn
 from starlette.types import Receive, Scope, Send
 
 from gridiron.manager.http import connections
-from gridiron.manager.http.connections import MAX_HEAD, Connection
+from gridiron.manager.http.connections import MAX_HEAD, make_protocol, raise_file_limit
 
 LIMIT = timedelta(seconds=0.4)
 SOON_SECONDS = 10
@@ -37,9 +40,14 @@ async def app(scope: Scope, _receive: Receive, send: Send) -> None:
 
 
 @asynccontextmanager
-async def serving() -> AsyncIterator[tuple[uvicorn.Server, int]]:
+async def serving(context: ssl.SSLContext | None = None) -> AsyncIterator[tuple[uvicorn.Server, int]]:
     config = uvicorn.Config(
-        app, port=0, http=Connection, lifespan="off", log_config=None, h11_max_incomplete_event_size=MAX_HEAD
+        app,
+        port=0,
+        http=make_protocol(context),
+        lifespan="off",
+        log_config=None,
+        h11_max_incomplete_event_size=MAX_HEAD,
     )
     server = uvicorn.Server(config)
     server.capture_signals = suppress  # type: ignore[method-assign, assignment]
@@ -134,3 +142,69 @@ async def test_more_connections_than_there_may_be_are_refused(monkeypatch: pytes
         assert (await opened[0][0].readline()) == b"HTTP/1.1 200 OK\r\n"
         for _, each in opened:
             each.close()
+
+
+@pytest.fixture(scope="module")
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+def contexts(authority: trustme.CA) -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    """Make a server's, and that of a client who trusts it."""
+    server, client = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.create_default_context()
+    authority.issue_cert("localhost").configure_cert(server)
+    authority.configure_trust(client)
+    return server, client
+
+
+@pytest.mark.parametrize("sent", [b"", b"\x16\x03\x01\x02\x00", b"GET / HTTP/1.1\r\n\r\n"])
+async def test_who_does_not_end_the_handshake_is_cut_off(authority: trustme.CA, sent: bytes) -> None:
+    async with serving(contexts(authority)[0]) as (server, port):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(sent)
+        await until(lambda: server.server_state.connections)
+        assert await is_cut(reader)
+        writer.close()
+        await until(lambda: not server.server_state.connections)
+
+
+async def test_a_client_without_a_handshake_counts(
+    monkeypatch: pytest.MonkeyPatch, authority: trustme.CA
+) -> None:
+    monkeypatch.setattr(connections, "MAX_OF_ONE", 3)
+    monkeypatch.setattr(connections, "HEAD_LIMIT", timedelta(seconds=SOON_SECONDS))
+    server_context, client_context = contexts(authority)
+    async with serving(server_context) as (server, port):
+        secure = await asyncio.open_connection("localhost", port, ssl=client_context)
+        opened = [await asyncio.open_connection("127.0.0.1", port) for _ in range(3)]
+        assert await is_cut(opened[2][0])
+        for _, each in opened:
+            each.close()
+        await until(lambda: len(server.server_state.connections) == 1)
+        secure[1].write(b"GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")
+        assert (await secure[0].read()).endswith(b"hello")
+        secure[1].close()
+        await until(lambda: not server.server_state.connections)
+
+
+async def test_the_server_stops_while_a_client_owes_its_handshake(
+    monkeypatch: pytest.MonkeyPatch, authority: trustme.CA
+) -> None:
+    monkeypatch.setattr(connections, "HEAD_LIMIT", timedelta(seconds=10 * SOON_SECONDS))
+    async with serving(contexts(authority)[0]) as (server, port):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        await until(lambda: server.server_state.connections)
+        server.should_exit = True
+        assert await is_cut(reader)
+        writer.close()
+
+
+def test_the_manager_may_have_more_files_open_than_clients_can_take() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = min(connections.FILES, hard) if hard != resource.RLIM_INFINITY else connections.FILES
+    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted // 2, hard))
+    try:
+        raise_file_limit()
+        assert resource.getrlimit(resource.RLIMIT_NOFILE) == (wanted, hard)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

@@ -32,7 +32,7 @@ from gridiron.manager.deployments import Deployments
 from gridiron.manager.execute import Executor
 from gridiron.manager.health import HealthChecker
 from gridiron.manager.http.app import Control, make_app
-from gridiron.manager.http.connections import MAX_HEAD, Connection
+from gridiron.manager.http.connections import MAX_HEAD, make_protocol, raise_file_limit
 from gridiron.manager.http.guard import Guard
 from gridiron.manager.logs import Logs
 from gridiron.manager.looks import looking
@@ -78,6 +78,7 @@ async def run_manager(load: Callable[[], Settings]) -> None:
     hung_up = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, hung_up.set)  # before they are read
     settings = load()
+    raise_file_limit()
     with lock_directory(settings.manager_state_dir), lock_directory(settings.bundles_dir, BUNDLES_LOCK):
         async with (
             httpx2.AsyncClient(trust_env=False) as client,
@@ -208,9 +209,8 @@ def _make_server(app: FastAPI, settings: Settings, certificate: Certificate | No
         app,
         host=settings.manager_host,
         port=settings.ports.manager,
-        http=Connection,
+        http=make_protocol(None if certificate is None else certificate.context),
         h11_max_incomplete_event_size=MAX_HEAD,
-        ssl_context_factory=None if certificate is None else lambda *_: certificate.context,
         proxy_headers=False,  # whoever asks could say that he is somebody else
         server_header=False,
         log_config=None,
