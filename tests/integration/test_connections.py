@@ -13,6 +13,7 @@ import pytest
 import trustme
 import uvicorn
 from starlette.types import Receive, Scope, Send
+from uvicorn.protocols.http import h11_impl
 
 from gridiron.manager.http import connections
 from gridiron.manager.http.connections import MAX_HEAD, make_protocol, raise_file_limit
@@ -140,6 +141,21 @@ async def test_more_connections_than_there_may_be_are_refused(monkeypatch: pytes
         writer = opened[0][1]
         writer.write(b"GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")
         assert (await opened[0][0].readline()) == b"HTTP/1.1 200 OK\r\n"
+        for _, each in opened:
+            each.close()
+
+
+async def test_a_client_of_ipv6_is_one_whatever_its_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "MAX_OF_ONE", 3)
+    addresses = iter([f"2001:db8::{number}" for number in range(3)] + ["2001:db8:0:1::1", "2001:db8::9"])
+    monkeypatch.setattr(h11_impl, "get_remote_addr", lambda _: (next(addresses), 1))
+    monkeypatch.setattr(connections, "HEAD_LIMIT", timedelta(seconds=SOON_SECONDS))
+    async with serving() as (server, port):
+        opened = [await asyncio.open_connection("127.0.0.1", port) for _ in range(4)]
+        await until(lambda: len(server.server_state.connections) == 4)
+        opened.append(await asyncio.open_connection("127.0.0.1", port))
+        assert await opened[4][0].read() == b""
+        assert len(server.server_state.connections) == 4
         for _, each in opened:
             each.close()
 

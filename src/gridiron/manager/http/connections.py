@@ -18,7 +18,7 @@ from typing import Any
 import structlog
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
-from gridiron.access.restraint import Rates
+from gridiron.access.restraint import Rates, client_of
 
 log = structlog.get_logger()
 
@@ -29,7 +29,7 @@ MAX_HEAD = 16 * 1024
 """Bytes of a request's line and headers."""
 
 MAX_CONNECTIONS, MAX_OF_ONE = 512, 384
-"""At once, of all clients and of one address."""
+"""At once, of all clients and of one of them, see `client_of`."""
 
 FILES = 8 * MAX_CONNECTIONS
 """What the manager may have open, where it is allowed to: many times what clients can take of it."""
@@ -71,10 +71,12 @@ class Connection(H11Protocol):
     def _arrive(self, transport: asyncio.Transport) -> None:
         self._until_head = _Alarm(transport.abort)
         self._until_read = _Alarm(transport.abort)
-        address = self.client[0] if self.client else None
-        if self._is_too_many(address):
+        address = self.client[0] if self.client else ""
+        self.whose = client_of(address)
+        clients = [each.whose for each in self.connections if isinstance(each, Connection)]
+        if len(clients) > MAX_CONNECTIONS or clients.count(self.whose) > MAX_OF_ONE:
             if not _TOLD.take("", self.loop.time()):
-                log.warning("connections.refused", address=address, count=len(self.connections))
+                log.warning("connections.refused", address=address, count=len(clients))
             transport.abort()
         else:
             self._until_head.set(HEAD_LIMIT)
@@ -110,11 +112,6 @@ class Connection(H11Protocol):
     def _is_answering(self) -> bool:
         cycle: RequestResponseCycle | None = self.cycle  # None until the first, whatever uvicorn declares
         return cycle is not None and not cycle.response_complete
-
-    def _is_too_many(self, address: str | None) -> bool:
-        clients = [each.client for each in self.connections if isinstance(each, Connection)]
-        same = sum(client is not None and client[0] == address for client in clients)
-        return len(clients) > MAX_CONNECTIONS or same > MAX_OF_ONE
 
 
 class Sealed(SSLProtocol):
