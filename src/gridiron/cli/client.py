@@ -93,6 +93,7 @@ class ManagerClient:
             trust_env=False,
             timeout=timeout,
             headers=way.headers,
+            event_hooks={"request": [way.readers.watch] if way.readers else []},
             verify=way.context or (NO_TLS if self.url.startswith("http:") else trust(None)),
         )
 

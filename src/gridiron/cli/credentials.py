@@ -14,13 +14,16 @@ import os
 import ssl
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
+
+import httpx2
 
 from gridiron.access.note import Note, fetch_note
 from gridiron.access.tls import trust, trust_only
 from gridiron.access.tokens import ADMIN_FILE, TOKEN_VARIABLE, find_id
 from gridiron.bundles.source import redact_url
-from gridiron.cli.listeners import fetch_listeners
+from gridiron.cli.listeners import fetch_readers
 from gridiron.egress import is_loopback
 from gridiron.errors import ListenerForeign, TokenNotSent, TokenUnusable
 from gridiron.settings import Settings, user_data_dir, variable_name
@@ -31,12 +34,43 @@ MAX_TOKEN_FILE = 1024
 
 
 @dataclass(frozen=True, slots=True)
+class Readers:
+    """Whose programs on this machine may be sent a token: another user may listen beside the manager.
+
+    That is looked up when a connection is there and nothing was sent over it: then nobody else can take it.
+    """
+
+    origin: str  # where the token is from
+    users: frozenset[int]
+
+    def watch(self, request: httpx2.Request) -> None:
+        """Have the connection that a request makes, if it does, end with ListenerForeign where it must."""
+        request.extensions["trace"] = self._look
+
+    def _look(self, event: str, about: dict[str, Any]) -> None:
+        if event != "connection.connect_tcp.complete":
+            return
+        stream = about["return_value"]
+        port, client_port = (stream.get_extra_info(f"{end}_addr")[1] for end in ("server", "client"))
+        readers = fetch_readers(port, client_port)
+        if readers is None:  # no Linux
+            return
+        if not readers or readers - self.users:
+            stream.close()
+        if not readers:
+            raise httpx2.ConnectError("the connection ended, or leads elsewhere than to this machine")
+        if readers - self.users:
+            raise ListenerForeign(min(readers - self.users), port, self.origin)
+
+
+@dataclass(frozen=True, slots=True)
 class Way:
     """Where a manager is, and how one gets in."""
 
     url: str
     token: str | None = field(default=None, repr=False)
     context: ssl.SSLContext | None = None  # None: what the system trusts
+    readers: Readers | None = None  # None: whoever answers
 
     @property
     def headers(self) -> dict[str, str]:
@@ -52,7 +86,7 @@ def is_local(url: str) -> bool:
 def find_way(settings: Settings, *, named: bool) -> Way:
     """Find out how to reach a manager; `named` says whether the user himself gave its URL just now.
 
-    Raises TokenUnusable, TokenNotSent, ListenerForeign, CertificateInvalid.
+    Raises TokenUnusable, TokenNotSent, CertificateInvalid.
     """
     url, local = settings.manager_url, is_local(settings.manager_url)
     note = fetch_note(user_data_dir(), _port_of(url)) if local else None
@@ -62,9 +96,10 @@ def find_way(settings: Settings, *, named: bool) -> Way:
     named = named or bool({variable_name("manager_url"), "GRIDIRON_CONFIG"} & os.environ.keys())
     if token is not None and not (named or local):
         raise TokenNotSent(redact_url(url))
+    readers = None
     if token is None and local:
-        token = _find_token(settings, note, _port_of(url))
-    return Way(url, token, _find_trust(settings, url, note))
+        token, readers = _find_token(settings, note)
+    return Way(url, token, _find_trust(settings, url, note), readers)
 
 
 def read_token(path: Path) -> str:
@@ -84,27 +119,14 @@ def _given_token() -> str | None:
     return None if path is None else read_token(Path(path))
 
 
-def _find_token(settings: Settings, note: Note | None, port: int) -> str | None:
+def _find_token(settings: Settings, note: Note | None) -> tuple[str | None, Readers | None]:
     """Read the admin's token where this user may; the manager says what to do where he may not."""
     for path in (*((note.token_file,) if note else ()), settings.manager_state_dir / ADMIN_FILE):
         try:
-            token, owner = read_token(path), path.stat().st_uid
+            return read_token(path), Readers(str(path), frozenset({path.stat().st_uid, 0}))
         except (TokenUnusable, FileNotFoundError):
             continue
-        _check_listeners(path, owner, port)
-        return token
-    return None
-
-
-def _check_listeners(path: Path, owner: int, port: int) -> None:
-    """Raise ListenerForeign unless whoever could take a connection at a port may read this token anyway.
-
-    Another user of the machine may listen there while the manager does not run, or beside it: on ::1, which
-    `localhost` means before 127.0.0.1.
-    """
-    foreign = fetch_listeners(port) - {owner, 0}
-    if foreign:
-        raise ListenerForeign(min(foreign), port, str(path))
+    return None, None
 
 
 def _check(text: str, origin: str) -> str:

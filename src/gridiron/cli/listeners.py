@@ -1,7 +1,8 @@
-"""Whose program listens on a port of this machine, as far as the kernel says (Linux: /proc/net/tcp)."""
+"""Whose program has the other end of a connection on this machine, as the kernel says (/proc/net/tcp)."""
 
 from __future__ import annotations
 
+import contextlib
 import re
 from pathlib import Path
 
@@ -28,12 +29,37 @@ def parse_listeners(table: str, port: int) -> set[int]:
     return found
 
 
-def fetch_listeners(port: int) -> set[int]:
-    """Find them; none where nobody listens, and where the kernel does not say."""
-    found: set[int] = set()
-    for table in TABLES:
-        try:
-            found |= parse_listeners(table.read_text(), port)
-        except OSError:
-            continue
+def parse_ends(table: str, port: int, client_port: int) -> set[int]:
+    """Find the users who have the server's end of a connection; root has one that nobody has accepted."""
+    found = set()
+    for line in table.splitlines()[1:]:
+        fields = line.split()
+        if fields[3] != LISTENING and (_port_of(fields[1]), _port_of(fields[2])) == (port, client_port):
+            found.add(int(fields[7]))
     return found
+
+
+def fetch_readers(port: int, client_port: int) -> set[int] | None:
+    """Find the users whose programs can read what is sent over a connection from this machine to itself.
+
+    An empty set: there is no such connection. None: the kernel does not say. Whoever has not accepted the
+    connection listens still, so to look for listeners first and for ends then misses nobody.
+    """
+    earlier, later = _read_tables(), _read_tables()
+    if not earlier or not later:
+        return None
+    listeners = set[int]().union(*(parse_listeners(table, port) for table in earlier))
+    ends = set[int]().union(*(parse_ends(table, port, client_port) for table in later))
+    return listeners | ends if ends else set()
+
+
+def _read_tables() -> list[str]:
+    found = []
+    for path in TABLES:
+        with contextlib.suppress(OSError):  # a machine may be without IPv6
+            found.append(path.read_text())
+    return found
+
+
+def _port_of(end: str) -> int:
+    return int(end.rpartition(":")[2], 16)

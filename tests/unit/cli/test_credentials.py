@@ -1,14 +1,14 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
 from gridiron.access.note import Note, fetch_note, leave_note, take_note_back
-from gridiron.cli import credentials
-from gridiron.cli.credentials import Way, find_way, is_local
-from gridiron.cli.listeners import parse_listeners
-from gridiron.errors import ListenerForeign, TokenNotSent, TokenUnusable
+from gridiron.cli.credentials import Readers, Way, find_way, is_local
+from gridiron.cli.listeners import parse_ends, parse_listeners
+from gridiron.errors import TokenNotSent, TokenUnusable
 from gridiron.settings import Settings, load_settings, user_data_dir, variable_name
 
 
@@ -38,23 +38,30 @@ def write_token(path: Path, text: str) -> Path:
     return path
 
 
+def way(url: str, token: str, file: Path) -> Way:
+    """Say how the owner of a token's file gets in by it."""
+    return Way(url, token, readers=Readers(str(file), frozenset({os.geteuid(), 0})))
+
+
 def find(*, named: bool = False, **flags: object) -> Way:
     return find_way(load_settings(**flags), named=named)
 
 
 def test_the_admins_token_is_found_in_the_data_directory(tmp_path: Path) -> None:
     assert find(data_dir=tmp_path / "d") == Way("http://localhost:8081")
-    write_token(tmp_path / "d/manager/admin.token", ADMIN)
-    assert find(data_dir=tmp_path / "d") == Way("http://localhost:8081", ADMIN)
+    file = write_token(tmp_path / "d/manager/admin.token", ADMIN)
+    assert find(data_dir=tmp_path / "d") == way("http://localhost:8081", ADMIN, file)
 
 
 def test_a_note_says_where_the_token_of_a_port_is(tmp_path: Path) -> None:
-    write_token(tmp_path / "home/gridiron/data/manager/admin.token", OTHER)  # of the node without an offset
+    other = write_token(
+        tmp_path / "home/gridiron/data/manager/admin.token", OTHER
+    )  # of the node without an offset
     file = write_token(tmp_path / "else/admin.token", ADMIN)
     leave_note(user_data_dir(), 8181, Note(url="http://localhost:8181", token_file=file, certificate=None))
-    assert find(port_offset=100) == Way("http://localhost:8181", ADMIN)
-    assert find(manager_url="http://127.0.0.1:8181", named=True) == Way("http://127.0.0.1:8181", ADMIN)
-    assert find() == Way("http://localhost:8081", OTHER)
+    assert find(port_offset=100) == way("http://localhost:8181", ADMIN, file)
+    assert find(manager_url="http://127.0.0.1:8181", named=True) == way("http://127.0.0.1:8181", ADMIN, file)
+    assert find() == way("http://localhost:8081", OTHER, other)
     file.unlink()
     assert find(port_offset=100).token == OTHER  # the note is of a node that is gone
 
@@ -121,19 +128,9 @@ def test_who_could_take_a_connection_to_a_port() -> None:
     assert parse_listeners(TABLE, 8083) == set()
 
 
-@pytest.mark.parametrize(("listeners", "sent"), [(set(), True), ({0}, True), ({0, 4_000_000}, False)])
-def test_the_admins_token_is_not_for_another_user_who_listens(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, listeners: set[int], sent: bool
-) -> None:
-    write_token(tmp_path / "d/manager/admin.token", ADMIN)
-    monkeypatch.setattr(credentials, "fetch_listeners", lambda port: listeners if port == 8081 else set())
-    if sent:
-        assert find(data_dir=tmp_path / "d").token == ADMIN
-        return
-    with pytest.raises(ListenerForeign, match="user 4000000 listens on port 8081"):
-        find(data_dir=tmp_path / "d")
-    monkeypatch.setenv("GRIDIRON_TOKEN", GIVEN)
-    assert find(data_dir=tmp_path / "d").token == GIVEN
+def test_who_has_the_servers_end_of_a_connection() -> None:
+    assert parse_ends(TABLE, 8081, 50_000) == {1003}
+    assert parse_ends(TABLE, 8081, 0) == set()
 
 
 @pytest.mark.parametrize("text", ["", "hunter2", f"{GIVEN}\r\nx-evil: 1", f"Bearer {GIVEN}"])
