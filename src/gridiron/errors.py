@@ -736,12 +736,13 @@ class TokenNotSent(BadInput):
 
 @dataclass(eq=False)
 class ListenerForeign(BadInput):
-    """Somebody else may be waiting for the admin's token at the manager's port."""
+    """Somebody else may be waiting for a token at the manager's port."""
 
     code = "listener_foreign"
     sentence = (
         "A program of the user {user} listens on port {port}, and {path} is not his: the token was not sent. "
-        "If you trust what listens there, give the token yourself: GRIDIRON_TOKEN_FILE={path}."
+        "If you trust what listens there, name it yourself, by --url or GRIDIRON_MANAGER_URL, and give the "
+        "token in GRIDIRON_TOKEN_FILE."
     )
     user: int
     port: int

@@ -1,7 +1,8 @@
 """How the command line gets in: which token it sends where, and what it trusts.
 
-1. GRIDIRON_TOKEN, or the file that GRIDIRON_TOKEN_FILE names: to the manager that the user named, or one on
-   this machine. Not to one that only `gridiron.toml` names: the directory may be somebody else's.
+1. GRIDIRON_TOKEN, or the file that GRIDIRON_TOKEN_FILE names: to the manager that the user named, or to what
+   he himself or root runs on this machine. Where a manager is and what to trust is not for a `gridiron.toml`
+   to say that he did not name: the directory may be somebody else's.
 2. To a manager on this machine: the admin's token, from where the manager's note says that it is, or from the
    directory that the settings name.
 
@@ -92,14 +93,15 @@ def find_way(settings: Settings, *, named: bool) -> Way:
     note = fetch_note(user_data_dir(), _port_of(url)) if local else None
     if note is not None and "manager_url" not in settings.model_fields_set:
         url = note.url  # which knows whether it is https
-    token = _given_token()
+    token, readers = _given_token(), None
     named = named or bool({variable_name("manager_url"), "GRIDIRON_CONFIG"} & os.environ.keys())
-    if token is not None and not (named or local):
-        raise TokenNotSent(redact_url(url))
-    readers = None
-    if token is None and local:
+    if token is not None and not named:
+        if not local:
+            raise TokenNotSent(redact_url(url))
+        readers = Readers(TOKEN_VARIABLE, frozenset({os.geteuid(), 0}))
+    elif token is None and local:
         token, readers = _find_token(settings, note)
-    return Way(url, token, _find_trust(settings, url, note), readers)
+    return Way(url, token, _find_trust(settings, url, note, named=named), readers)
 
 
 def read_token(path: Path) -> str:
@@ -137,12 +139,18 @@ def _check(text: str, origin: str) -> str:
     return token
 
 
-def _find_trust(settings: Settings, url: str, note: Note | None) -> ssl.SSLContext | None:
+def _find_trust(settings: Settings, url: str, note: Note | None, *, named: bool) -> ssl.SSLContext | None:
+    """Say what to trust: at a URL that the user named, nothing that only a file says which he did not."""
     if not url.startswith("https:"):
         return None
-    if settings.tls_ca is not None:
+
+    def said(field: str) -> bool:
+        return not named or bool({variable_name(field), "GRIDIRON_CONFIG"} & os.environ.keys())
+
+    if settings.tls_ca is not None and said("tls_ca"):
         return trust(settings.tls_ca)
-    certificate = settings.tls_cert or (note.certificate if note else None)
+    certificate = settings.tls_cert if said("tls_cert") else None
+    certificate = certificate or (note.certificate if note else None)
     return trust_only(certificate) if is_local(url) and certificate else None
 
 

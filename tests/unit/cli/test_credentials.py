@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+import trustme
 
 from gridiron.access.note import Note, fetch_note, leave_note, take_note_back
 from gridiron.cli.credentials import Readers, Way, find_way, is_local
@@ -90,7 +91,7 @@ def test_a_token_that_is_given_comes_first(monkeypatch: pytest.MonkeyPatch, tmp_
     write_token(tmp_path / "home/gridiron/data/manager/admin.token", ADMIN)
     monkeypatch.setenv("GRIDIRON_TOKEN_FILE", str(write_token(tmp_path / "ci.token", GIVEN)))
     assert find().token == GIVEN
-    assert find(manager_url="https://node.example", named=True).token == GIVEN
+    assert find(manager_url="https://node.example", named=True) == Way("https://node.example", GIVEN)
     monkeypatch.setenv("GRIDIRON_TOKEN", f" {OTHER}\n")
     assert find().token == OTHER
 
@@ -107,6 +108,34 @@ def test_a_token_does_not_go_to_where_only_a_file_leads(
     monkeypatch.delenv("GRIDIRON_CONFIG")
     monkeypatch.setenv("GRIDIRON_MANAGER_URL", "https://node.example")
     assert find() == Way("https://node.example", GIVEN)
+
+
+@pytest.mark.parametrize("file", ['manager_url = "http://127.0.0.1:6666"', "port_offset = 100", ""])
+def test_a_given_token_goes_to_the_users_own_programs_where_only_a_file_says_where(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, file: str
+) -> None:
+    monkeypatch.setenv("GRIDIRON_TOKEN", GIVEN)
+    (tmp_path / "gridiron.toml").write_text(file)
+    assert find().readers == Readers("GRIDIRON_TOKEN", frozenset({os.geteuid(), 0}))
+    monkeypatch.setenv("GRIDIRON_MANAGER_URL", "http://127.0.0.1:8081")
+    assert find() == Way("http://127.0.0.1:8081", GIVEN)
+
+
+@pytest.mark.parametrize("url", ["https://node.example", "https://localhost:8081"])
+def test_what_to_trust_at_a_url_that_is_named_is_not_for_a_file_to_say(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, url: str
+) -> None:
+    monkeypatch.setenv("GRIDIRON_TOKEN", GIVEN)
+    trustme.CA().cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    file = tmp_path / "gridiron.toml"
+    file.write_text(f'tls_ca = "{tmp_path}/ca.pem"\ntls_cert = "{tmp_path}/ca.pem"\ntls_key = "/k"\n')
+    assert find(manager_url=url, named=True).context is None
+    assert find().context is not None  # it says where, too, and only the user's own programs get the token
+    monkeypatch.setenv("GRIDIRON_CONFIG", str(file))
+    assert find(manager_url=url, named=True).context is not None
+    monkeypatch.delenv("GRIDIRON_CONFIG")
+    monkeypatch.setenv("GRIDIRON_TLS_CA", str(tmp_path / "ca.pem"))
+    assert find(manager_url=url, named=True).context is not None
 
 
 TABLE = """\
