@@ -304,7 +304,7 @@ class Settings(BaseSettings):
     @property
     def private_paths(self) -> tuple[Path, ...]:
         """What no bundle may be made of: whoever sees it has the node."""
-        kept = (self.secrets_dir, self.identity_dir, self.manager_state_dir, self.tls_key)
+        kept = (self.secrets_dir, self.identity_dir, self.manager_state_dir, self.identity_key, self.tls_key)
         return tuple(path for path in kept if path)
 
     @property

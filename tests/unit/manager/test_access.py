@@ -237,7 +237,11 @@ async def test_files_of_the_node_are_for_its_admins_or_below_its_roots(
     assert await refusal(world, caller, source=world.manager.bundle("// offers shop 3")) == code
 
 
-async def test_nothing_of_what_the_node_keeps_to_itself_becomes_a_bundle(world: World) -> None:
+async def test_nothing_of_what_the_node_keeps_to_itself_becomes_a_bundle(tmp_path: Path) -> None:
+    key = tmp_path / "keys" / "identity.pem"
+    key.parent.mkdir()
+    world = World(Manager(tmp_path, make_settings(tmp_path, identity_key=key)))
+    await world.prepare()
     settings = world.manager.settings
     (settings.manager_state_dir / "index.js").write_text("export default {}")
     (world.manager.directory / "link").symlink_to(settings.secrets_dir)
@@ -246,6 +250,7 @@ async def test_nothing_of_what_the_node_keeps_to_itself_becomes_a_bundle(world: 
         settings.manager_state_dir / "admin.token",
         settings.data_dir,
         settings.secrets_dir / "key",
+        key.parent,
         world.manager.directory / "link",
         Path("/"),
     ):
