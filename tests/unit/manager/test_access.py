@@ -266,6 +266,8 @@ async def test_nothing_of_what_the_node_keeps_to_itself_becomes_a_bundle(tmp_pat
         ({"host": "rebound.example:8081"}, 401),
         ({"host": "localhost.rebound.example"}, 401),
         ({"host": ""}, 401),
+        ({"host": "[x"}, 401),
+        ({"host": "localhost:8081", "origin": "http://[x"}, 401),
         ({"host": "localhost:8081", "origin": "http://localhost:8081"}, 200),
         ({"host": "localhost:8081", "origin": "https://page.example"}, 401),
         ({"host": "localhost:8081", "origin": "null"}, 401),

@@ -272,7 +272,12 @@ def _is_from_here(request: Request) -> bool:
     A page can lead a name of its own to loopback (DNS rebinding): then `Host` has that name. It can also send
     a form to any address: then `Origin` has the page's.
     """
-    host = urlsplit(f"//{request.headers.get('host', '')}").hostname or ""
+    if not is_loopback(_address_of(request) or ""):
+        return False
     origin = request.headers.get("origin")
-    is_ours = origin is None or urlsplit(origin).netloc == request.headers.get("host")
-    return is_loopback(_address_of(request) or "") and is_loopback(host) and is_ours
+    try:
+        host = urlsplit(f"//{request.headers.get('host', '')}").hostname or ""
+        is_ours = origin is None or urlsplit(origin).netloc == request.headers.get("host")
+    except ValueError:  # `[x`: an address that is none
+        return False
+    return is_loopback(host) and is_ours
