@@ -308,6 +308,16 @@ async def test_a_client_that_asks_too_often_is_told_when_to_come_again(tmp_path:
         assert [answer.status_code for answer in answers] == [200, 200, 429]
 
 
+async def test_requests_that_no_endpoint_answers_are_counted_too(tmp_path: Path) -> None:
+    manager = Manager(tmp_path, make_settings(tmp_path, request_rate=0.1, request_burst=2))
+    async with manager.serve() as client:
+        answers = [await client.request(*what) for what in (("GET", "/x"), ("PUT", "/node"), ("GET", "/x"))]
+        own = await client.get("/node")
+    assert [answer.status_code for answer in answers] == [404, 405, 429]
+    assert (answers[2].json()["code"], answers[2].headers["retry-after"]) == ("rate_exceeded", "10")
+    assert own.status_code == 200  # they are the address's, not the token's
+
+
 async def test_a_flood_of_refusals_is_not_all_written_down(manager: Manager) -> None:
     async with manager.serve() as client:
         del client.headers["authorization"]

@@ -92,6 +92,10 @@ class Guard:
         self._count(caller.token_id or client)
         return caller
 
+    def count_stray(self, request: Request) -> None:
+        """Count a request that no endpoint answers for its address, whoever sends it. Raises RateExceeded."""
+        self._count(client_of(_address_of(request) or ""))
+
     def _identify(self, request: Request) -> Caller:
         given = request.headers.get("authorization")
         if given is not None:

@@ -158,8 +158,11 @@ async def _answer_invalid(_request: Request, error: Exception) -> ProblemRespons
     return ProblemResponse(render_problem(RequestInvalid(describe_validation(list(error.errors())))))
 
 
-async def _answer_http(_request: Request, error: Exception) -> ProblemResponse:
-    """Answer what the framework refuses by itself: no such path, a method that is not allowed."""
+async def _answer_http(request: Request, error: Exception) -> ProblemResponse:
+    """Answer what the framework refuses by itself: no such path, a method that is not allowed.
+
+    No endpoint has counted these two, so that they are counted here.
+    """
     if not isinstance(error, HTTPException):  # registered for HTTPException only
         raise error
     status = HTTPStatus(error.status_code)
@@ -169,6 +172,10 @@ async def _answer_http(_request: Request, error: Exception) -> ProblemResponse:
         return ProblemResponse(render_problem(RequestTooSlow(round(BODY_LIMIT.total_seconds()))))
     if status is HTTPStatus.BAD_REQUEST:  # a body that is not even text
         return ProblemResponse(render_problem(RequestInvalid(f"body: {error.detail}")))
+    try:
+        request.app.state.guard.count_stray(request)
+    except TooMany as too_many:
+        return await _answer_failure(request, too_many)
     code = "path_not_found" if status is HTTPStatus.NOT_FOUND else status.name.lower()
     detail = f"{error.detail}. /openapi.json lists what there is."
     problem = Problem(
