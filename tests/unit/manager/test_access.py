@@ -329,6 +329,18 @@ async def test_a_flood_of_refusals_is_not_all_written_down(manager: Manager) -> 
     assert [entry.left_out for entry in entries] == [5] + [0] * 20
 
 
+async def test_refusals_that_could_not_be_written_down_are_counted(manager: Manager) -> None:
+    path = manager.settings.manager_state_dir / "audit.jsonl"
+    path.mkdir()
+    async with manager.serve() as client:
+        del client.headers["authorization"]
+        for _ in range(3):
+            await client.get("/deployments")
+        path.rmdir()
+        await client.get("/deployments")
+    assert [each["left_out"] for each in lines(manager)] == [3]
+
+
 def lines(manager: Manager) -> list[dict[str, Any]]:
     text = (manager.settings.manager_state_dir / "audit.jsonl").read_text()
     return [json.loads(line) for line in text.splitlines()]

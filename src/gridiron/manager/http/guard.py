@@ -196,12 +196,13 @@ class Act:
             return
         about = {key: str(value) for key, value in self._request.path_params.items() if key in ABOUT}
         problem = render_problem(error)
+        left_out, guard.left_out = guard.left_out, 0  # now: others may be refused while this is written
         entry = self._entry("refused", about, status=problem.status, code=problem.code)
-        entry = entry.model_copy(update={"left_out": guard.left_out})
-        guard.left_out = 0
+        entry = entry.model_copy(update={"left_out": left_out})
         try:
             await asyncio.to_thread(guard.audit.append, entry, synced=False)
         except AuditUnavailable as unwritten:
+            guard.left_out += left_out + 1
             log.warning("audit.refusal_not_written", reason=unwritten.reason)
 
     def _entry(
