@@ -13,9 +13,9 @@ import threading
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, ConfigDict, Field, ValidationError
 
 from gridiron.errors import AuditUnavailable
 from gridiron.model import Value
@@ -23,6 +23,10 @@ from gridiron.process.files import sync_directory
 
 BLOCK = 64 * 1024
 """Bytes that are read at once, from the end."""
+
+
+Text = Annotated[str, AfterValidator(lambda text: text.encode(errors="replace").decode())]
+"""Half of a character, which no UTF-8 can hold, becomes `?`: no text keeps a line from being written."""
 
 
 class Entry(Value):
@@ -36,12 +40,12 @@ class Entry(Value):
     token: str | None = Field(
         description="Id of the token; of a `refused` one that is not good, what it claims to be."
     )
-    name: str | None = Field(description="Of the token.")
-    address: str | None = Field(description="Where the request came from.")
+    name: Text | None = Field(description="Of the token.")
+    address: Text | None = Field(description="Where the request came from.")
     request_id: str | None = Field(default=None, description="As the manager's log has it.")
-    method: str
-    route: str
-    about: dict[str, str] = Field(description="What it is about: `name`, `build_id`, `version`, …")
+    method: Text
+    route: Text
+    about: dict[str, Text] = Field(description="What it is about: `name`, `build_id`, `version`, …")
     status: int | None = Field(default=None, description="Of a failure or refusal.")
     code: str | None = Field(default=None, description="The same.")
     left_out: int = Field(

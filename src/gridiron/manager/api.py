@@ -21,10 +21,19 @@ SecretText = Annotated[SecretStr, PlainSerializer(SecretStr.get_secret_value, wh
 """A value that no `repr` and no error shows. It is in the JSON that a client sends, and in nothing else."""
 
 
+def check_text(text: str) -> str:
+    """Give a text back, or raise ValueError where no file can hold it: JSON may have half of a character."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError("is no UTF-8") from None
+    return text
+
+
 MAX_BUILD_ID = 255
 """Characters: a build is a directory of this name."""
 
-BuildId = Annotated[str, Field(max_length=MAX_BUILD_ID)]
+BuildId = Annotated[str, Field(max_length=MAX_BUILD_ID), AfterValidator(check_text)]
 
 
 def check_variables(variables: dict[str, JsonValue]) -> dict[str, JsonValue]:
@@ -41,7 +50,7 @@ def check_variables(variables: dict[str, JsonValue]) -> dict[str, JsonValue]:
 class ActivateRequest(Value):
     """Store a bundle as a new build and route new invocations to it."""
 
-    source: str = Field(
+    source: Annotated[str, AfterValidator(check_text)] = Field(
         description="Where the bundle is: a directory, `.tar.gz` or `.zip` at `file:///absolute/path`, "
         "`https://…` or `s3://bucket/key`; or `bundle:{sha256}`, an archive that was sent before."
     )

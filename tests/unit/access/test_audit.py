@@ -86,6 +86,12 @@ def test_a_torn_line_costs_no_other(tmp_path: Path, torn: bytes) -> None:
     assert read(log, 10) == [[2, 1]]
 
 
+def test_a_text_that_is_no_utf_8_is_written_nevertheless(tmp_path: Path) -> None:
+    log = AuditLog(tmp_path / "audit.jsonl")
+    log.append(make_entry(1, about={"source": "file:///\ud800"}), synced=True)
+    assert log.fetch_page(None, 1)[0][0].about == {"source": "file:///?"}
+
+
 def test_a_file_that_was_moved_away_is_begun_anew(tmp_path: Path) -> None:
     path = tmp_path / "audit.jsonl"
     log = AuditLog(path)

@@ -369,6 +369,25 @@ async def test_a_change_is_written_down_before_and_after(manager: Manager) -> No
     assert {(each["name"], each["address"]) for each in lines(manager)} == {("admin.token", "127.0.0.1")}
 
 
+async def test_a_text_that_no_file_can_hold_is_refused(manager: Manager) -> None:
+    activate, half = {"source": "file:///x", "name": "shop", "version": "1"}, "\ud800"
+    async with manager.serve() as client:
+        for path, body in (
+            ("/activate", {**activate, "source": f"file:///{half}"}),
+            ("/activate", {**activate, "name": half}),
+            ("/activate", {**activate, "version": half}),
+            ("/rollback", {"name": "shop", "build_id": half}),
+            ("/prune", {"build_id": half}),
+            ("/tokens", {"name": half, "scopes": ["read"]}),
+            ("/tokens", {"name": "ci", "scopes": [half]}),
+            ("/tokens", {"name": "ci", "scopes": ["read"], "expires": half}),
+        ):
+            content = json.dumps(body)  # with the half as an escape
+            answer = await client.post(path, content=content, headers={"content-type": "application/json"})
+            assert answer.status_code == 422, (path, body, answer.text)
+    assert not (manager.settings.manager_state_dir / "audit.jsonl").exists()
+
+
 async def test_an_activation_that_is_followed_is_written_down_when_it_ends(manager: Manager) -> None:
     async with manager.serve() as client:
         body = {"source": manager.bundle("// offers shop"), "name": "shop", "version": "1"}
