@@ -364,9 +364,27 @@ async def test_a_change_is_written_down_before_and_after(manager: Manager) -> No
         ("began", "/rollback", {"name": "ghost"}, None),
         ("failed", "/rollback", {"name": "ghost"}, "nothing_to_roll_back_to"),
         ("began", "/prune", {"build_id": build_id}, None),
-        ("done", "/prune", {"build_id": build_id}, None),
+        ("done", "/prune", {"build_id": build_id, "pruned": build_id}, None),
     ]
     assert {(each["name"], each["address"]) for each in lines(manager)} == {("admin.token", "127.0.0.1")}
+
+
+async def test_how_a_change_was_asked_for_is_written_down(manager: Manager) -> None:
+    builds = [(await manager.activate(version, "shop", "shop")).build_id for version in "1234"]
+    asked = {"source": manager.bundle("// offers shop 5"), "name": "shop", "version": "5"}
+    async with manager.serve() as client:
+        for prune in ({"build_id": builds[-1], "force": True, "dry_run": True}, {"dry_run": True}, {}):
+            assert (await client.post("/prune", json=prune)).status_code == 200
+        flags = {"breaking": True, "takeover": True, "dry_run": True}
+        assert (await client.post("/activate", json={**asked, **flags})).status_code == 200
+    done = [each["about"] for each in lines(manager) if each["event"] == "done"]
+    every = {"build_id": "all that are drained"}
+    assert done[:3] == [
+        {"build_id": builds[-1], "force": "yes", "dry_run": "yes"},
+        {**every, "dry_run": "yes"},
+        {**every, "pruned": " ".join(builds[:-1])},
+    ]
+    assert {key: done[3].get(key) for key in flags} == dict.fromkeys(flags, "yes")
 
 
 async def test_a_text_that_no_file_can_hold_is_refused(manager: Manager) -> None:

@@ -140,8 +140,14 @@ def _add_commands(app: FastAPI, context: Context, control: Control, tasks: async
         act.check(request.name)
 
         async def run(report: Report) -> Activated:
-            source, dry_run = redact_url(request.source), "yes" if request.dry_run else None
-            change = act.change(name=request.name, version=request.version, source=source, dry_run=dry_run)
+            change = act.change(
+                name=request.name,
+                version=request.version,
+                source=redact_url(request.source),
+                breaking=_yes(request.breaking),
+                takeover=_yes(request.takeover),
+                dry_run=_yes(request.dry_run),
+            )
             async with change as about:
                 activated = await activator.activate(request, act.caller, report)
                 about["build_id"] = activated.build_id
@@ -183,8 +189,20 @@ def _add_commands(app: FastAPI, context: Context, control: Control, tasks: async
             act.caller.check_deploy_all()
         else:
             await _check_build(act, control.deployments, request.build_id)
-        async with act.change(build_id=request.build_id or "all that are drained"):
-            return await control.loop.prune(request)
+        change = act.change(
+            build_id=request.build_id or "all that are drained",
+            force=_yes(request.force),
+            dry_run=_yes(request.dry_run),
+        )
+        async with change as about:
+            outcome = await control.loop.prune(request)
+            if outcome.pruned and not outcome.dry_run:
+                about["pruned"] = " ".join(pruned.build_id for pruned in outcome.pruned)
+            return outcome
+
+
+def _yes(flag: bool) -> str | None:  # noqa: FBT001 - the flag is all of it
+    return "yes" if flag else None
 
 
 def _add_bundles(app: FastAPI, context: Context) -> None:
