@@ -48,6 +48,10 @@ ADMIN_NAME = "admin.token"
 TEXT = re.compile(r"gridiron_(?P<id>[0-9a-f]{8})_[0-9a-f]{64}")
 """Of a token: its id and 256 bits. A scanner for leaked secrets finds it by this."""
 
+ID = re.compile(r"[0-9a-f]{8}")
+ID_PATTERN = "^([0-9a-f]{8}|gridiron_[0-9a-f]{8}_[0-9a-f]{64})$"
+"""Of what names a token, see `read_id`; in a form that descriptions of an API have."""
+
 TOKEN_VARIABLE = "GRIDIRON_TOKEN"  # noqa: S105 - a name
 """Of the environment: where the command line looks for its token. No role of a node needs it."""
 
@@ -99,6 +103,16 @@ def find_id(text: str) -> str | None:
     """Say which token a text claims to be, whether or not it is; None for a text that is none."""
     match = TEXT.fullmatch(text)
     return match["id"] if match else None
+
+
+def read_id(text: str) -> str | None:
+    """Say which token is named: by its id, or by all of it, which people paste; None: by neither."""
+    return text if ID.fullmatch(text) else find_id(text)
+
+
+def hide_tokens(text: str) -> str:
+    """Give a text as it may be kept: of each whole token in it, the id is left."""
+    return TEXT.sub(r"gridiron_\g<id>_…", text)
 
 
 class TokenStore:

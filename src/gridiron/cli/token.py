@@ -27,7 +27,7 @@ gridiron token create dashboard --scope read --json | jq -r .text > dashboard.to
 app = typer.Typer(help="Make, list and revoke the tokens that let others ask this node.", epilog=EPILOG)
 
 HEADER = ("ID", "NAME", "SCOPES", "CREATED", "EXPIRES")
-AUDIT_HEADER = ("WHEN", "WHO", "FROM", "WHAT", "ABOUT", "OUTCOME")
+AUDIT_HEADER = ("WHEN", "WHO", "FROM", "WHAT", "OUTCOME", "ABOUT")  # the last may be long
 
 
 @app.command()
@@ -82,14 +82,17 @@ def list_tokens(
 @app.command()
 def revoke(
     ctx: typer.Context,
-    token_id: Annotated[str, typer.Argument(metavar="ID", help="As `gridiron token ls` shows it.")],
+    token_id: Annotated[
+        str, typer.Argument(metavar="ID", help="As `gridiron token ls` shows it; or the token, for its id.")
+    ],
     as_json: Json = False,
     url: Url = None,
     port_offset: PortOffset = None,
 ) -> None:
     """Have a token be good for nothing from now on."""
+    found = find_named(token_id)
     with connect(ctx, url, port_offset) as manager:
-        revoked = manager.revoke_token(token_id)
+        revoked = manager.revoke_token(found)
     if as_json:
         print_json(revoked.model_dump(mode="json"))
     else:
@@ -110,6 +113,16 @@ def audit(
         print_json([entry.model_dump(mode="json") for entry in entries])
     else:
         print_table(render_audit(entries))
+
+
+def find_named(text: str) -> str:
+    """Give the id of the token that a text names. Raises BadParameter, without the text: it may be one."""
+    from gridiron.access.tokens import read_id  # noqa: PLC0415 - see gridiron.cli.edge
+
+    token_id = read_id(text.strip())
+    if token_id is None:
+        raise typer.BadParameter("That is no token's id. `gridiron token ls` shows them.", param_hint="ID")
+    return token_id
 
 
 def render_created(created: TokenCreated) -> str:
@@ -153,8 +166,8 @@ def render_audit(entries: Sequence[Entry]) -> Table:
             entry.name or entry.token or "nobody",
             entry.address or "",
             f"{entry.method} {entry.route}",
-            " ".join(f"{key}={value}" for key, value in entry.about.items()),
             render_outcome(entry),
+            " ".join(f"{key}={value}" for key, value in entry.about.items()),
         )
         for entry in entries
         if entry.event != "began" or entry.id not in ended

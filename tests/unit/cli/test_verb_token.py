@@ -86,8 +86,18 @@ def test_tokens_are_listed(manager: FakeManager, run: Run) -> None:
 def test_a_token_is_revoked(manager: FakeManager, run: Run) -> None:
     manager.on("DELETE /tokens/271afb82", view())
     assert run("token", "revoke", "271afb82").stdout == "271afb82 (ci) is revoked.\n"
-    manager.refuse("DELETE /tokens/0", 404, "token_not_found", "There is no token 0.")
-    assert run("token", "revoke", "0").stderr == "error: There is no token 0.  [token_not_found]\n"
+    manager.refuse("DELETE /tokens/00000000", 404, "token_not_found", "There is no token 00000000.")
+    refused = run("token", "revoke", "00000000")
+    assert refused.stderr == "error: There is no token 00000000.  [token_not_found]\n"
+
+
+def test_a_token_that_is_pasted_where_its_id_belongs_goes_nowhere(manager: FakeManager, run: Run) -> None:
+    manager.on("DELETE /tokens/271afb82", view())
+    assert run("token", "revoke", f"{TEXT} ").stdout == "271afb82 (ci) is revoked.\n"
+    refused = run("token", "revoke", TEXT[:-1])
+    assert refused.stderr.startswith("error: Invalid value for ID: That is no token's id.")
+    assert "ab" * 8 not in refused.output
+    assert manager.asked == [("DELETE /tokens/271afb82", None)]
 
 
 def test_the_audit_log_shows_a_change_once_and_the_newest_last(manager: FakeManager, run: Run) -> None:
@@ -100,13 +110,13 @@ def test_the_audit_log_shows_a_change_once_and_the_newest_last(manager: FakeMana
     older = [entry(1, "done", name=None, address=None), entry(1, "began")]
     manager.on("GET /audit", {"entries": newest, "next": "77"}, {"entries": older, "next": None})
     header, *lines = (line.split("  ") for line in run("audit").stdout.splitlines())
-    assert [cell.strip() for cell in header if cell] == ["WHEN", "WHO", "FROM", "WHAT", "ABOUT", "OUTCOME"]
+    assert [cell.strip() for cell in header if cell] == ["WHEN", "WHO", "FROM", "WHAT", "OUTCOME", "ABOUT"]
     shown = [[cell.strip() for cell in line if cell.strip()] for line in lines]
-    when, request = "2026-11-01 11:55:00", ["POST /activate", "name=shop version=1"]
+    when, request, about = "2026-11-01 11:55:00", "POST /activate", "name=shop version=1"
     assert shown == [
-        [when, "271afb82", *request, "done"],
-        [when, "ci", "192.0.2.1", *request, "failed: service_taken"],
-        [when, "ci", "192.0.2.1", *request, "begun, end unknown"],
+        [when, "271afb82", request, "done", about],
+        [when, "ci", "192.0.2.1", request, "failed: service_taken", about],
+        [when, "ci", "192.0.2.1", request, "begun, end unknown", about],
         [when, "nobody", "192.0.2.1", "POST /activate", LEFT_OUT],
     ]
     assert [route for route, _ in manager.asked] == ["GET /audit?limit=50", "GET /audit?limit=46&cursor=77"]

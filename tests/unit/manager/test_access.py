@@ -387,6 +387,49 @@ async def test_how_a_change_was_asked_for_is_written_down(manager: Manager) -> N
     assert {key: done[3].get(key) for key in flags} == dict.fromkeys(flags, "yes")
 
 
+async def test_every_scope_of_a_new_token_is_written_down_and_a_cut_is_marked(manager: Manager) -> None:
+    scopes = [f"deploy:{'a' * 63}"] * 99 + ["admin"]
+    async with manager.serve() as client:
+        await client.post("/tokens", json={"name": "ci", "scopes": scopes})
+        long = {"source": f"file:///{'a' * 20_000}", "name": "shop", "version": "1"}
+        await client.post("/activate", json=long)
+        del client.headers["authorization"]
+        await client.get(f"/deployments/{'a' * 1000}")
+    made, failed, refused = (each["about"] for each in lines(manager) if each["event"] != "began")
+    assert made["scopes"] == " ".join(scopes)
+    assert failed["source"] == f"{long['source'][: 16 * 1024]}…"
+    assert refused["build_id"] == f"{'a' * 256}…"
+
+
+async def test_a_token_that_is_sent_as_an_id_is_kept_nowhere(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = world.make("read")
+    _, token_id, secret = text.split("_")
+    async with world.manager.serve() as client:
+        answers = [
+            await client.delete(f"/tokens/{text}", headers=world.headers["read"]),  # refused
+            await client.delete(f"/tokens/{text[:-1]}", headers=world.headers["read"]),
+            await client.delete(f"/tokens/{text[:-1]}"),
+            await client.delete(f"/tokens/{text}"),
+            await client.delete(f"/tokens/{text}"),
+            await client.get(f"/deployments/{text}"),
+            await client.post("/prune", json={"build_id": text}),
+        ]
+    statuses = [403, 403, 422, 200, 404, 404, 404]
+    assert [answer.status_code for answer in answers] == statuses
+    assert [answer.text for answer in answers[:5] if secret[:16] in answer.text] == []
+    written = [(each["event"], each["about"]) for each in lines(world.manager)]
+    named, hidden = {"token_id": token_id}, {"build_id": f"gridiron_{token_id}_…"}
+    assert written == [
+        ("refused", named),
+        ("refused", {"token_id": "…"}),
+        *(("began", named), ("done", named), ("began", named), ("failed", named)),
+        *(("began", hidden), ("failed", hidden)),
+    ]
+    assert secret[:16] not in capsys.readouterr().out
+
+
 async def test_a_text_that_no_file_can_hold_is_refused(manager: Manager) -> None:
     activate, half = {"source": "file:///x", "name": "shop", "version": "1"}, "\ud800"
     async with manager.serve() as client:

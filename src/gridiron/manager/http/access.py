@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 from typing import Annotated
 
-from fastapi import FastAPI, Query, Response
+from fastapi import FastAPI, Path, Query, Response
 
 from gridiron.access.audit import AuditLog
 from gridiron.access.scopes import parse_scope
-from gridiron.access.tokens import Token, parse_lifetime
+from gridiron.access.tokens import ID_PATTERN, Token, find_id, parse_lifetime
 from gridiron.manager.api import AuditPage, CreateTokenRequest, TokenCreated, TokenList, TokenView
 from gridiron.manager.http.guard import Acting, Guard
 from gridiron.manager.http.problems import describe_problems
@@ -39,10 +39,13 @@ def add_tokens(app: FastAPI, guard: Guard) -> None:
     async def list_tokens() -> TokenList:
         return TokenList(tokens=tuple(show(token) for token in guard.tokens.tokens))
 
-    @app.delete("/tokens/{token_id}", summary="Revoke a token", responses=describe_problems(404))
-    async def revoke_token(token_id: str, act: Acting) -> TokenView:
-        async with act.change(token_id=token_id):
-            return show(await asyncio.to_thread(guard.tokens.revoke, token_id))
+    @app.delete("/tokens/{token_id}", summary="Revoke a token", responses=describe_problems(404, 422))
+    async def revoke_token(
+        token_id: Annotated[str, Path(pattern=ID_PATTERN, description="Its id, or all of it.")], act: Acting
+    ) -> TokenView:
+        found = find_id(token_id) or token_id
+        async with act.change(token_id=found):
+            return show(await asyncio.to_thread(guard.tokens.revoke, found))
 
 
 def add_audit(app: FastAPI, audit: AuditLog) -> None:

@@ -24,7 +24,7 @@ from fastapi.routing import APIRoute
 from gridiron.access.audit import AuditLog, Entry
 from gridiron.access.restraint import FailedLogins, Rates, client_of
 from gridiron.access.scopes import Caller, Kind, Scope
-from gridiron.access.tokens import TokenStore, find_id
+from gridiron.access.tokens import TokenStore, find_id, hide_tokens, read_id
 from gridiron.egress import is_loopback
 from gridiron.errors import (
     AuditUnavailable,
@@ -51,7 +51,10 @@ ABOUT = ("build_id", "name", "token_id", "sha256")
 """Parts of a path that are written down. A `key` is not: somebody may have put the secret itself there."""
 
 SHOWN = 256
-"""Characters of each that are written down."""
+"""Characters of each that are written down: anybody can send them."""
+
+WRITTEN = 16 * 1024
+"""The same of a change: all scopes that a token can have (100 of 70), and at least 100 builds."""
 
 Event = Literal["began", "done", "failed", "refused"]
 
@@ -194,7 +197,10 @@ class Act:
         if guard.refusals.take(client, now) or guard.all_refusals.take("", now):
             guard.left_out += 1
             return
-        about = {key: str(value) for key, value in self._request.path_params.items() if key in ABOUT}
+        given = {key: str(value) for key, value in self._request.path_params.items() if key in ABOUT}
+        if "token_id" in given:  # it may be all of a token, or most of it
+            given["token_id"] = read_id(given["token_id"]) or "…"
+        about = {key: _cut(hide_tokens(value), SHOWN) for key, value in given.items()}
         problem = render_problem(error)
         left_out, guard.left_out = guard.left_out, 0  # now: others may be refused while this is written
         entry = self._entry("refused", about, status=problem.status, code=problem.code)
@@ -219,7 +225,7 @@ class Act:
             request_id=fetch_request_id(),
             method=self._request.method,
             route=self._route,
-            about={key: value[:SHOWN] for key, value in about.items()},
+            about={key: _cut(hide_tokens(value), WRITTEN) for key, value in about.items()},
             status=status,
             code=code,
         )
@@ -269,6 +275,10 @@ def _statuses_of(method: str, need: Need) -> tuple[int, ...]:
 
 def _address_of(request: Request) -> str | None:
     return request.client.host if request.client else None
+
+
+def _cut(text: str, length: int) -> str:
+    return text if len(text) <= length else f"{text[:length]}…"
 
 
 def _is_from_here(request: Request) -> bool:

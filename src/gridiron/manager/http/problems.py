@@ -13,6 +13,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
+from gridiron.access.tokens import hide_tokens
 from gridiron.errors import (
     ActivationFailed,
     BadInput,
@@ -129,12 +130,14 @@ def headers_of(error: GridironError) -> dict[str, str]:
 
 
 def _loggable(path: str) -> str:
-    """Cut what stands where the name of a secret belongs: somebody may have put the secret itself there."""
-    match path.split("/", 3):
+    """Cut what names a secret or a token: somebody may have put the secret, or the token, itself there."""
+    match hide_tokens(path).split("/", 3):
         case "", "secrets" as room, name, _:
             return f"/{room}/{name}/…"
-        case _:
-            return path
+        case "", "tokens" as room, *_:
+            return f"/{room}/…"
+        case parts:
+            return "/".join(parts)
 
 
 async def _answer_failure(request: Request, error: Exception) -> ProblemResponse:
@@ -143,7 +146,7 @@ async def _answer_failure(request: Request, error: Exception) -> ProblemResponse
     problem = render_problem(error)
     if not isinstance(error, Unauthenticated | TooMany):  # the audit log has them, and they may be a flood
         tell = log.error if problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR else log.info
-        about = {"build_id": problem.build_id} if problem.build_id else {}
+        about = {"build_id": hide_tokens(problem.build_id)} if problem.build_id else {}
         path = _loggable(request.url.path)
         about |= {"method": request.method, "path": path, "code": problem.code}
         tell("request.failed", status=problem.status, **about)
