@@ -11,6 +11,7 @@ export function renderLog(id, loadedAt) {
   return String.raw`
     import { AsyncLocalStorage } from "node:async_hooks";
     import { WorkerEntrypoint } from "cloudflare:workers";
+    export const { now } = Date; // the bundle may put another in its place
     const LOADED_AT = ${JSON.stringify(loadedAt)};
     const ID = ${JSON.stringify(id)};
     ${SHOWING}
@@ -119,10 +120,13 @@ const KEEPING = String.raw`
     const tally = { ok: 0, failed: 0, retrying: 0, suspended: 0, cancelled: 0, exception: 0 }; // of all outcomes
     let count = 0;
     function add(ring, call, fields) {
-      const time = Math.max(Date.now(), LOADED_AT); // 0 while modules are evaluated
+      const told = now(); // 0 while modules are evaluated
+      const time = told > LOADED_AT ? told : LOADED_AT;
       const { invocation, handler } = call ?? {};
       ring.add({ order: count++, time, invocation, handler, ...fields });
     }
+    const { setPrototypeOf } = Object;
+    const at = ({ entries, dropped }, number) => number - dropped < entries.length ? entries[number - dropped] : undefined;
     function read(id, afterLine, afterOutcome) {
       let line = id === ID ? afterLine : 0;
       let outcome = id === ID ? afterOutcome : outcomes.dropped; // nobody waits for what came before he asked
@@ -135,10 +139,10 @@ const KEEPING = String.raw`
         missed += outcomes.dropped - outcome;
         outcome = outcomes.dropped;
       }
-      const entries = [];
+      const entries = setPrototypeOf([], null); // and of what is past an end, nobody is asked
       for (;;) {
-        const one = lines.entries[line - lines.dropped];
-        const other = outcomes.entries[outcome - outcomes.dropped];
+        const one = at(lines, line);
+        const other = at(outcomes, outcome);
         if (one === undefined && other === undefined) return { id: ID, line, outcome, missed, entries };
         const isLine = other === undefined || one?.order < other.order;
         entries[entries.length] = isLine ? one : other;
@@ -169,7 +173,7 @@ const LISTENING = String.raw`
     const LEVELS = { ok: "info", suspended: "info", retrying: "warn", cancelled: "warn" };
     export function addOutcome(call, outcome, reason = "") {
       const { handler, startedAt } = call;
-      const milliseconds = Date.now() - startedAt;
+      const milliseconds = now() - startedAt;
       const message = reason && show([reason]);
       tally[outcome]++;
       add(outcomes, call, { kind: "outcome", level: LEVELS[outcome] ?? "error", outcome, milliseconds, message });

@@ -96,7 +96,7 @@ def _decode(socket: Path, status: int, content: bytes) -> dict[str, Any]:
         raise WorkersUnavailable(f"unix:{socket}", f"HTTP {status}: {begin}")
     try:
         answer = json.loads(content)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise WorkersUnavailable(f"unix:{socket}", f"its answer is no JSON: {begin}") from error
     if not isinstance(answer, dict):
         raise WorkersUnavailable(f"unix:{socket}", f"an unexpected answer: {begin}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 from pydantic import Field
@@ -15,6 +15,8 @@ from gridiron.model import Value
 Level = Literal["debug", "info", "log", "warn", "error"]
 SEVERITIES: Mapping[str, int] = {"debug": 0, "info": 1, "log": 1, "warn": 2, "error": 3}
 """How grave a level is. `console.log` and `console.info` are the same."""
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class LogEvent(Value):
@@ -73,13 +75,14 @@ class LogPage:
 def parse_log(source: Source, answer: Mapping[str, Any], now: datetime) -> LogPage:
     """Read what a cell gives of a build's log. Raises WorkersUnavailable when it is none.
 
-    `now` is the time of a gap that nothing follows.
+    `now` is the time of a gap that nothing follows, and the latest of any event: a build can meddle with what
+    is kept of it, so nothing that an answer says is taken to be possible.
     """
     try:
-        events = tuple(_parse_event(source, each) for each in answer["entries"])
+        events = tuple(_parse_event(source, each, now) for each in answer["entries"])
         missed = int(answer["missed"])
         cursor = answer["cursor"] if answer["cursor"] is None else str(answer["cursor"])
-    except (KeyError, TypeError, ValueError, OverflowError) as error:  # pydantic's is a ValueError
+    except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:  # ValueError: pydantic
         raise WorkersUnavailable(source.cell, f"it answered {answer!r:.200}") from error
     if missed:
         time = events[0].time if events else now
@@ -100,21 +103,22 @@ def make_gap(source: Source, time: datetime, message: str) -> LogEvent:
     )
 
 
-def _parse_event(source: Source, each: Mapping[str, Any]) -> LogEvent:
+def _parse_event(source: Source, each: Mapping[str, Any], now: datetime) -> LogEvent:
+    latest = (now - EPOCH) / timedelta(milliseconds=1)
     return LogEvent(
-        time=datetime.fromtimestamp(each["time"] / 1000, UTC),
+        time=EPOCH + timedelta(milliseconds=min(max(each["time"], 0), latest)),
         kind=each["kind"],
         level=each["level"],
-        message=_mend(str(each["message"])),
+        message=_mend(each["message"]),
         build_id=source.build_id,
         cell=source.cell,
-        handler=each.get("handler"),
-        invocation_id=each.get("invocation"),
-        outcome=each.get("outcome"),
+        handler=_mend(each.get("handler")),
+        invocation_id=_mend(each.get("invocation")),
+        outcome=_mend(each.get("outcome")),
         duration_ms=each.get("milliseconds"),
     )
 
 
-def _mend(text: str) -> str:
+def _mend(value: object) -> Any:  # noqa: ANN401 - LogEvent says what may be where
     """Put a question mark for each half of a pair that UTF-16 has alone: no other encoding can write it."""
-    return text.encode("utf-8", "replace").decode()
+    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value

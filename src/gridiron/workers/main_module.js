@@ -113,7 +113,7 @@ const TELL_OUTCOMES = String.raw`
     const decoder = new TextDecoder();
     function begin(request, resolve) {
       const invocation = request.headers.get("x-restate-invocation-id") ?? undefined;
-      return { invocation, handler: handlerOf(request), startedAt: Date.now(), outcome: null, resolve };
+      return { invocation, handler: handlerOf(request), startedAt: now(), outcome: null, resolve };
     }
     function handlerOf(request) { // "Service/handler", or of a request that is no invocation "GET /path"
       const { url, method } = request;
@@ -195,7 +195,7 @@ function renderMain(main, evictor, log) {
   return `
     export { ${OUR_EVICTOR} } from "./${evictor}";
     export { ${OUR_READER} } from "./${log}";
-    import { addException, addOutcome, tellOfWork, work } from "./${log}";
+    import { addException, addOutcome, now, tellOfWork, work } from "./${log}";
     import { WorkerEntrypoint } from "cloudflare:workers";
     import main from ${bundle};
     export * from ${bundle};

@@ -413,7 +413,7 @@ async function readLogs(cursors) {
   let room = LOGS_ROOM;
   for (const [path, cursor] of Object.entries(cursors)) {
     if (room <= 0) break;
-    const page = await readLog(path.slice(1), cursor).then(JSON.stringify, () => "null");
+    const page = await readLog(path.slice(1), cursor).then((read) => JSON.stringify(read)).catch(() => "null");
     pages.push(`${JSON.stringify(path)}:${page.length > LOG_LIMIT ? "null" : page}`);
     room -= page.length;
   }
@@ -430,11 +430,17 @@ async function readLog(key, cursor) {
   try {
     const reader = getEntrypoint(build, OUR_READER);
     const read = await reader.read(id, Number(afterLine), Number(afterOutcome));
-    return { cursor: `${read.id}_${read.line}_${read.outcome}`, missed: read.missed, entries: read.entries };
+    return { cursor: `${read.id}_${read.line}_${read.outcome}`, missed: read.missed, entries: read.entries.map(flatten) };
   } catch (error) {
     if (builds.get(key) !== build) return nothing; // it has been evicted meanwhile
     throw error;
   }
+}
+
+/** An entry without what its build may have put there: something deep, that nobody can read. */
+function flatten(entry) {
+  const fields = Object.entries(entry).filter(([, value]) => typeof value !== "object");
+  return Object.fromEntries(fields);
 }
 
 /** What a script threw while it loaded. No isolate came of it that could keep that. */

@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -116,6 +117,46 @@ async def test_a_build_that_meddles_with_its_log_spoils_its_own_only(shared_plan
         return "logs.unreadable" in shared_plane.output
 
     await eventually(is_told)
+
+
+@pytest.mark.parametrize(
+    "put",
+    [
+        "entry.time = 1e20",
+        "entry.more = 1n",
+        "for (let n = 0, o = entry; n < 3000; n++) o = o.message = { length: 1 }",
+        "for (let n = 0, o = entry.more = []; n < 3000; n++) o = o[0] = []",
+    ],
+)
+async def test_what_nobody_can_read_keeps_the_cell_and_its_neighbours(shared_plane: Plane, put: str) -> None:
+    hostile = f"""
+        const push = Array.prototype.push;
+        Array.prototype.push = function (entry) {{
+          if (entry?.message === "now") {{ {put}; }}
+          return push.call(this, entry);
+        }};
+        export default {{ fetch() {{ console.log("now"); return new Response(); }} }};
+    """
+    build, other = shared_plane.write_build("deep", hostile), shared_plane.write_build("beside", HELLO)
+    (cell,) = shared_plane.processes("workerd")
+    await shared_plane.get(build.address.path)
+    # the cell is asked for both at once
+    await shared_plane.cells.collect_log(build.address.path)
+    await shared_plane.get(other.address.path)
+    assert await await_messages(shared_plane, other) == ["hello "]
+    assert shared_plane.processes("workerd") == [cell]
+
+
+async def test_a_build_that_sets_its_clock_does_not_set_that_of_its_log(shared_plane: Plane) -> None:
+    clock = """
+        Date.now = Math.max = () => 1e20;
+        export default { fetch() { console.log("x"); return new Response(); } };
+    """
+    build = shared_plane.write_build("clock", clock)
+    before = datetime.now(UTC) - timedelta(seconds=1)
+    await shared_plane.get(build.address.path)
+    assert await await_messages(shared_plane, build) == ["x"]
+    assert all(before < event.time <= datetime.now(UTC) for event in read(shared_plane, build))
 
 
 async def test_a_log_outlives_its_cell_and_says_how_that_ended(make_plane: Callable[..., Plane]) -> None:

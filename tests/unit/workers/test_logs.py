@@ -50,8 +50,18 @@ def test_what_was_missed_is_told_before_what_came_after_it(missed: int, message:
 
 
 def test_half_of_a_pair_of_utf_16_can_be_written() -> None:
-    (event,) = parse({**ENTRY, "message": "a \ud800 b"})
-    assert LogEvent.model_validate_json(event.model_dump_json()).message == "a ? b"
+    half = "a \ud800 b"
+    (event,) = parse({**ENTRY, "message": half, "handler": half, "invocation": half, "outcome": half})
+    written = LogEvent.model_validate_json(event.model_dump_json())
+    assert {written.message, written.handler, written.invocation_id, written.outcome} == {"a ? b"}
+
+
+@pytest.mark.parametrize(
+    ("milliseconds", "time"),
+    [(1e20, NOW), (10**400, NOW), (-1e300, datetime(1970, 1, 1, tzinfo=UTC)), (ENTRY["time"], TIME)],
+)
+def test_no_event_has_a_time_that_cannot_be(milliseconds: float, time: datetime) -> None:
+    assert [event.time for event in parse({**ENTRY, "time": milliseconds})] == [time]
 
 
 @pytest.mark.parametrize(
@@ -62,7 +72,10 @@ def test_half_of_a_pair_of_utf_16_can_be_written() -> None:
         {"cursor": None, "missed": "many", "entries": []},
         {"cursor": None, "missed": 0, "entries": [{**ENTRY, "kind": "other"}]},
         {"cursor": None, "missed": 0, "entries": [{**ENTRY, "level": "loud"}]},
-        {"cursor": None, "missed": 0, "entries": [{**ENTRY, "time": 1e300}]},
+        {"cursor": None, "missed": 0, "entries": [{**ENTRY, "time": None}]},
+        {"cursor": None, "missed": 0, "entries": [{**ENTRY, "kind": "\ud800"}]},
+        {"cursor": None, "missed": 0, "entries": ["text"]},
+        {"cursor": None, "missed": 0, "entries": [[]]},
         {"cursor": None, "missed": 0, "entries": [{**ENTRY, "handler": {"an": "object"}}]},
     ],
 )
