@@ -13,6 +13,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -106,27 +107,36 @@ class LogFiles:
     def tidy(self, bundles_dir: Path, limit: int) -> tuple[str, ...]:
         """Remove the logs of builds that are gone, and beyond `limit` bytes the files written longest ago.
 
-        Gives the builds that were gone. Nothing goes for that reason where it cannot be told which are there:
+        Gives the builds that were gone. What cannot be done keeps nothing else from it. Nothing goes for that reason where it cannot be told which are there:
         where the bundle directory has no identity, its disk may not be mounted.
         """
+        errors: list[OSError] = []
         with _storing("Tidying", self._directory):
             logs = _list_directories(self._directory)  # first: a build is there before its log
-            there = set(os.listdir(bundles_dir))  # noqa: PTH208 - names are all
-            gone = [each for each in logs if each not in there] if BUNDLES_IDENTITY in there else []
+            kept = _list_kept(bundles_dir, logs, errors)
+            gone = [each for each in logs if each not in kept]
             for build_id in gone:
-                shutil.rmtree(self._directory / build_id)
-            self._cut([self._directory / build_id for build_id in set(logs) - set(gone)], limit)
+                with _trying(errors):
+                    shutil.rmtree(self._directory / build_id)
+            self._cut([self._directory / build_id for build_id in logs], limit, errors)
+            if errors:
+                raise errors[0]
         return tuple(gone)
 
-    def _cut(self, directories: Iterable[Path], limit: int) -> None:
-        files = [path for directory in directories for path in directory.iterdir()]
-        found = sorted(((path.stat(), path) for path in files), key=lambda each: each[0].st_mtime_ns)
+    def _cut(self, directories: Iterable[Path], limit: int, errors: list[OSError]) -> None:
+        found: list[tuple[os.stat_result, Path]] = []
+        for directory in directories:
+            with _trying(errors):
+                for path in directory.iterdir():
+                    with _trying(errors):  # a file may go meanwhile, as its ring goes on
+                        found.append((path.stat(), path))
         excess = sum(stat.st_size for stat, _ in found) - limit
-        for stat, path in found:
+        for stat, path in sorted(found, key=lambda each: each[0].st_mtime_ns):
             if excess <= 0:
                 return
-            path.unlink()
-            excess -= stat.st_size
+            with _trying(errors):
+                path.unlink()
+                excess -= stat.st_size
 
 
 def open_logs(settings: Settings) -> LogFiles | None:
@@ -159,6 +169,16 @@ def _list_directories(directory: Path) -> list[str]:
         return [entry.name for entry in os.scandir(directory) if entry.is_dir(follow_symlinks=False)]
     except FileNotFoundError:
         return []
+
+
+def _list_kept(bundles_dir: Path, logs: Sequence[str], errors: list[OSError]) -> AbstractSet[str]:
+    """List the builds whose logs stay: those that are there, or all where that cannot be told."""
+    try:
+        there = set(os.listdir(bundles_dir))  # noqa: PTH208 - names are all
+    except OSError as error:
+        errors.append(error)
+        return set(logs)
+    return there if BUNDLES_IDENTITY in there else set(logs)
 
 
 def _write(path: Path, lines: Sequence[bytes], limit: int) -> int:
@@ -242,6 +262,17 @@ def _parse(build_id: str, stretch: _Stretch, wanted: Wanted, limit: int) -> list
         return events
     first = events[0]
     return [make_gap(Source(build_id, first.cell), first.time, "; ".join(said)), *events]
+
+
+@contextmanager
+def _trying(errors: list[OSError]) -> Iterator[None]:
+    """Take a step, and go on whatever comes of it. What is not there any more needs none."""
+    try:
+        yield
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        errors.append(error)
 
 
 @contextmanager

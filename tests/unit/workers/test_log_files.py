@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -149,6 +151,42 @@ def test_the_log_of_a_build_goes_with_its_files(files: LogFiles, tmp_path: Path)
     with pytest.raises(StorageFailed, match="Tidying"):
         files.tidy(tmp_path / "elsewhere", 10**9)
     assert names(tmp_path / "logs") == [BUILD]
+
+
+def test_a_log_that_cannot_be_removed_keeps_no_other_from_going(
+    files: LogFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundles, logs = tmp_path / "bundles", tmp_path / "logs"
+    (bundles / BUILD).mkdir(parents=True)
+    (bundles / BUNDLES_IDENTITY).touch()
+    for build_id in (BUILD, "gone-1.0.0-2", "gone-1.0.0-3"):
+        files.append(build_id, [event("x" * 600) for _ in range(2)])
+    remove = shutil.rmtree
+
+    def refuse(path: Path) -> None:  # as a disk does that root, too, cannot write to
+        if path.name == "gone-1.0.0-2":
+            raise PermissionError(errno.EPERM, "not permitted", str(path))
+        remove(path)
+
+    monkeypatch.setattr(shutil, "rmtree", refuse)
+    with pytest.raises(StorageFailed, match="gone-1.0.0-2 failed: not permitted"):
+        files.tidy(bundles, 0)
+    assert names(logs) == [BUILD, "gone-1.0.0-2"]
+    assert files.read(BUILD, ALL, 10).events == ()  # cut all the same
+
+
+def test_where_builds_cannot_be_listed_too_much_goes_still(files: LogFiles, tmp_path: Path) -> None:
+    files.append(BUILD, [event("x" * 600) for _ in range(2)])
+    with pytest.raises(StorageFailed, match="Tidying"):
+        files.tidy(tmp_path / "elsewhere", 0)
+    assert "lines-1.jsonl" not in names(tmp_path / "logs" / BUILD)
+
+
+def test_a_file_that_goes_meanwhile_needs_not_be_removed(files: LogFiles, tmp_path: Path) -> None:
+    (tmp_path / "bundles").mkdir()
+    files.append(BUILD, [event("x" * 600) for _ in range(2)])
+    (tmp_path / "logs" / BUILD / "lines-0.jsonl").symlink_to("nowhere")  # listed, and then not found
+    assert files.tidy(tmp_path / "bundles", 10**9) == ()
 
 
 def test_of_too_much_the_files_go_that_were_written_longest_ago(files: LogFiles, tmp_path: Path) -> None:
