@@ -4,7 +4,7 @@
     {directory}/{build_id}/outcomes-{n}.jsonl    the others, so that those of a busy build displace nothing
 
 Each line is a LogEvent without what is None. Where a file is full, the next number begins, and the oldest
-goes.
+goes. No number is used twice, whatever is removed: somebody may have read up to there.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
@@ -65,6 +66,7 @@ class LogFiles:
         """`build_limit` is how many bytes a build may take, give or take a line."""
         self._directory = directory
         self._file_limit = build_limit // sum(KEPT.values())
+        self._changing = threading.Lock()  # no file is removed while lines are added to it
 
     def append(self, build_id: str, events: Iterable[LogEvent]) -> None:
         """Write events of a build behind those that are there; all of them or, where that fails, some."""
@@ -72,7 +74,7 @@ class LogFiles:
         for event in events:
             lines.setdefault(_ring_of(event), []).append(event.model_dump_json(exclude_none=True).encode())
         directory = self._directory / build_id
-        with _storing("Writing", directory):
+        with _storing("Writing", directory), self._changing:
             for ring, each in lines.items():
                 directory.mkdir(DIRECTORY_MODE, parents=True, exist_ok=True)
                 self._append(directory, ring, each)
@@ -107,8 +109,9 @@ class LogFiles:
     def tidy(self, bundles_dir: Path, limit: int) -> tuple[str, ...]:
         """Remove the logs of builds that are gone, and beyond `limit` bytes the files written longest ago.
 
-        Gives the builds that were gone. What cannot be done keeps nothing else from it. Nothing goes for that reason where it cannot be told which are there:
-        where the bundle directory has no identity, its disk may not be mounted.
+        Gives the builds that were gone. Nothing goes for that reason where it cannot be told which are there:
+        where the bundle directory has no identity, its disk may not be mounted. What fails keeps nothing else
+        from being done.
         """
         errors: list[OSError] = []
         with _storing("Tidying", self._directory):
@@ -131,12 +134,23 @@ class LogFiles:
                     with _trying(errors):  # a file may go meanwhile, as its ring goes on
                         found.append((path.stat(), path))
         excess = sum(stat.st_size for stat, _ in found) - limit
-        for stat, path in sorted(found, key=lambda each: each[0].st_mtime_ns):
+        filled = [(stat, path) for stat, path in found if stat.st_size > 0]
+        for stat, path in sorted(filled, key=lambda each: each[0].st_mtime_ns):
             if excess <= 0:
                 return
             with _trying(errors):
-                path.unlink()
+                self._remove(path)
                 excess -= stat.st_size
+
+    def _remove(self, path: Path) -> None:
+        """Remove a file; in place of a ring's newest comes an empty next one, so that the numbers go on."""
+        with self._changing:
+            match = _NAME.fullmatch(path.name)
+            if match is not None:
+                ring, number = Ring(match["ring"]), int(match["number"])
+                if _list_files(path.parent)[ring][-1:] == [number]:
+                    _write(_path(path.parent, ring, number + 1), [], self._file_limit)
+            path.unlink()
 
 
 def open_logs(settings: Settings) -> LogFiles | None:
@@ -221,11 +235,15 @@ def _read_on(directory: Path, ring: Ring, numbers: Sequence[int], at: tuple[int,
     if numbers and number > numbers[-1]:  # all were removed, and it began anew
         number, offset = 0, 0
     for each in numbers:
-        start = offset if each == number else 0
         if each < number:
             continue
+        start = offset if each == number else 0
         try:
             with _path(directory, ring, each).open("rb") as file:
+                if (
+                    start and os.pread(file.fileno(), 1, start - 1) != b"\n"
+                ):  # no line ends there: it is another
+                    start, stretch.gap = 0, True
                 file.seek(start)
                 text = file.read()
         except FileNotFoundError:  # it went meanwhile
@@ -233,7 +251,8 @@ def _read_on(directory: Path, ring: Ring, numbers: Sequence[int], at: tuple[int,
             continue
         whole = text[: text.rfind(b"\n") + 1]
         stretch.lines += whole.splitlines()
-        stretch.end = (each, start + len(whole))
+        if whole or not stretch.gap:  # else what is missing is told with the line that comes next
+            stretch.end = (each, start + len(whole))
     return stretch
 
 
@@ -241,6 +260,7 @@ def _parse(build_id: str, stretch: _Stretch, wanted: Wanted, limit: int) -> list
     """Read lines, the newest first, until there are enough that are wanted; give them in their own order."""
     events: list[LogEvent] = []
     damaged = 0
+    oldest: LogEvent | None = None  # of those that were looked at
     while stretch.lines and len(events) < limit:
         line = stretch.lines.pop()
         try:
@@ -248,6 +268,7 @@ def _parse(build_id: str, stretch: _Stretch, wanted: Wanted, limit: int) -> list
         except ValidationError:
             damaged += bool(line)
             continue
+        oldest = event
         if wanted.takes(event):
             events.append(event)
     events.reverse()
@@ -258,9 +279,9 @@ def _parse(build_id: str, stretch: _Stretch, wanted: Wanted, limit: int) -> list
         (damaged, f"{count_entries(damaged)} left out: damaged"),
     )
     said = [what for is_so, what in missing if is_so]
-    if not events or not said:
+    first = events[0] if events else oldest if stretch.followed else None
+    if first is None or not said:
         return events
-    first = events[0]
     return [make_gap(Source(build_id, first.cell), first.time, "; ".join(said)), *events]
 
 

@@ -116,6 +116,43 @@ def test_who_reads_on_sees_what_came_after_all_was_removed(files: LogFiles, tmp_
     assert follow(files, place)[0] == ["older entries are gone", "anew"]
 
 
+def test_who_reads_on_misses_nothing_unsaid_where_a_quiet_log_was_cut(
+    files: LogFiles, tmp_path: Path
+) -> None:
+    (tmp_path / "bundles").mkdir()
+    files.append(BUILD, [event("a" * 300), event("b" * 300)])
+    place = files.read(BUILD, ALL, 10).place
+    files.tidy(tmp_path / "bundles", 0)
+    said, place = follow(files, place)
+    assert said == []
+    files.append(BUILD, [event("c")])
+    said, place = follow(files, place)
+    assert said == ["older entries are gone", "c"]
+    files.append(BUILD, [event("d")])
+    assert follow(files, place)[0] == ["d"]
+    assert names(tmp_path / "logs" / BUILD) == ["lines-2.jsonl"]
+
+
+@pytest.mark.parametrize("line", ["short", "x" * 500])
+def test_who_reads_on_gets_another_file_of_the_same_number_whole(
+    files: LogFiles, tmp_path: Path, line: str
+) -> None:
+    files.append(BUILD, [event("a" * 100)])
+    place = files.read(BUILD, ALL, 10).place
+    (tmp_path / "logs" / BUILD / "lines-1.jsonl").unlink()  # by somebody else
+    files.append(BUILD, [event(line)])
+    assert follow(files, place)[0] == ["older entries are gone", line]
+
+
+def test_who_wants_only_some_hears_still_that_others_are_gone(files: LogFiles, tmp_path: Path) -> None:
+    (tmp_path / "bundles").mkdir()
+    files.append(BUILD, [event("a")])
+    place = files.read(BUILD, ALL, 10).place
+    files.tidy(tmp_path / "bundles", 0)
+    files.append(BUILD, [event("b")])
+    assert messages(files.read(BUILD, Wanted("error"), 10, place)) == ["older entries are gone"]
+
+
 def test_a_line_that_is_torn_or_damaged_costs_itself_only(files: LogFiles, tmp_path: Path) -> None:
     files.append(BUILD, [event("a")])
     path = tmp_path / "logs" / BUILD / "lines-1.jsonl"
@@ -169,7 +206,7 @@ def test_a_log_that_cannot_be_removed_keeps_no_other_from_going(
         remove(path)
 
     monkeypatch.setattr(shutil, "rmtree", refuse)
-    with pytest.raises(StorageFailed, match="gone-1.0.0-2 failed: not permitted"):
+    with pytest.raises(StorageFailed, match=r"gone-1\.0\.0-2 failed: not permitted"):
         files.tidy(bundles, 0)
     assert names(logs) == [BUILD, "gone-1.0.0-2"]
     assert files.read(BUILD, ALL, 10).events == ()  # cut all the same
