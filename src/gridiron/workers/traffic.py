@@ -8,7 +8,7 @@ is lost with it.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from gridiron.workers.status import BuildTraffic, PoolTraffic, ProxyCounts
@@ -58,9 +58,10 @@ class Traffic:
         """Take what a cell has answered to `GET /builds`."""
         last = self._last.setdefault(cell, {})
         self._loaded[cell] = {build["path"]: build["in_flight"] for build in said["builds"]}
+        places = {**self._place(self._loaded[cell]), _CELL: _CELL}
         for path, what, count in _counts_of(said):
             before = last.get((path, what), 0)
-            self._sums[self._place_of(path)][what] += count - before if count >= before else count
+            self._sums[places[path]][what] += count - before if count >= before else count
             last[path, what] = count
 
     def cut(self, path: str) -> None:
@@ -91,18 +92,19 @@ class Traffic:
             proxy=proxy,
         )
 
-    def _place_of(self, path: str) -> str:
-        """Say where a build is counted: it may take the place of one that no cell has loaded any more."""
-        if path in self._sums or path == _CELL:
-            return path
-        builds = self._sums.keys() - {OTHER, _CELL}
-        if len(builds) < MOST_BUILDS:
-            return path
-        gone = builds.difference(*self._loaded.values())
-        if not gone:
-            return OTHER
-        del self._sums[next(each for each in self._sums if each in gone)]  # who came first
-        return path
+    def _place(self, paths: Iterable[str]) -> Mapping[str, str]:
+        """Say where builds are counted: they may take the places of some that no cell has loaded any more."""
+        places = {path: path if path in self._sums else OTHER for path in paths}
+        new = [path for path, place in places.items() if place == OTHER]
+        if not new:
+            return places
+        taken = [path for path in self._sums if path not in {OTHER, _CELL}]  # who came first is first
+        gone = [path for path in taken if not any(path in loaded for loaded in self._loaded.values())]
+        free = MOST_BUILDS - len(taken)
+        for path in gone[: max(0, len(new) - free)]:
+            del self._sums[path]
+            free += 1
+        return places | {path: path for path in new[:free]}
 
 
 def _counts_of(said: Mapping[str, Any]) -> Iterator[tuple[str, _What, int]]:

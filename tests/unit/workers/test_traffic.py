@@ -84,6 +84,27 @@ def test_a_build_that_is_not_loaded_any_more_makes_room() -> None:
     assert answered(traffic).keys() == {each["path"] for each in rest} | {"/b/1-1"}
 
 
+class Counted(str):
+    """A path that counts how often it is looked up."""
+
+    __slots__ = ()
+    looked_up = 0
+
+    def __hash__(self) -> int:
+        Counted.looked_up += 1
+        return super().__hash__()
+
+
+def test_a_build_more_is_as_much_work_however_many_there_are() -> None:
+    traffic, many = Traffic(), 10 * MOST_BUILDS
+    builds = [build(Counted(f"/a/1-{n}"), ok=1) for n in range(many)]
+    for cell in ("cell-1", "cell-2"):
+        traffic.see(cell, said(*builds))
+    before = Counted.looked_up
+    traffic.see("cell-1", said(*builds))
+    assert Counted.looked_up - before < 100 * many
+
+
 def test_a_request_of_nobody_knows_which_build_that_broke_off_is_counted() -> None:
     traffic = Traffic()
     traffic.cut("/made/up-1")
