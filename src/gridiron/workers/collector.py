@@ -51,7 +51,7 @@ class Collector:
         """Without files, nothing is collected."""
         self._files = files
         self._known: dict[str, _Known] = {}  # by cell
-        self._failing = False  # the disk does not take what is written
+        self._failing: AbstractSet[str] = frozenset()  # builds whose logs the disk does not take
 
     async def keep(self, cell: Cell) -> None:
         """Collect what a cell's builds print, as it comes, until cancelled."""
@@ -131,21 +131,16 @@ class Collector:
         known.taps |= {path: move_on(before[path], page, now) for path, page in pages.items()}
         printed = {path: page.events for path, page in pages.items() if page is not None and page.events}
         events = {name_build(path): each for path, each in printed.items()}
-        if not await self._write_down(files, events):  # some of it may be there, and comes twice then
-            known.taps |= {path: move_on(before[path], None, now) for path in printed}
+        failed = await self._write_down(files, events)  # some of it may be there, and comes twice then
+        known.taps |= {path: move_on(before[path], None, now) for path in printed if name_build(path) in failed}
 
-    async def _write_down(self, files: LogFiles, events: Mapping[str, Sequence[LogEvent]]) -> bool:
-        """Write events of builds, by id, into their logs; False where the disk does not take them."""
-        try:
-            if events:
-                await asyncio.to_thread(_append, files, events)
-        except StorageFailed as error:
-            if not self._failing:
-                log.error("logs.not_written", reason=str(error))  # noqa: TRY400 - its sentence says it all
-            self._failing = True
-        else:
-            self._failing = False
-        return not self._failing
+    async def _write_down(self, files: LogFiles, events: Mapping[str, Sequence[LogEvent]]) -> AbstractSet[str]:
+        """Write events of builds, by id, into their logs; give those whose events the disk does not take."""
+        failed = await asyncio.to_thread(_append, files, events) if events else {}
+        for build_id in failed.keys() - self._failing:
+            log.error("logs.not_written", build_id=build_id, reason=str(failed[build_id]))
+        self._failing = (self._failing - events.keys()) | failed.keys()
+        return failed.keys()
 
     async def tidy(self, bundles_dir: Path, limit: int) -> None:
         """Remove what is kept of builds that are gone, and what is too much, ever again until cancelled."""
@@ -162,9 +157,14 @@ class Collector:
             await asyncio.sleep(TIDY_INTERVAL.total_seconds())
 
 
-def _append(files: LogFiles, events: Mapping[str, Sequence[LogEvent]]) -> None:
+def _append(files: LogFiles, events: Mapping[str, Sequence[LogEvent]]) -> Mapping[str, StorageFailed]:
+    failed = {}
     for build_id, each in events.items():
-        files.append(build_id, each)
+        try:
+            files.append(build_id, each)
+        except StorageFailed as error:
+            failed[build_id] = error
+    return failed
 
 
 def _describe_end(source: Source, now: datetime, message: str) -> LogEvent:
