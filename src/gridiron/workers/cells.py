@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -123,7 +124,10 @@ class Cells:
         Safe to repeat. Raises WorkersUnavailable when a cell did not answer; the others have done it then.
         """
         await self._ask_pool("DELETE", f"/quarantine{path}")  # its own cell ends
-        await self.collect_log(path)  # what it printed last would go with it
+        with suppress(
+            WorkersUnavailable
+        ):  # what it printed last goes with it, where nobody can write it down
+            await self.collect_log(path)
         await self._ask_shared(await self._fetch_own(), "DELETE", f"/builds{path}")
 
     async def fetch_problem(self, path: str) -> Problem | None:

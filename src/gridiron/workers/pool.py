@@ -235,7 +235,8 @@ class Pool:
         log.warning("cell.died", cell=cell.name, pid=cell.pid, why=reason, reason=how, own=cell.purpose.own)
         self.restarts[reason] += 1
         self._tasks.create_task(self._count_cuts(cell.name, ended_at), name=f"count the end of {cell.name}")
-        await self._collector.tell(cell, f"{cell.name} ended ({reason}), and with it what it was answering")
+        end = f"{cell.name} ended ({reason}), and with it what it was answering"
+        self._tasks.create_task(self._collector.tell(cell, end), name=f"tell of the end of {cell.name}")
         cleared = asyncio.Event()
         group = self._groups.get(cell.purpose.own)
         if group is not None:
@@ -287,11 +288,13 @@ class Pool:
     async def _unload_idle(self, cell: Cell, limit: timedelta) -> None:
         for path, build in cell.loaded.items():
             if build["in_flight"] == 0 and build["idle_seconds"] > limit.total_seconds():
-                await self._collector.collect(cell, path)
+                collected = await self._collector.collect(cell, path)
                 try:
                     await cell.unload(path)
                 except WorkersUnavailable as error:  # the next look at the cell tells what that means
                     log.warning("build.not_unloaded", path=path, reason=str(error))
+                    return
+                if not collected:  # that took its time, and the cell is to be looked at
                     return
 
     async def _replace_watched(self, cell: Cell, reason: Reason) -> None:

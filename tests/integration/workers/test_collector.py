@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 import signal
+import sys
+import termios
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 
@@ -13,6 +16,7 @@ import pytest
 from gridiron.model import Build
 from gridiron.workers.log_files import open_logs
 from gridiron.workers.logs import LogEvent, Wanted
+from gridiron.workers.sockets import POOL_SOCKET
 from tests.integration.workers.plane import Plane, eventually
 
 HELLO = """
@@ -176,6 +180,62 @@ async def test_a_log_outlives_its_cell_and_says_how_that_ended(make_plane: Calla
     await calling
     said = await await_messages(plane, build, 2)
     assert said == ["called", "cell-1 ended (killed), and with it what it was answering"]
+
+
+async def test_a_cell_gets_its_successor_while_the_disk_hangs(make_plane: Callable[..., Plane]) -> None:
+    plane = make_plane(cells=1)
+    plane.start()
+    hanging = """
+        export default { async fetch(request) {
+          if (request.url.endsWith("quick")) return new Response("here");
+          for (let line = 0; line < 10; line++) console.log("x".repeat(16_000));
+          await new Promise((resolve) => setTimeout(resolve, 60_000));
+        } };
+    """
+    build = plane.write_build("hanging", hanging)
+    directory = plane.settings.logs_dir / build.build_id
+    directory.mkdir(parents=True)
+    pipe = directory / "lines-1.jsonl"
+    os.mkfifo(pipe)  # a write waits when it is full
+    with os.fdopen(os.open(pipe, os.O_RDONLY | os.O_NONBLOCK), "rb") as end:
+        calling = asyncio.create_task(plane.get(build.address.path))
+
+        async def is_full() -> bool:
+            return int.from_bytes(fcntl.ioctl(end, termios.FIONREAD, bytes(4)), sys.byteorder) >= 65_536
+
+        async def is_served() -> bool:
+            return (await plane.get(f"{build.address.path}/quick")).text == "here"
+
+        await eventually(is_full)
+        (cell,) = plane.processes("workerd")
+        os.kill(cell, signal.SIGKILL)
+        await calling
+        try:
+            await eventually(is_served, 10)
+            await plane.cells.unload(build.address.path)
+        finally:
+            pipe.unlink()
+            os.set_blocking(end.fileno(), True)
+            assert len(end.read()) > 160_000  # all, and so the write has ended
+
+
+async def test_a_build_is_unloaded_although_nobody_can_write_down_its_log(plane: Plane) -> None:
+    asked: list[str] = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append((await reader.readuntil(b"\r\n\r\n")).decode().split(" HTTP")[0])
+        status = "500 Internal Server Error" if asked[-1].startswith("POST /logs") else "200 OK"
+        writer.write(f"HTTP/1.1 {status}\r\nconnection: close\r\ncontent-length: 2\r\n\r\n{{}}".encode())
+        await writer.drain()
+        writer.close()
+
+    build = plane.write_build("stays", HELLO)
+    await plane.get(build.address.path)
+    (plane.run_dir / POOL_SOCKET).unlink()
+    async with await asyncio.start_unix_server(answer, plane.run_dir / POOL_SOCKET):
+        await plane.cells.unload(build.address.path)
+        assert f"POST /logs{build.address.path}" in asked
+        assert not any((await plane.cells.fetch_loaded()).values())
 
 
 async def test_what_was_printed_last_is_there_when_the_workers_have_stopped(plane: Plane) -> None:
