@@ -46,7 +46,7 @@ audit:
 # Run the tests: all of them side by side, or those that pytest's arguments choose
 [no-exit-message]
 test *ARGS:
-    pytest {{ if ARGS == "" { "--numprocesses=2 --dist=loadgroup" } else { "" } }} "$@"
+    pytest {{ if ARGS == "" { "--numprocesses=2" } else { "" } }} "$@"
 
 # Measure a node against baselines: all measures, or those that are named
 [no-exit-message]

@@ -5,8 +5,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
+
+LONG = frozenset({"tests/acceptance/test_kill_points.py", "tests/acceptance/test_restate_killed.py"})
+"""Modules whose tests take minutes each, and share nothing."""
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -23,10 +28,13 @@ def compiled_once() -> Iterator[None]:
         yield
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the marks
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let one process have the tests that share something of their module, where several run side by side."""
-    for item in items:
-        definitions = getattr(item, "_fixtureinfo").name2fixturedefs.values()  # noqa: B009 - mypy knows it not
-        if any(each.scope == "module" for several in definitions for each in several):
-            item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
+class ByModule(LoadScopeScheduling):
+    """Gives the tests of a module, which may share fixtures of it, to one of the processes side by side."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        module = nodeid.partition("::")[0]
+        return nodeid if module in LONG else module
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByModule:
+    return ByModule(config, log)
