@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Iterator, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry
@@ -16,12 +16,14 @@ from prometheus_client.registry import Collector
 
 import gridiron
 from gridiron.errors import ToolMissing, ToolVersionWrong, WorkersUnavailable
+from gridiron.lifecycle.draining import track_draining
+from gridiron.lifecycle.observation import Unknown
 from gridiron.manager.context import Context
 from gridiron.manager.health import HealthChecker
 from gridiron.manager.metrics.families import collect
 from gridiron.manager.metrics.recent import Recent
 from gridiron.manager.metrics.seen import Disk, Seen
-from gridiron.manager.observe import Observer
+from gridiron.manager.observe import Look, Observer
 from gridiron.toolchain.programs import Toolchain
 from gridiron.workers.status import PoolStatus, PoolTraffic
 
@@ -74,13 +76,18 @@ class Exporter:
             sweep_seconds=context.settings.sweep_seconds,
             versions=self._versions,
             statuses=None if look is None else look.statuses,
-            draining_at=context.registry.draining_at,
+            draining_at={} if look is None else self._find_drains(look),
             pool=None if pool is None else pool.value[0],
             traffic=None if pool is None else pool.value[1],
             health=health if ages else None,
             disks={} if disks is None else disks.value,
             seen_at={**self._observer.seen_at, **at},
         )
+
+    def _find_drains(self, look: Look) -> Mapping[str, datetime]:
+        registrations, registry = look.observation.registrations, self._context.registry
+        known = () if isinstance(registrations, Unknown) else registrations
+        return track_draining(look.statuses, known, registry.draining_at, self._context.now())
 
     async def _read_pool(self) -> tuple[PoolStatus, PoolTraffic]:
         cells = self._context.cells
