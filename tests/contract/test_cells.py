@@ -19,7 +19,7 @@ from gridiron.workers.cells import Cells, CellsPort, LoadedBuild, Problem
 from gridiron.workers.collector import name_build
 from gridiron.workers.log_files import LogFiles, open_logs
 from gridiron.workers.logs import LogEvent, Wanted
-from tests.integration.workers.plane import Plane, eventually
+from tests.integration.workers.plane import Plane, eventually, running
 
 PRINTED = ["line 0", "line 1", "line 2"]
 LOG_LIMIT = 1024 * 1024
@@ -126,12 +126,8 @@ def read_log(logs: LogFiles, path: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plane]:
-    plane = Plane(tmp_path_factory.mktemp("plane"), cells=1, cell_hang_seconds=60)
-    try:
-        plane.start()
+    with running(tmp_path_factory.mktemp("plane"), cells=1, cell_hang_seconds=60) as plane:
         yield plane
-    finally:
-        plane.clean_up()
 
 
 @pytest.fixture(params=["fake", "real"])

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.workers.plane import Plane
+from tests.integration.workers.plane import Plane, running
 
 
 @pytest.fixture
@@ -36,9 +36,5 @@ def plane(make_plane: Callable[..., Plane]) -> Plane:
 @pytest.fixture(scope="module")
 def shared_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plane]:
     """A data plane that serves, for tests that only send requests."""
-    plane = Plane(tmp_path_factory.mktemp("plane"))
-    try:
-        plane.start()
+    with running(tmp_path_factory.mktemp("plane")) as plane:
         yield plane
-    finally:
-        plane.clean_up()

@@ -13,8 +13,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, suppress
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -34,6 +34,18 @@ from tests.harness import alive, wait_until
 from tests.integration.workers.duplex import DuplexStream, open_stream
 
 T = TypeVar("T")
+
+
+@contextmanager
+def running(directory: Path, within: tuple[str, ...] = (), **overrides: Any) -> Iterator[Plane]:
+    """Give a data plane that serves; nothing of it is left after the block. `within` is as in Plane."""
+    plane = Plane(directory, **overrides)
+    plane.within = within
+    try:
+        plane.start()
+        yield plane
+    finally:
+        plane.clean_up()
 
 
 class Plane:

@@ -17,7 +17,7 @@ from gridiron.model import Build
 from gridiron.workers.log_files import open_logs
 from gridiron.workers.logs import LogEvent, Wanted
 from gridiron.workers.sockets import POOL_SOCKET
-from tests.integration.workers.plane import Plane, eventually
+from tests.integration.workers.plane import Plane, eventually, running
 
 HELLO = """
     const search = (request) => new URL(request.url).search;
@@ -27,12 +27,8 @@ HELLO = """
 
 @pytest.fixture(scope="module")
 def shared_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plane]:
-    plane = Plane(tmp_path_factory.mktemp("plane"), cells=1, logs_build_mib=1)
-    try:
-        plane.start()
+    with running(tmp_path_factory.mktemp("plane"), cells=1, logs_build_mib=1) as plane:
         yield plane
-    finally:
-        plane.clean_up()
 
 
 def read(plane: Plane, build: Build) -> tuple[LogEvent, ...]:

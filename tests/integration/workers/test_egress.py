@@ -18,7 +18,7 @@ import pytest
 from gridiron.model import Build, Compatibility
 from gridiron.workers.haproxy import HaproxyAdmin
 from gridiron.workers.sockets import HAPROXY_SOCKET, POOL_SOCKET, control_socket, data_socket, list_cells
-from tests.integration.workers.plane import Plane, eventually, listens
+from tests.integration.workers.plane import Plane, eventually, listens, running
 from tests.namespace import Target, network, unix_target, with_hosts
 
 CURIOUS = (Path(__file__).parent / "curious.js").read_text()
@@ -87,15 +87,10 @@ def bracketed(host: str) -> str:
 
 
 def make_curious(directory: Path, target: Target, **settings: Any) -> Iterator[Curious]:
-    plane = Plane(directory, cells=1, **settings)
     hosts = directory / "hosts"
     hosts.write_text(HOSTS)
-    plane.within = with_hosts(hosts)
-    try:
-        plane.start()
+    with running(directory, with_hosts(hosts), cells=1, **settings) as plane:
         yield Curious(plane, target)
-    finally:
-        plane.clean_up()
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ from gridiron.testing.signing import make_token, sign_token
 from gridiron.workers.cells import Cells
 from gridiron.workers.control import ask_once
 from gridiron.workers.sockets import control_socket, list_cells
-from tests.integration.workers.plane import Plane, eventually
+from tests.integration.workers.plane import Plane, eventually, running
 from tests.integration.workers.test_router import problem_of
 
 SCHEME, TOKEN = "x-restate-signature-scheme", "x-restate-jwt-v1"
@@ -278,12 +278,8 @@ BROKEN: dict[str, Callable[[Path], object]] = {
 @pytest.fixture(scope="module")
 def lone_cell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plane]:
     """A data plane of one cell: what is so in it is so in all."""
-    plane = Plane(tmp_path_factory.mktemp("lone"), cells=1)
-    try:
-        plane.start()
+    with running(tmp_path_factory.mktemp("lone"), cells=1) as plane:
         yield plane
-    finally:
-        plane.clean_up()
 
 
 @pytest.mark.parametrize("how", BROKEN)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from gridiron.model import Build, Compatibility
-from tests.integration.workers.plane import Plane, eventually
+from tests.integration.workers.plane import Plane, eventually, running
 
 LOOKING = (Path(__file__).parent / "looking.js").read_text()
 NODEJS = Compatibility(flags=("nodejs_compat",))
@@ -19,16 +19,11 @@ CANARY = "canary-of-the-node"
 @pytest.fixture(scope="module")
 def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plane]:
     """A data plane of one cell, so that all builds are neighbours, with a canary wherever one may look."""
-    plane = Plane(tmp_path_factory.mktemp("isolated"), cells=1)
-    plane.within = ("env", f"CANARY={CANARY}")
-    try:
-        plane.start()
+    with running(tmp_path_factory.mktemp("isolated"), ("env", f"CANARY={CANARY}"), cells=1) as plane:
         for directory in (plane.settings.data_dir, plane.settings.bundles_dir):
             (directory / "canary.txt").write_text(CANARY)
             (directory / "canary.js").write_text(f'export const canary = "{CANARY}";')
         yield plane
-    finally:
-        plane.clean_up()
 
 
 async def text(plane: Plane, build: Build, **headers: str) -> str:

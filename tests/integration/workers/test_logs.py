@@ -11,19 +11,15 @@ from gridiron.model import Build
 from gridiron.workers.control import ask_once
 from gridiron.workers.logs import LogEvent, Source, parse_log
 from gridiron.workers.sockets import control_socket
-from tests.integration.workers.plane import Plane, eventually
+from tests.integration.workers.plane import Plane, eventually, running
 
 INVOCATION = {"x-restate-invocation-id": "inv_1"}
 
 
 @pytest.fixture(scope="module")
 def shared_plane(tmp_path_factory: pytest.TempPathFactory) -> object:
-    plane = Plane(tmp_path_factory.mktemp("plane"), cells=1)
-    try:
-        plane.start()
+    with running(tmp_path_factory.mktemp("plane"), cells=1) as plane:
         yield plane
-    finally:
-        plane.clean_up()
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ import pytest
 from gridiron.model import Build
 from gridiron.workers.status import PoolStatus
 from tests.harness import wait_until
-from tests.integration.workers.plane import Plane, eventually
+from tests.integration.workers.plane import Plane, eventually, running
 
 MakePlane = Callable[..., Plane]
 
@@ -50,14 +50,11 @@ def old_planes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Plane
     A cell of less than `LEAST_UPTIME` is not replaced for its age, so these start before all other tests.
     """
     directories = (tmp_path_factory.mktemp(name) for name in ("many", "everything"))
-    planes = Plane(next(directories), cells=1, cell_evictions=3), Plane(next(directories), cells=1)
-    try:
-        for plane in planes:
-            plane.start()
-        yield planes
-    finally:
-        for plane in planes:
-            plane.clean_up()
+    with (
+        running(next(directories), cells=1, cell_evictions=3) as many,
+        running(next(directories), cells=1) as everything,
+    ):
+        yield many, everything
 
 
 async def fetch_pool(plane: Plane) -> PoolStatus:
