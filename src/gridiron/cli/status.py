@@ -19,7 +19,8 @@ from gridiron.cli.words import UNKNOWN, render_age, render_count, render_size
 
 if TYPE_CHECKING:  # see gridiron.cli.edge
     from gridiron.cli.client import ManagerClient
-    from gridiron.manager.api import Component, Disk, Health, NodeStatus
+    from gridiron.manager.api import Component, Health, NodeStatus
+    from gridiron.process.disk import Disk
     from gridiron.workers.status import PoolStatus
 
 T = TypeVar("T")

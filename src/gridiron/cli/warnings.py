@@ -6,8 +6,9 @@ from collections.abc import Collection, Iterator
 from datetime import datetime, timedelta
 
 from gridiron.cli.words import render_age, render_count, render_size
-from gridiron.manager.api import DeploymentView, Disk, Health, Listener, NodeStatus, WrittenSettings
+from gridiron.manager.api import DeploymentView, Health, Listener, NodeStatus, WrittenSettings
 from gridiron.model import State
+from gridiron.process.disk import Disk
 
 LONG_DRAINING = timedelta(days=1)
 """A build that drains for longer is one that somebody has to look at: most invocations take seconds."""

@@ -12,6 +12,7 @@ from gridiron.access.audit import Entry
 from gridiron.access.tokens import check_token_name
 from gridiron.lifecycle.routing import ChangeKind
 from gridiron.model import Git, State, Value, check_name, check_version
+from gridiron.process.disk import Disk
 from gridiron.workers.logs import LogEvent
 
 PROBLEM_MEDIA_TYPE = "application/problem+json"
@@ -439,14 +440,6 @@ class Listener(Value):
     port: int
     is_loopback: bool = Field(description="Whether only this machine reaches it.")
     is_encrypted: bool = Field(description="Whether it speaks TLS.")
-
-
-class Disk(Value):
-    """The disk of the bundle directory."""
-
-    free: int = Field(description="Bytes that the manager may still use.")
-    total: int = Field(description="Bytes.")
-    files_free: int | None = Field(description="How many more files; None: it has no such limit.")
 
 
 class WrittenSettings(Value):

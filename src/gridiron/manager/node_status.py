@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import platform
 from collections.abc import Callable
 from datetime import timedelta
 
 import gridiron
 from gridiron.egress import is_loopback
-from gridiron.errors import SettingsInvalid, ToolMissing, ToolVersionWrong
-from gridiron.manager.api import Disk, Listener, NodeStatus, WrittenSettings
+from gridiron.errors import SettingsInvalid
+from gridiron.manager.api import Listener, NodeStatus, WrittenSettings
 from gridiron.manager.context import Context
 from gridiron.manager.own_thread import OwnThread
+from gridiron.process.disk import Disk, fetch_disk
 from gridiron.settings import Settings, find_changes
-from gridiron.toolchain.programs import Program, Toolchain
+from gridiron.toolchain.programs import Toolchain, fetch_versions
 
 DISK_LIMIT = timedelta(seconds=1)
 """How long the disk may take to say how full it is; it knows that by heart."""
@@ -29,13 +29,13 @@ class NodeReader:
         self._toolchain = toolchain
         self._load = load
         self._started_at = context.now()
-        self._read_disk = OwnThread(lambda: read_disk(str(context.settings.bundles_dir)))
+        self._read_disk = OwnThread(lambda: fetch_disk(context.settings.bundles_dir))
 
     async def fetch(self) -> NodeStatus:
         """Read it. What cannot be read is None."""
         settings = self._context.settings
         programs, written = await asyncio.gather(
-            asyncio.to_thread(_fetch_programs, self._toolchain),
+            asyncio.to_thread(fetch_versions, self._toolchain),
             asyncio.to_thread(_compare_written, settings, self._load),
         )
         return NodeStatus(
@@ -63,16 +63,6 @@ class NodeReader:
             return None
 
 
-def read_disk(directory: str) -> Disk:
-    """Say how full the disk of a directory is. Raises OSError."""
-    found = os.statvfs(directory)
-    return Disk(
-        free=found.f_bavail * found.f_frsize,
-        total=found.f_blocks * found.f_frsize,
-        files_free=found.f_favail if found.f_files else None,
-    )
-
-
 def list_listeners(settings: Settings) -> tuple[Listener, ...]:
     """Say where a node listens."""
     return tuple(
@@ -93,18 +83,3 @@ def _compare_written(running: Settings, load: Callable[[], Settings]) -> Written
     except SettingsInvalid as error:
         return WrittenSettings(live=(), restart=(), problem=str(error))
     return WrittenSettings(live=changes.live, restart=changes.restart, problem=None)
-
-
-def _fetch_programs(toolchain: Toolchain) -> dict[str, str | None]:
-    return {
-        "restate": _fetch_version(toolchain.restate_server),
-        "workerd": _fetch_version(toolchain.workerd),
-        "haproxy": _fetch_version(toolchain.haproxy),
-    }
-
-
-def _fetch_version(find: Callable[[], Program]) -> str | None:
-    try:
-        return find().version
-    except (ToolMissing, ToolVersionWrong):
-        return None

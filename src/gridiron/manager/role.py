@@ -15,6 +15,7 @@ import structlog
 import uvicorn
 from fastapi import FastAPI
 
+import gridiron
 from gridiron.access.audit import AuditLog
 from gridiron.access.note import Note, leave_note, take_note_back
 from gridiron.access.restraint import Rates
@@ -37,7 +38,7 @@ from gridiron.manager.http.guard import Guard
 from gridiron.manager.logs import Logs
 from gridiron.manager.looks import looking
 from gridiron.manager.loop import Loop
-from gridiron.manager.metrics.exporter import Exporter, fetch_versions
+from gridiron.manager.metrics.exporter import Exporter
 from gridiron.manager.node_status import NodeReader
 from gridiron.manager.observe import Observer
 from gridiron.manager.registry import Registry
@@ -51,7 +52,7 @@ from gridiron.process.lock import lock_directory
 from gridiron.restate.admin import RestateAdmin
 from gridiron.secrets.store import SecretStore
 from gridiron.settings import Settings, user_data_dir
-from gridiron.toolchain.programs import find_toolchain
+from gridiron.toolchain.programs import fetch_versions, find_toolchain
 from gridiron.workers.cells import Cells
 
 log = structlog.get_logger()
@@ -127,7 +128,11 @@ async def _serve(context: Context, load: Callable[[], Settings], hung_up: asynci
     guard = await asyncio.to_thread(_make_guard, context)
     control = Control(activator, loop, Deployments(context, observer), logs, node, guard)
     applier = ConfigApplier(settings, toolchain)
-    versions = await asyncio.to_thread(fetch_versions, toolchain)
+    programs = await asyncio.to_thread(fetch_versions, toolchain)
+    versions = {
+        "gridiron": gridiron.__version__,
+        **{name: found for name, found in programs.items() if found},
+    }
     certificate = await asyncio.to_thread(_load_certificate, settings)
     await activator.settle()
     gc.collect()

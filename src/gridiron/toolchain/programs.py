@@ -234,6 +234,22 @@ def fetch_version(name: str, path: Path, flag: str, mend: str) -> str | None:
     return parse_version(done.stdout.decode(errors="replace"))
 
 
+def fetch_versions(toolchain: Toolchain) -> Mapping[str, str | None]:
+    """Give the version of each component's program as it is on disk; None where it is missing or unusable."""
+    found: dict[str, str | None] = {}
+    finders = {
+        "restate": toolchain.restate_server,
+        "workerd": toolchain.workerd,
+        "haproxy": toolchain.haproxy,
+    }
+    for component, find in finders.items():
+        try:
+            found[component] = find().version
+        except (ToolMissing, ToolVersionWrong):  # its role says so when it starts
+            found[component] = None
+    return found
+
+
 def _mend_setting(program: str) -> str:
     variable = variable_name(program.replace("-", "_"))
     return f"Set {variable} to another, or unset it to use Gridiron's own."

@@ -45,6 +45,7 @@ from gridiron.testing.restate import FakeEndpoint, FakeRestate, fake_service
 from gridiron.testing.workers import FakeCells
 from gridiron.toolchain.programs import find_toolchain
 from gridiron.workers.log_files import open_logs
+from gridiron.workers.status import PoolCell
 
 ADMIN = Caller("0badcafe", "ops", (Scope(Kind.ADMIN),))
 NOW = datetime(2026, 11, 1, 12, tzinfo=UTC)
@@ -64,6 +65,21 @@ def parse_offer(word: str) -> Service:
     head, _, handlers = word.partition(":")
     name, _, type_ = head.partition("=")
     return fake_service(name, *(handlers or "run").split(","), type_=type_ or "Service")
+
+
+def make_cell(name: str, own: str | None = None, *, serving: bool = True) -> PoolCell:
+    """What the pool says of a cell."""
+    return PoolCell(
+        cell=name,
+        pid=1,
+        serving=serving,
+        own=own,
+        own_in_flight=None,
+        uptime_seconds=1,
+        memory=7000,
+        memory_limit=9000,
+        loaded=3,
+    )
 
 
 def make_settings(directory: Path, **overrides: Any) -> Settings:

@@ -18,8 +18,8 @@ from gridiron.manager.api import Component, Health
 from gridiron.manager.health import STALE_AFTER, HealthChecker, Seen, Watched
 from gridiron.manager.looks import FINE, judge_loop, judge_pool
 from gridiron.manager.own_thread import OwnThread
-from gridiron.workers.status import PoolCell, PoolStatus
-from tests.unit.manager.conftest import Manager
+from gridiron.workers.status import PoolStatus
+from tests.unit.manager.conftest import Manager, make_cell
 
 START = datetime(2026, 11, 1, 12, tzinfo=UTC)
 BROKEN = Seen(False, "no room")
@@ -197,30 +197,20 @@ async def test_a_disk_that_hangs_takes_one_thread_however_often_it_is_looked_at(
         assert len(begun) == 2
 
 
-def cell(name: str, own: str | None = None, *, serving: bool = True) -> PoolCell:
-    return PoolCell(
-        cell=name,
-        pid=1,
-        serving=serving,
-        own=own,
-        own_in_flight=None,
-        uptime_seconds=1,
-        memory=1,
-        memory_limit=2,
-    )
-
-
 @pytest.mark.parametrize(
     ("pool", "seen"),
     [
         (PoolStatus(), Seen(False, "the workers do not run")),
         (PoolStatus(size=2), Seen(False, "0 of 2 serve")),
         (
-            PoolStatus(size=1, cells=(cell("a", "/b/1-1"), cell("c", serving=False))),
+            PoolStatus(size=1, cells=(make_cell("a", "/b/1-1"), make_cell("c", serving=False))),
             Seen(False, "0 of 1 serve"),
         ),
-        (PoolStatus(size=2, cells=(cell("a"), cell("b", serving=False))), Seen(True, "1 of 2 serve")),
-        (PoolStatus(size=1, cells=(cell("a"), cell("b"))), FINE),  # one is being replaced
+        (
+            PoolStatus(size=2, cells=(make_cell("a"), make_cell("b", serving=False))),
+            Seen(True, "1 of 2 serve"),
+        ),
+        (PoolStatus(size=1, cells=(make_cell("a"), make_cell("b"))), FINE),  # one is being replaced
     ],
 )
 def test_one_cell_for_all_builds_is_enough(pool: PoolStatus, seen: Seen) -> None:

@@ -22,20 +22,20 @@ from gridiron.manager.metrics.exporter import Exporter
 from gridiron.manager.metrics.families import MOST_BUILDS, MOST_NAMES, REST, collect
 from gridiron.manager.metrics.meters import Durations, Meters
 from gridiron.manager.metrics.recent import STALE, Recent
-from gridiron.manager.metrics.seen import Disk, Seen
+from gridiron.manager.metrics.seen import Seen
 from gridiron.manager.sweep import _attempt
 from gridiron.model import Build
+from gridiron.process.disk import Disk
 from gridiron.workers.status import (
     BackendCounts,
     BuildTraffic,
-    PoolCell,
     PoolQuarantined,
     PoolStatus,
     PoolTraffic,
     ProxyCounts,
 )
 from gridiron.workers.traffic import MOST_BUILDS as MOST_BUILDS_OF_TRAFFIC
-from tests.unit.manager.conftest import Clock, Manager
+from tests.unit.manager.conftest import Clock, Manager, make_cell
 from tests.values import NOW, make_build, make_observation, make_registration
 
 NOTHING = Seen(now=NOW, meters=Meters(), sweep_seconds=30, versions={})
@@ -55,20 +55,6 @@ def values(metrics: Iterable[Metric], name: str) -> Values:
         for sample in metric.samples
         if sample.name == name
     }
-
-
-def make_cell(name: str, *, serving: bool = True, own: str | None = None) -> PoolCell:
-    return PoolCell(
-        cell=name,
-        pid=1,
-        serving=serving,
-        own=own,
-        own_in_flight=None,
-        uptime_seconds=1,
-        memory=7000,
-        memory_limit=9000,
-        loaded=3,
-    )
 
 
 def make_traffic(path: str) -> BuildTraffic:
@@ -155,7 +141,7 @@ def test_the_node() -> None:
                 NOTHING,
                 health=health,
                 versions={"workerd": "1.2"},
-                disks={"bundles": Disk(size=10, free=4)},
+                disks={"bundles": Disk(total=10, free=4, files_free=None)},
                 seen_at={"pool": datetime(1970, 1, 1, 0, 1, tzinfo=UTC)},
             )
         )

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from gridiron.cli.doctor.finding import Finding, failure, fine, warning
+from gridiron.cli.warnings import AHEAD
 from gridiron.cli.words import render_age, render_size
 from gridiron.errors import SettingsInvalid
 from gridiron.model import DEFAULT_COMPATIBILITY_DATE, MAX_MODULES_SIZE
+from gridiron.process.disk import fetch_disk
 from gridiron.workers.memory import MEBIBYTE, plan_ceiling
 from gridiron.workers.render import MAX_DESCRIPTORS, plan_max_connections
 
@@ -26,9 +27,6 @@ FEW_DESCRIPTORS = 8_192
 
 MOST_MEMORY = 0.8
 """Of the machine's, that cells may be allowed together: Restate and HAProxy need the rest."""
-
-AHEAD = timedelta(minutes=1)
-"""A build that was made so far in the future was made by a clock that was set back since."""
 
 APART = timedelta(seconds=3)
 """Between two clocks: Restate tells whole seconds, and some of the way."""
@@ -48,8 +46,8 @@ def read_disk(path: Path) -> DiskReading:
     there = path
     while not there.exists():
         there = there.parent
-    found = os.statvfs(there)
-    return DiskReading(path, found.f_bavail * found.f_frsize, found.f_favail if found.f_files else None)
+    found = fetch_disk(there)
+    return DiskReading(path, found.free, found.files_free)
 
 
 def check_disk(reading: DiskReading, source_mib: int) -> Finding:

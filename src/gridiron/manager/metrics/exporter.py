@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from datetime import datetime, timedelta
-from pathlib import Path
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import Metric
@@ -14,17 +13,16 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
-import gridiron
-from gridiron.errors import ToolMissing, ToolVersionWrong, WorkersUnavailable
+from gridiron.errors import WorkersUnavailable
 from gridiron.lifecycle.draining import track_draining
 from gridiron.lifecycle.observation import Unknown
 from gridiron.manager.context import Context
 from gridiron.manager.health import HealthChecker
 from gridiron.manager.metrics.families import collect
 from gridiron.manager.metrics.recent import Recent
-from gridiron.manager.metrics.seen import Disk, Seen
+from gridiron.manager.metrics.seen import Seen
 from gridiron.manager.observe import Look, Observer
-from gridiron.toolchain.programs import Toolchain
+from gridiron.process.disk import Disk, fetch_disk
 from gridiron.workers.status import PoolStatus, PoolTraffic
 
 
@@ -103,8 +101,11 @@ class Exporter:
             "manager": settings.manager_state_dir,
             "restate": settings.restate_dir,
         }
-        found = {purpose: _fetch_disk(directory) for purpose, directory in directories.items()}
-        return {purpose: disk for purpose, disk in found.items() if disk is not None}
+        found = {}
+        for purpose, directory in directories.items():
+            with suppress(OSError):  # this user cannot reach it
+                found[purpose] = fetch_disk(directory)
+        return found
 
 
 class _Collector(Collector):
@@ -113,28 +114,3 @@ class _Collector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         return collect(self._seen)
-
-
-def _fetch_disk(directory: Path) -> Disk | None:
-    """Ask for a disk's room; None where this user cannot reach it."""
-    try:
-        found = os.statvfs(directory)
-    except OSError:
-        return None
-    return Disk(size=found.f_blocks * found.f_frsize, free=found.f_bavail * found.f_frsize)
-
-
-def fetch_versions(toolchain: Toolchain) -> Mapping[str, str]:
-    """Give the version of each component's program as it is on disk; without those that are not there."""
-    programs = {
-        "restate": toolchain.restate_server,
-        "workerd": toolchain.workerd,
-        "haproxy": toolchain.haproxy,
-    }
-    versions = {"gridiron": gridiron.__version__}
-    for component, find in programs.items():
-        try:
-            versions[component] = find().version
-        except (ToolMissing, ToolVersionWrong):  # its role says so when it starts
-            continue
-    return versions

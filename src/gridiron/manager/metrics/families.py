@@ -78,13 +78,18 @@ def _about_node(seen: Seen) -> Iterator[Metric]:
             ("component",),
             {(component.name,): float(component.ready) for component in seen.health.components},
         )
-    for what, text in (("size", "How large the disk is"), ("free", "How much room is left on the disk")):
-        yield _gauge(
-            f"gridiron_disk_{what}_bytes",
-            f"{text} that a directory lies on.",
-            ("directory",),
-            {(directory,): getattr(disk, what) for directory, disk in seen.disks.items()},
-        )
+    yield _gauge(
+        "gridiron_disk_size_bytes",
+        "How large the disk is that a directory lies on.",
+        ("directory",),
+        {(directory,): disk.total for directory, disk in seen.disks.items()},
+    )
+    yield _gauge(
+        "gridiron_disk_free_bytes",
+        "How much room is left on the disk that a directory lies on.",
+        ("directory",),
+        {(directory,): disk.free for directory, disk in seen.disks.items()},
+    )
 
 
 def _about_builds(seen: Seen, statuses: Collection[BuildStatus]) -> Iterator[Metric]:

@@ -9,15 +9,8 @@ from datetime import datetime
 from gridiron.lifecycle.states import BuildStatus
 from gridiron.manager.api import Health
 from gridiron.manager.metrics.meters import Meters
+from gridiron.process.disk import Disk
 from gridiron.workers.status import PoolStatus, PoolTraffic
-
-
-@dataclass(frozen=True, slots=True)
-class Disk:
-    """How much room there is where a directory lies, in bytes."""
-
-    size: int
-    free: int  # for this user
 
 
 @dataclass(frozen=True, slots=True)
