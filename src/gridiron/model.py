@@ -79,6 +79,11 @@ class Address(Value):
         return cls(name=match["name"], version=match["version"], timestamp=int(match["timestamp"]))
 
 
+def name_build(path: str) -> str:
+    """Give the id of the build that is served at a path, which may lack its first slash."""
+    return path.removeprefix("/").replace("/", "-", 1)
+
+
 class ModuleKind(StrEnum):
     """How workerd gives a module to the script that imports it."""
 

@@ -14,9 +14,9 @@ import httpx2
 import pytest
 
 from gridiron.errors import WorkersUnavailable
+from gridiron.model import name_build
 from gridiron.testing.workers import FakeCells
 from gridiron.workers.cells import Cells, CellsPort, LoadedBuild, Problem
-from gridiron.workers.collector import name_build
 from gridiron.workers.log_files import LogFiles, open_logs
 from gridiron.workers.logs import LogEvent, Wanted
 from tests.integration.workers.plane import Plane, eventually, running

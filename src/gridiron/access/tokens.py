@@ -35,7 +35,7 @@ from gridiron.errors import (
     TokensUnreadable,
 )
 from gridiron.model import NAME, Value
-from gridiron.process.files import replace_file, sync_directory
+from gridiron.process.files import OF_OTHERS, replace_file, sync_directory
 
 log = structlog.get_logger()
 
@@ -57,9 +57,6 @@ TOKEN_VARIABLE = "GRIDIRON_TOKEN"  # noqa: S105 - a name
 
 LIFETIME = re.compile(r"(?P<count>[1-9][0-9]{0,4})(?P<unit>[mhd])")
 UNITS = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1)}
-
-OF_OTHERS = 0o027
-"""Permissions that the admin's token must not give. A group may read it: people have users of their own."""
 
 
 class Token(Value):

@@ -30,7 +30,7 @@ from gridiron.identity.accepted import (
     plan_accepted,
     render_accepted,
 )
-from gridiron.process.files import create_file, replace_file, sync_directory
+from gridiron.process.files import OF_OTHERS, create_file, replace_file, sync_directory
 from gridiron.settings import Settings
 
 log = structlog.get_logger()
@@ -44,9 +44,6 @@ ACCEPTED_FILE = "accepted.json"
 
 SETTLE = timedelta(seconds=2)
 """How long until every cell goes by a changed set: a cell reads it once a second (`identity.js`)."""
-
-OF_OTHERS = 0o027
-"""Permissions that a private key must not give: writing for a group, anything for all others."""
 
 
 @dataclass(frozen=True, slots=True)

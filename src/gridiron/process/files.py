@@ -9,6 +9,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+OF_OTHERS = 0o027
+"""Permissions that a private file must not give: writing for a group, anything for all others. Reading for a
+group is for roles that are two users, and for operators who have users of their own."""
+
 SHARED_MODE = 0o2750
 """Of a directory in which one role writes and another, of the same group, reads: runit/setup makes it so."""
 

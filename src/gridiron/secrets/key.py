@@ -9,7 +9,7 @@ from pathlib import Path
 import structlog
 
 from gridiron.errors import SecretKeyInvalid, StorageFailed
-from gridiron.process.files import create_file, is_shared
+from gridiron.process.files import OF_OTHERS, create_file, is_shared
 
 log = structlog.get_logger()
 
@@ -21,10 +21,6 @@ KEY_SIZE = 32
 
 KEPT_SUFFIX = ".json"
 """Of the files with the secrets of a name, beside the key: see gridiron.secrets.store."""
-
-OF_OTHERS = 0o027
-"""Permissions that a key must not give: writing for a group, anything for all others. Reading for a group is
-for a manager and workers that are two users."""
 
 
 def ensure_key(directory: Path) -> None:

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from gridiron.errors import WorkersUnavailable
+from gridiron.model import name_build
 from gridiron.workers.cells import LoadedBuild, Problem
-from gridiron.workers.collector import name_build
 from gridiron.workers.log_files import LogFiles
 from gridiron.workers.logs import LogEvent
 from gridiron.workers.status import BuildTraffic, PoolQuarantined, PoolStatus, PoolTraffic

@@ -16,6 +16,7 @@ from typing import Any
 import structlog
 
 from gridiron.errors import StorageFailed, WorkersUnavailable
+from gridiron.model import name_build
 from gridiron.workers.cell import Cell
 from gridiron.workers.control import ANSWER_LIMIT
 from gridiron.workers.log_files import LogFiles
@@ -223,11 +224,6 @@ def _describe_end(source: Source, now: datetime, message: str) -> LogEvent:
         build_id=source.build_id,
         cell=source.cell,
     )
-
-
-def name_build(path: str) -> str:
-    """Give the id of the build that is served at a path."""
-    return path.removeprefix("/").replace("/", "-", 1)
 
 
 def _parse(cell: Cell, path: str, answer: Mapping[str, Any] | None) -> LogPage | None:

@@ -12,7 +12,7 @@ import structlog
 from pydantic import ValidationError
 
 from gridiron.errors import StorageFailed
-from gridiron.model import Value
+from gridiron.model import Value, name_build
 from gridiron.process.files import replace_file
 from gridiron.workers.watchdog import Reason
 
@@ -71,7 +71,7 @@ class Quarantine:
 
     def is_stored(self, key: str) -> bool:
         """Tell whether the files of a build are there."""
-        return (self._bundles_dir / key.replace("/", "-", 1)).is_dir()
+        return (self._bundles_dir / name_build(key)).is_dir()
 
     def add(self, entry: Quarantined) -> None:
         """Put a build into quarantine. Raises StorageFailed."""

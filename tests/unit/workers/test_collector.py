@@ -11,8 +11,9 @@ from typing import Any, cast
 import pytest
 from structlog.testing import capture_logs
 
+from gridiron.model import name_build
 from gridiron.workers.cell import Cell
-from gridiron.workers.collector import Collector, name_build
+from gridiron.workers.collector import Collector
 from gridiron.workers.log_files import LogFiles
 from gridiron.workers.logs import LogEvent, Wanted
 

@@ -8,9 +8,10 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
-from gridiron.access.tokens import ADMIN_FILE, OF_OTHERS
+from gridiron.access.tokens import ADMIN_FILE
 from gridiron.cli.doctor.finding import Finding, failure, fine, warning
 from gridiron.identity.store import IdentityStore
+from gridiron.process.files import OF_OTHERS
 from gridiron.settings import Settings
 
 OTHERS_WRITE, EVERYBODY = 0o002, 0o007
@@ -46,7 +47,7 @@ def list_places(settings: Settings) -> tuple[Place, ...]:
         Place("manager's state", settings.manager_state_dir),
         Place("sockets", settings.run_dir, 0o077, is_own=True),
         Place("secrets directory", settings.secrets_dir, 0o022),
-        Place("key of the secrets", settings.secrets_dir / "key", 0o027, is_file=True),
+        Place("key of the secrets", settings.secrets_dir / "key", OF_OTHERS, is_file=True),
         Place("key that Restate signs with", IdentityStore.of(settings).signing_key, 0o077, is_file=True),
         Place("admin's token", settings.manager_state_dir / ADMIN_FILE, OF_OTHERS, is_file=True),
     )
