@@ -10,6 +10,7 @@ from gridiron.errors import BuildNotFound
 from gridiron.manager import logs as logs_module
 from gridiron.manager.api import LogEnd, LogList, PruneRequest
 from gridiron.manager.logs import Beat, render_news
+from gridiron.manager.observe import Look
 from gridiron.testing.workers import FakeCells
 from gridiron.workers.logs import LogEvent, Wanted
 from tests.unit.manager.conftest import NOW, Manager, make_settings
@@ -94,21 +95,31 @@ async def test_who_follows_gets_the_newest_and_then_each_thing_once(manager: Man
 
 async def test_many_who_ask_at_once_ask_the_cells_together(manager: Manager) -> None:
     build = await manager.activate()
-    asked = 0
-    collect = manager.cells.collect_log
+    clients, arrived, asked = 50, 0, 0
+    all_arrived = asyncio.Event()
+    look, collect = manager.observer.look, manager.cells.collect_log
+
+    async def arrive() -> Look:
+        nonlocal arrived
+        seen = await look()
+        arrived += 1
+        if arrived == clients:
+            all_arrived.set()
+        return seen
 
     async def count(path: str) -> tuple[str, ...]:
         nonlocal asked
         asked += 1
-        await asyncio.sleep(0)
+        await all_arrived.wait()
         return await collect(path)
 
+    manager.observer.look = arrive  # type: ignore[method-assign]
     manager.cells.collect_log = count  # type: ignore[method-assign]
     shown = event("a", build=build.build_id)
     manager.cells.log(build.path, shown)
-    lists = await asyncio.gather(*(manager.logs.fetch(build.build_id, Wanted(), 10) for _ in range(50)))
-    assert {each.events for each in lists} == {(shown,)}
-    assert asked < 10
+    fetches = (manager.logs.fetch(build.build_id, Wanted(), 10) for _ in range(clients))
+    assert {each.events for each in await asyncio.gather(*fetches)} == {(shown,)}
+    assert asked == 2  # once for the first, and once for all who came while that was under way
 
 
 async def test_who_follows_gets_signs_of_life_and_hears_of_the_end(
