@@ -73,7 +73,8 @@ class Child:
         """Ask it to end, kill it when it has not after `grace`; give its return code. Safe to repeat."""
         self.send_signal(signal.SIGTERM)
         try:
-            return await asyncio.wait_for(self.wait(), grace.total_seconds())
+            async with asyncio.timeout(grace.total_seconds()):
+                return await self.wait()
         except TimeoutError:
             self.send_signal(signal.SIGKILL)
             return await self.wait()

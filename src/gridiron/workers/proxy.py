@@ -168,7 +168,8 @@ class Proxy:
 
     async def _has_ended(self) -> bool:
         try:
-            await asyncio.wait_for(self._wait(), NOTICE_LIMIT.total_seconds())
+            async with asyncio.timeout(NOTICE_LIMIT.total_seconds()):
+                await self._wait()
         except TimeoutError:
             return False
         return True

@@ -22,6 +22,7 @@ from gridiron.manager.metrics.families import collect
 from gridiron.manager.metrics.recent import Recent
 from gridiron.manager.metrics.seen import Seen
 from gridiron.manager.observe import Look, Observer
+from gridiron.manager.own_thread import OwnThread
 from gridiron.process.disk import Disk, fetch_disk
 from gridiron.workers.status import PoolStatus, PoolTraffic
 
@@ -41,7 +42,7 @@ class Exporter:
         self._versions = versions
         self._pool = Recent(self._read_pool, context.now)
         self._health = health
-        self._disks = Recent(lambda: asyncio.to_thread(self._read_disks), context.now)
+        self._disks = Recent(OwnThread(self._read_disks), context.now)
 
     async def look(self) -> None:
         """Look at the components once."""
