@@ -166,14 +166,14 @@ def timed(act: Callable[[], T]) -> tuple[T, float]:
 
 
 def take_turns(
-    subjects: Mapping[str, Callable[[], T]], rounds: int, warm_up: int = 1
+    subjects: Mapping[str, Callable[[], T]], rounds: int, warm_up: int = 1, seed: int = 0
 ) -> dict[str, tuple[T, ...]]:
     """Call each in turn, round after round; give what each gave, without the rounds of the warm-up.
 
     What one leaves behind (a disk that catches up, garbage) falls to the next. So each round has an order
-    of its own, the same in each run.
+    of its own, the same in each run with the same seed.
     """
-    orders = Random(0)  # noqa: S311 - nothing secret
+    orders = Random(seed)  # noqa: S311 - nothing secret
     taken: dict[str, list[T]] = {name: [] for name in subjects}
     for number in range(-warm_up, rounds):
         for name in orders.sample(list(subjects), len(subjects)):

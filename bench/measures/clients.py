@@ -113,7 +113,7 @@ def _report(before: int, quiet: Probes, busy: Probes, answers: dict[str, int]) -
         ),
     )
     listed = answers.pop("200", 0) / busy.seconds
-    other = ", ".join(f"{count} {name}" for name, count in sorted(answers.items())) or "nothing else"
-    note = f"Clients: the busy ones had {listed:.0f} lists of {BUILDS} builds a second, and {other}."
+    other = ", ".join(f"{count} {name}" for name, count in sorted(answers.items())) or "nothing"
+    note = f"Clients: the busy ones had {listed:.0f} lists of {BUILDS} builds a second; besides, {other}."
     series = {"with clients, milliseconds": tuple(busy.millis), "without, milliseconds": tuple(quiet.millis)}
     return Outcome(rows=rows, notes=(note,), series=series)

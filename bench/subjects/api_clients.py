@@ -2,7 +2,7 @@
 
 A slow client connects and says nothing, sends its request or reads its answer a byte a second, or follows a
 build that prints nothing. A busy one lists the builds without a pause. Whoever is cut off begins anew. The
-end of its input ends it, and it prints what the busy ones got.
+end of its input ends it, and it prints what the busy ones got, and how clients of both kinds were cut off.
 """
 
 from __future__ import annotations
@@ -52,10 +52,11 @@ async def _run(host: str, port: int, build_id: str, token: str) -> dict[str, int
     )
     async with asyncio.TaskGroup() as clients:
         tasks = [
-            clients.create_task(_again(connect, kinds[number % len(kinds)], ends)) for number in range(SLOW)
+            clients.create_task(_again(connect, kinds[number % len(kinds)], ends, "slow"))
+            for number in range(SLOW)
         ]
         tasks += [
-            clients.create_task(_again(connect, lambda streams: _list(streams, listing, ends), ends))
+            clients.create_task(_again(connect, lambda streams: _list(streams, listing, ends), ends, "busy"))
             for _ in range(BUSY)
         ]
         await asyncio.to_thread(sys.stdin.read)
@@ -65,7 +66,10 @@ async def _run(host: str, port: int, build_id: str, token: str) -> dict[str, int
 
 
 async def _again(
-    connect: Callable[[], Awaitable[Streams]], act: Callable[[Streams], Awaitable[None]], ends: Counter[str]
+    connect: Callable[[], Awaitable[Streams]],
+    act: Callable[[Streams], Awaitable[None]],
+    ends: Counter[str],
+    kind: str,
 ) -> None:
     while True:
         try:
@@ -75,7 +79,7 @@ async def _again(
             finally:
                 streams[1].close()
         except (OSError, asyncio.IncompleteReadError) as error:
-            ends[type(error).__name__] += 1
+            ends[f"{type(error).__name__} of {kind} ones"] += 1
         await asyncio.sleep(PAUSE_SECONDS)
 
 
