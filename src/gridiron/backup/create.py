@@ -45,8 +45,8 @@ def make_backup(settings: Settings, path: Path | None, on_progress: OnProgress) 
     """Make a backup of the node in the data directory, and give it its name when it is whole and on the disk.
 
     None writes it to standard output. Blocks; a process of the node that runs is stopped for a moment (see
-    `gridiron.backup.snapshot`). When it fails, nothing of the name is left; when it is killed, it is
-    `{path}.partial`, which the next one overwrites.
+    `gridiron.backup.snapshot`), and this process yields to all others from then on. When it fails, nothing of
+    the name is left; when it is killed, it is `{path}.partial`, which the next one overwrites.
 
     Raises BackupExists, BackupFailed, BackupUnderWay, StorageFailed.
     """

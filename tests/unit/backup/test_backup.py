@@ -64,6 +64,14 @@ def settings_of(directory: Path, **more: Any) -> Settings:
     return Settings(data_dir=directory, **more)
 
 
+@pytest.fixture(autouse=True)
+def lowered(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The processes that are to yield to others: these tests are not to, nor what comes after them."""
+    lowered: list[int] = []
+    monkeypatch.setattr("gridiron.backup.create.lower_priority", lambda pid, _niceness: lowered.append(pid))
+    return lowered
+
+
 @pytest.fixture
 def node(tmp_path: Path) -> Settings:
     directory = write(tmp_path / "node", {**NODE, **LEFT_OUT})
@@ -115,6 +123,11 @@ def test_a_backup_is_for_its_owner_alone_and_overwrites_nothing(node: Settings, 
         make_backup(node, file, lambda _done, _size: None)
     assert file.read_bytes() == before
     assert sorted(path.name for path in file.parent.iterdir()) == ["node", "node.tar.gz"]
+
+
+def test_packing_yields_to_the_node(node: Settings, tmp_path: Path, lowered: list[int]) -> None:
+    make_backup(node, tmp_path / "one", lambda _done, _size: None)
+    assert lowered == [os.getpid()]
 
 
 def test_progress_comes_to_its_end(node: Settings, file: Path, tmp_path: Path) -> None:
