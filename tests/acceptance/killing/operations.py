@@ -66,11 +66,16 @@ def _both_in_use(scene: Scene) -> None:
     scene.send("2")
 
 
-def _about_to_retire(scene: Scene) -> None:
+def _held_by_one_call(scene: Scene) -> None:
     scene.prepare("1")
-    scene.send("1", millis=1000)  # until the trap is armed
+    scene.send("1", millis=NEVER * 1000)
     scene.prepare("2")
     scene.send("2")
+
+
+def _let_go(scene: Scene) -> None:
+    scene.cancel("1")
+    scene.wait_until_deleted("1")
 
 
 ACTIVATE_SECOND = Operation(
@@ -116,8 +121,8 @@ PRUNE_FORCED = Operation(
 )
 RETIRE = Operation(
     title="retire what is drained",
-    arrange=_about_to_retire,
-    act=lambda scene: scene.wait_until_deleted("1"),
+    arrange=_held_by_one_call,
+    act=_let_go,
     undone=(),
     done=(("2", ACTIVE),),
     repeated=frozenset(),

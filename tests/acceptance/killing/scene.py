@@ -43,6 +43,13 @@ class Scene:
         wait_until(lambda: self._client.show(build_id)["invocations"]["pinned"] > 0, what=build_id)
         self._in_flight[invocation] = version
 
+    def cancel(self, version: str) -> None:
+        """Cancel what was sent to a version; nobody waits for its answer any more."""
+        for invocation in [each for each, begun in self._in_flight.items() if begun == version]:
+            response = self._client.admin.patch(f"/invocations/{invocation}/cancel")
+            assert response.is_success, response.text
+            del self._in_flight[invocation]
+
     def wait_for(self, state: str, version: str) -> None:
         """Wait until a version is in a state."""
         build_id = self._build_ids[version]
