@@ -72,7 +72,7 @@ def await_outcomes(client: Client, build_id: str, count: int) -> list[dict[str, 
 
 @pytest.mark.parametrize("bidirectional", [True, False])
 def test_a_log_says_what_was_printed_and_how_each_attempt_ended(
-    client: Client, printers: ProbeBundles, bidirectional: bool
+    client: Client, node: Subject, printers: ProbeBundles, bidirectional: bool
 ) -> None:
     service = f"printer{bidirectional}"
     bundle = printers.make("1", service, bidirectional=bidirectional)
@@ -111,7 +111,10 @@ def test_a_log_says_what_was_printed_and_how_each_attempt_ended(
     assert printed[0]["invocation_id"] == outcomes[0]["invocation_id"]
     told_by_sdk = [event["message"] for event in events if event["message"].startswith("[restate]")]
     assert any("not yet" in message for message in told_by_sdk)
-    assert not any("signature" in message or message.endswith("invocation.") for message in told_by_sdk)
+    wait_until(lambda: "not yet" in node.log)
+    for told_otherwise in ("signature", "Starting invocation.", "completed successfully."):
+        assert not any(told_otherwise in message for message in told_by_sdk)
+        assert told_otherwise not in node.log
 
 
 def test_who_follows_a_name_sees_the_build_that_comes_next(

@@ -151,27 +151,28 @@ const KEEPING = String.raw`
       }
     }`;
 
-// What is printed goes on to the cell's output. Not kept is what Restate's SDK prints when each attempt at an invocation
-// begins and ends: outcomes tell that, and it would displace what the bundle prints; nor that nobody checks signatures, as
-// the router does (identity.js). An exception that nobody catches is told by an event, but for those of a timer and of
-// `waitUntil`: workerd keeps them to itself.
+// What is printed goes on to the cell's output, too. Left out of both is what Restate's SDK prints when each attempt at an
+// invocation begins and ends, since outcomes tell that and it would displace what the bundle prints; and that nobody checks
+// signatures, since the router does (identity.js). An exception that nobody catches is told by an event, but for those of a
+// timer and of `waitUntil`: workerd keeps them to itself.
 const LISTENING = String.raw`
     export const work = new AsyncLocalStorage(); // what a request is about, see our main module
     for (const level of ["debug", "error", "info", "log", "warn"]) {
       const print = console[level];
       console[level] = (...values) => {
+        if (isLeftOut(values)) return;
         print.apply(console, values);
-        if (!isUnkept(values)) add(lines, work.getStore(), { kind: "log", level, message: show(values) });
+        add(lines, work.getStore(), { kind: "log", level, message: show(values) });
       };
     }
-    const UNKEPT = [
+    const LEFT_OUT = [
       "Starting invocation.",
       "Replaying invocation.",
       "Invocation completed successfully.",
       "Accepting requests without validating request signatures; handler access must be restricted",
     ];
-    function isUnkept([prefix, text, ...more]) {
-      return more.length === 0 && UNKEPT.includes(text) && String(prefix).startsWith("[restate]");
+    function isLeftOut([prefix, text, ...more]) {
+      return more.length === 0 && LEFT_OUT.includes(text) && String(prefix).startsWith("[restate]");
     }
     export function addException(error, call = work.getStore()) {
       add(lines, call, { kind: "exception", level: "error", message: show([error]) });

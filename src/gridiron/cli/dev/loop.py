@@ -71,7 +71,6 @@ class Development:
         self._leftovers = Leftovers(manager, lambda build_id: tell(Removed(build_id)))
         self._name = ""
         self._said: Event | None = None
-        self._chatter: set[str] = set()  # what the SDK prints whenever it is loaded
         self._mistyped = False
         self._seen: dict[str, datetime] = {}  # when each build printed last
 
@@ -192,16 +191,11 @@ class Development:
             asyncio.get_running_loop().call_later(AGAIN_SECONDS, self._following.again, news.build_id)
 
     def _take_printed(self, event: LogEvent) -> None:
-        """Tell what a build printed, unless it was told before, or every build of the SDK's prints it."""
+        """Tell what a build printed, unless it was told before."""
         seen = self._seen.get(event.build_id)
         if seen is not None and event.time < seen:  # it is followed anew, from the beginning on
             return
         self._seen[event.build_id] = event.time
-        if event.handler is None and event.message.startswith("[restate]"):
-            text = event.message.partition("] ")[2]  # behind the time
-            if text in self._chatter:
-                return
-            self._chatter.add(text)
         self._tell(event)
 
     # -- types --------------------------------------------------------------------------------------------
