@@ -18,7 +18,15 @@ from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, ValidationInfo, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic_core import PydanticCustomError
 from pydantic_settings import (
     BaseSettings,
@@ -28,6 +36,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from gridiron.cluster import Cluster, fabric_urls
 from gridiron.egress import Range, parse_ranges
 from gridiron.errors import SettingsInvalid
 
@@ -132,6 +141,17 @@ def _socket_dir(data_dir: Path) -> Path:
     return Path(tempfile.gettempdir()) / f"gridiron-{os.getuid()}-{digest}"
 
 
+def _fabric_host(given: dict[str, Any]) -> str:
+    return str(given["cluster"].address) if given["cluster"] else "127.0.0.1"
+
+
+def _fabric_url(given: dict[str, Any]) -> str:
+    if not given["cluster"]:
+        return _local_url(given, "fabric_port")
+    port = given["fabric_port"] + given["port_offset"]
+    return fabric_urls([given["cluster"].address], port)[0]
+
+
 class Settings(BaseSettings):
     """The settings of one node. `load_settings` reads them. All paths are absolute."""
 
@@ -165,7 +185,10 @@ class Settings(BaseSettings):
     run_dir: AbsolutePath = Field(default_factory=lambda given: _socket_dir(given["data_dir"]))
     toolchain_dir: AbsolutePath = Field(default_factory=lambda: user_data_dir() / "toolchain")
 
-    # what listens where, before the offset
+    # the cluster; None: this node is alone
+    cluster: Cluster | None = None
+
+    # what listens where, before the offset; of a cluster, the same ports on every node
     port_offset: Annotated[int, Field(ge=0, le=50_000)] = 0
     manager_host: str = "127.0.0.1"
     manager_port: Port = Field(default=8081, validation_alias="manager_port")
@@ -175,7 +198,7 @@ class Settings(BaseSettings):
     ingress_port: Port = 8080
     admin_host: str = "127.0.0.1"
     admin_port: Port = 9070
-    fabric_host: str = "127.0.0.1"
+    fabric_host: str = Field(default_factory=_fabric_host)
     fabric_port: Port = 5122
 
     # who may ask the manager, and how: see docs/access.md
@@ -191,14 +214,16 @@ class Settings(BaseSettings):
         default_factory=lambda given: _local_url(given, "admin_port"), validation_alias="restate_admin_url"
     )
     ingress_url: str = Field(default_factory=lambda given: _local_url(given, "ingress_port"))
-    fabric_url: str = Field(default_factory=lambda given: _local_url(given, "fabric_port"))
+    fabric_url: str = Field(default_factory=_fabric_url)
     workers_url: str = Field(default_factory=lambda given: _local_url(given, "workers_port"))
     manager_url: str = Field(
         default_factory=lambda given: _local_url(given, "manager_port", secure=given["tls_cert"] is not None)
     )
 
     # the node
-    node_name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")] = "n1"
+    node_name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")] = Field(
+        default_factory=lambda given: "" if given["cluster"] else "n1", validate_default=True
+    )
     cells: Annotated[int, Field(ge=0, le=256)] = 0  # 0: one for each core
     cell_memory_mib: Annotated[int, Field(ge=0)] = 0  # 0: half of the machine's, shared by the cells
     quarantine_memory_mib: Annotated[int, Field(ge=0)] = 0  # of a quarantined build's cell; 0: the same
@@ -249,6 +274,14 @@ class Settings(BaseSettings):
     sweep_seconds: Annotated[float, Field(gt=0)] = 30.0
     drain_grace_seconds: Annotated[float, Field(ge=0)] = 60.0
     retain: Annotated[int, Field(ge=0)] = 5  # retired builds of a name whose files are kept
+
+    @field_validator("node_name", mode="before")
+    @classmethod
+    def _nodes_have_names(cls, value: object, info: ValidationInfo) -> object:
+        if value == "" and info.data.get("cluster"):
+            problem = "each node of a cluster needs a name of its own: set GRIDIRON_NODE_NAME"
+            raise PydanticCustomError("no_name", problem)
+        return value
 
     @field_validator("tls_key")
     @classmethod
@@ -363,6 +396,8 @@ def find_changes(running: Settings, written: Settings) -> Changes:
 
 
 def _format(value: object) -> str:
+    if isinstance(value, BaseModel):
+        return value.model_dump_json()
     if not isinstance(value, tuple):
         return str(value)
     separator = os.pathsep if any(isinstance(each, Path) for each in value) else ","
@@ -394,7 +429,7 @@ def load_settings(**flags: Any) -> Settings:  # noqa: ANN401 - a flag has its fi
     except ValidationError as error:
         # a default that is made of a setting that failed fails too: that says nothing more
         problems = [each for each in error.errors() if each["type"] != "default_factory_not_called"]
-        names = ", ".join(str(problem["loc"][0]) for problem in problems)
+        names = ", ".join(".".join(map(str, problem["loc"])) for problem in problems)
         raise SettingsInvalid(names, "; ".join(problem["msg"] for problem in problems)) from error
     except (ValueError, OSError) as error:  # gridiron.toml is no TOML, or cannot be read
         raise SettingsInvalid(str(config_file()), str(error)) from error

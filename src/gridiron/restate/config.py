@@ -5,21 +5,29 @@ from __future__ import annotations
 import json
 import os
 import tomllib
-from collections.abc import Mapping
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from collections.abc import Mapping, Sequence
+from ipaddress import ip_address
 from pathlib import Path
 
 from jinja2 import Environment, StrictUndefined, TemplateError, TemplateSyntaxError
 
+from gridiron.cluster import IP, PARTITIONS, fabric_urls, join_address
 from gridiron.errors import SettingsInvalid, StorageFailed, TemplateInvalid
 from gridiron.identity.store import IdentityStore
 from gridiron.process.files import replace_file
 from gridiron.settings import Settings
 
-IP = IPv4Address | IPv6Address
-
 SIGNING = ("worker", "invoker", "request-identity-private-key-pem-file")
 """What Restate does not sign without."""
+
+SNAPSHOTS = ("worker", "snapshots", "destination")
+"""What a cluster cannot do without: see docs/decisions/0027."""
+
+SNAPSHOTS_FOLDER = "restate"
+"""In the bucket of a cluster."""
+
+ALONE = "gridiron"
+"""The name of the cluster that a node alone is."""
 
 CONFIG_FILE = "restate.toml"
 """In Restate's own directory: its user may have no other to write in."""
@@ -50,25 +58,63 @@ def render_restate_config(template: str, settings: Settings) -> str:
     if not _find(config, SIGNING):
         problem = f"it does not set {'.'.join(SIGNING)}, and the cells refuse what Restate did not sign"
         raise _invalid(settings, problem)
+    if settings.cluster is not None and (hazard := _find_hazard(config)):
+        raise _invalid(settings, hazard)
     return rendered
 
 
-def plan_variables(settings: Settings) -> Mapping[str, str | int]:
-    """Give the variables of the template."""
+def _find_hazard(config: object) -> str | None:
+    """Say what a node of a cluster must not be configured with, where it is."""
+    if _find(config, ("auto-provision",)) is not False:
+        return "it does not set auto-provision = false: a node that lost its disk would make a second cluster"
+    if not _find(config, SNAPSHOTS):
+        return f"it does not set {'.'.join(SNAPSHOTS)}: no log would ever be trimmed, and no node could join"
+    return None
+
+
+def plan_variables(settings: Settings) -> Mapping[str, str | int | Sequence[str]]:
+    """Give the variables of the template. Raises SettingsInvalid for an address with a name."""
     ports = settings.ports
     fabric_ip = parse_ip("fabric_host", settings.fabric_host)
     return {
         "node_name": settings.node_name,
-        "partitions": settings.restate_partitions or plan_partitions(os.cpu_count() or 1),
         "memory": settings.restate_memory,
         "log_format": "json" if settings.log_format == "json" else "compact",
-        "admin_address": address(parse_ip("admin_host", settings.admin_host), ports.admin),
-        "ingress_address": address(parse_ip("ingress_host", settings.ingress_host), ports.ingress),
-        "fabric_address": address(fabric_ip, ports.fabric),
-        "fabric_url": f"http://{address(reachable(fabric_ip), ports.fabric)}",
+        "admin_address": join_address(parse_ip("admin_host", settings.admin_host), ports.admin),
+        "ingress_address": join_address(parse_ip("ingress_host", settings.ingress_host), ports.ingress),
+        "fabric_address": join_address(fabric_ip, ports.fabric),
+        **_plan_cluster(settings, fabric_ip),
         # the scheme is Restate's for OTLP over HTTP; without it, it speaks gRPC
         **({"traces_endpoint": f"otlp+{traces}"} if (traces := settings.traces_endpoint) else {}),
         "identity_key": str(IdentityStore.of(settings).signing_key),
+    }
+
+
+def _plan_cluster(settings: Settings, fabric_ip: IP) -> Mapping[str, str | int | Sequence[str]]:
+    """Give the variables that tell a node of a cluster from one that is alone."""
+    cluster, ports = settings.cluster, settings.ports
+    if cluster is None:
+        own = fabric_urls([reachable(fabric_ip)], ports.fabric)
+        return {
+            "cluster_name": ALONE,
+            "provisions_itself": True,
+            "partitions": settings.restate_partitions or plan_partitions(os.cpu_count() or 1),
+            "replication": 1,
+            "fabric_url": own[0],
+            "metadata_urls": own,
+        }
+    if fabric_ip != cluster.address and not fabric_ip.is_unspecified:
+        problem = f"{fabric_ip} is not the address of this node in its cluster, {cluster.address}"
+        raise SettingsInvalid("fabric_host", problem)
+    return {
+        "cluster_name": cluster.name,
+        "provisions_itself": False,
+        "partitions": settings.restate_partitions or PARTITIONS,
+        "replication": cluster.replication,
+        "fabric_url": fabric_urls([cluster.address], ports.fabric)[0],
+        "metadata_urls": fabric_urls(cluster.members, ports.fabric),
+        "snapshots_url": cluster.folder(SNAPSHOTS_FOLDER),
+        **({"s3_endpoint": endpoint} if (endpoint := settings.s3_endpoint) else {}),
     }
 
 
@@ -81,8 +127,13 @@ def plan_partitions(cores: int) -> int:
 
 
 def toml_value(value: object) -> str:
-    """Write a string, a whole number or a truth value as TOML. Raises TypeError for anything else."""
+    """Write a string, a whole number, a truth value or a sequence of such as TOML.
+
+    Raises TypeError for anything else.
+    """
     match value:
+        case list() | tuple():
+            return f"[{', '.join(toml_value(each) for each in value)}]"
         case bool():
             return "true" if value else "false"
         case int():
@@ -103,11 +154,6 @@ def parse_ip(setting: str, host: str) -> IP:
         return ip_address("127.0.0.1" if host == "localhost" else host)
     except ValueError as error:
         raise SettingsInvalid(setting, f"{host!r} is no IP address, and restate-server needs one") from error
-
-
-def address(ip: IP, port: int) -> str:
-    """Join an address and a port; one of IPv6 gets its brackets."""
-    return f"{ip}:{port}" if ip.version == 4 else f"[{ip}]:{port}"
 
 
 def reachable(ip: IP) -> IP:
