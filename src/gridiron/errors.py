@@ -22,17 +22,17 @@
     ├── Unauthenticated  TokenMissing TokenInvalid TokenExpired
     ├── Forbidden        ScopeMissing TakeoverForbidden
     ├── TooMany          RateExceeded LoginsSlowed
-    ├── NotFound         BuildNotFound SecretNotFound TokenNotFound
+    ├── NotFound         BuildNotFound SecretNotFound TokenNotFound ObjectMissing
     ├── Conflict         ActivationInProgress BuildInUse ServiceTaken BreakingChange NothingToRollBackTo
-    │                    RegistrationLost BackupUnderWay
+    │                    RegistrationLost BackupUnderWay ObjectExists ObjectChanged
     ├── Unavailable      RestateUnavailable RegistrationUnknown WorkersUnavailable ManagerUnavailable
     │                    DrainUnknown RoutingUnknown SourceUnreachable IntakeBusy ManagerStopping
-    │                    RotationPending BackupFailed
-    ├── Rejected         RestateRejected InvocationFailed ProxyRefused (Restate or HAProxy said no)
+    │                    RotationPending BackupFailed BucketUnavailable LeaseTaken LeaseLost
+    ├── Rejected         RestateRejected InvocationFailed ProxyRefused BucketRefused
     ├── Environment      ToolMissing ToolVersionWrong ToolchainNotInstalled PortTaken DirectoryInUse
     │                    StorageFailed ProjectNotWritten BundlesElsewhere ComponentFailed ConfigNotApplied
     │                    SecretsUnreadable SecretKeyInvalid RestoreUnfinished TokensUnreadable
-    │                    AuditUnavailable
+    │                    AuditUnavailable ObjectDamaged
     └── ActivationFailed the step of an activation that failed; its cause is one of the above
 
 A class has a stable `code` and a `sentence` over its own fields that says what happened and what to do.
@@ -1229,6 +1229,98 @@ class RestoreUnfinished(Environment):
         "A restore did not come to its end: there is {path}. Empty the data directory, and restore again."
     )
     path: str
+
+
+# -- the bucket of a cluster -----------------------------------------------------------------------------
+
+
+@dataclass(eq=False)
+class BucketUnavailable(Unavailable):
+    """The bucket that a cluster shares did not answer, or broke off each time."""
+
+    code = "bucket_unavailable"
+    sentence = (
+        "The cluster's bucket {bucket} cannot be reached ({reason}). What runs goes on; "
+        "try again when it can be reached."
+    )
+    bucket: str  # the URL, with the prefix
+    reason: str
+
+
+@dataclass(eq=False)
+class BucketRefused(Rejected):
+    """The bucket answered, and gives this node no access; or what leads to it cannot be used."""
+
+    code = "bucket_refused"
+    sentence = "The cluster's bucket {bucket} cannot be used: {reason}. {mend}"
+    bucket: str
+    reason: str
+    mend: str
+
+
+@dataclass(eq=False)
+class ObjectMissing(NotFound):
+    """There is no such object in the bucket."""
+
+    code = "object_missing"
+    sentence = "There is no {key} in the cluster's bucket {bucket} (any more)."
+    bucket: str
+    key: str
+
+
+@dataclass(eq=False)
+class ObjectExists(Conflict):
+    """An object that is made once was to be made, and is there."""
+
+    code = "object_exists"
+    sentence = "There is {key} in the cluster's bucket {bucket} already; it was left as it is."
+    bucket: str
+    key: str
+
+
+@dataclass(eq=False)
+class ObjectChanged(Conflict):
+    """An object is another than the one that was to be replaced, or is gone."""
+
+    code = "object_changed"
+    sentence = "Somebody else changed {key} in the cluster's bucket {bucket} meanwhile; it was left so."
+    bucket: str
+    key: str
+
+
+@dataclass(eq=False)
+class ObjectDamaged(Environment):
+    """An object in the bucket is not what was put there."""
+
+    code = "object_damaged"
+    sentence = (
+        "{key} in the cluster's bucket {bucket} is damaged: {problem}. "
+        "Restore it from a version that the bucket keeps, or from a node that has it."
+    )
+    bucket: str
+    key: str
+    problem: str
+
+
+@dataclass(eq=False)
+class LeaseTaken(Unavailable):
+    """Another node does what may be done by one at a time."""
+
+    code = "lease_taken"
+    sentence = "The node {node} works on {key}, and did not end within {seconds} s. Try again later."
+    key: str
+    node: str
+    seconds: int
+
+
+@dataclass(eq=False)
+class LeaseLost(Unavailable):
+    """Another node may work on the same by now, so that this one has stopped."""
+
+    code = "lease_lost"
+    sentence = "This node may not be alone any more in working on {key}: {reason}. It stopped; try again."
+    key: str
+    reason: str
 
 
 # -- activation ------------------------------------------------------------------------------------------
