@@ -45,6 +45,11 @@ class BundleStore:
         self._staging = directory / STAGING
         self._inventory = InventoryReader(directory)
 
+    @property
+    def place(self) -> str:
+        """Where the builds are, for people."""
+        return str(self.directory)
+
     def list_builds(self) -> tuple[Build, ...]:
         """Give the builds that can be read, by timestamp."""
         return self._inventory.fetch().builds

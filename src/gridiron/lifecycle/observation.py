@@ -51,12 +51,13 @@ class Damaged:
 
 @dataclass(frozen=True, slots=True)
 class Inventory:
-    """All that a bundle directory holds."""
+    """All that a bundle directory holds, or the bucket of a cluster."""
 
-    identity: str  # of the directory: registrations made from it carry this
+    identity: str  # of the directory or the cluster: registrations made from it carry this
     builds: tuple[Build, ...]  # by timestamp
     damaged: tuple[Damaged, ...] = ()  # by name
     marks: Mapping[str, Mark] = field(default_factory=dict)  # by build id, of the builds
+    elsewhere: frozenset[str] = frozenset()  # ids of those whose activation another node has under way
 
 
 @dataclass(frozen=True, slots=True)

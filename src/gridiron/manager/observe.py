@@ -49,8 +49,7 @@ class Observer:
         self._note(observation)
         if isinstance(observation.inventory, Unknown):
             self.last = None
-            directory = str(self._context.settings.bundles_dir)
-            raise StorageFailed("Reading", directory, observation.inventory.reason)
+            raise StorageFailed("Reading", self._context.store.place, observation.inventory.reason)
         self.last = Look(observation, statuses_of(observation.inventory, observation))
         return self.last
 
@@ -81,7 +80,8 @@ class Observer:
         context = self._context
         remembered = frozenset(context.registry.records)
         inventory = await _or_unknown(asyncio.to_thread(context.store.fetch_inventory))
-        under_way = frozenset(self.activating)
+        elsewhere = frozenset() if isinstance(inventory, Unknown) else inventory.elsewhere
+        under_way = elsewhere | self.activating
         async with asyncio.TaskGroup() as group:
             asking = group.create_task(_fetch_said(context.restate), name="observe Restate")
             loaded = group.create_task(_or_unknown(_fetch_loaded(context)), name="observe cells")

@@ -1,0 +1,390 @@
+"""The builds of a cluster: the truth is in its bucket, and what is on a node's disk are copies.
+
+    cluster.json                              the identity of the cluster, made once
+    builds/{name}/{version}-{timestamp}/
+        state                                 where the build is in its life: see gridiron.bundles.states
+        {sha256}.tar.gz                       its modules; the name is the digest of the archive
+        secrets.sealed                        its secrets, if it has some
+        metadata.json                         its record
+
+The state is there first, so that no other build gets this address, and the record last: with it, the build
+exists. All but the state is written once. A build goes in the opposite order, so that what a crash leaves is
+no build. docs/decisions/0027 has the reasons.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections import defaultdict
+from collections.abc import Callable, Collection, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+from pydantic import ValidationError
+
+from gridiron.bundles.content import pack_content, unpack_content
+from gridiron.bundles.disk import storing, sync, sync_tree
+from gridiron.bundles.inventory import parse_build
+from gridiron.bundles.paths import METADATA_FILE, SEALED_FILE
+from gridiron.bundles.staging import Staged
+from gridiron.bundles.states import READERS, BuildStates
+from gridiron.bundles.store import BundleStore
+from gridiron.errors import (
+    BucketUnavailable,
+    BuildNotFound,
+    BundlesElsewhere,
+    ObjectDamaged,
+    ObjectExists,
+    ObjectMissing,
+    StorageFailed,
+)
+from gridiron.lifecycle.observation import Damaged, Inventory, Mark
+from gridiron.model import Address, Build, Value
+from gridiron.objects.port import Listed, Objects
+from gridiron.process.files import replace_file
+from gridiron.settings import BUNDLES_IDENTITY
+
+log = structlog.get_logger()
+
+BUILDS = "builds"
+STATE = "state"
+CLUSTER_KEY = "cluster.json"
+ARCHIVE_SUFFIX = ".tar.gz"
+
+MAX_CLUSTER = 4096
+MAX_METADATA = 32 * 1024 * 1024
+"""Bytes: some 200 of each module, of which there are 10,000 at the most, and 1 MiB of variables."""
+
+MAX_SEALED = 16 * 1024 * 1024
+"""Bytes: what is sealed of a hundred secrets of 64 KiB, as they are in JSON at the worst."""
+
+
+class _Cluster(Value):
+    """What `cluster.json` holds."""
+
+    identity: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    """The objects of one build, by the ends of their keys."""
+
+    address: Address
+    objects: Mapping[str, Listed]
+
+    def key(self, name: str) -> str:
+        return f"{_folder(self.address)}/{name}"
+
+
+class SharedStore(BundleStore):
+    """A BundleStore whose builds are in a bucket, with copies of them in the directory for the cells.
+
+    Several managers use one bucket, each with a directory of its own. Methods that need the bucket raise
+    BucketUnavailable and BucketRefused, too.
+    """
+
+    def __init__(self, directory: Path, objects: Objects, node: str) -> None:
+        """Take the directory for copies, the bucket, and the name of this node."""
+        super().__init__(directory)
+        self._objects = objects
+        self._node = node
+        self._states = BuildStates(objects, node)
+        self._records: dict[Address, Build] = {}  # that were read: a build never changes
+        self.is_member: Callable[[str], bool] = lambda _node: True
+        """Tells whether a node may still end what it began."""
+
+    @property
+    def place(self) -> str:
+        """Where the builds are, for people."""
+        return self._objects.url
+
+    def prepare(self, expected: str | None = None) -> str:
+        """Make the directory ready for copies of this cluster's builds; give the cluster's identity.
+
+        The first node of all gives it one. Where the bucket cannot be reached, a directory that was ready
+        before is good. Raises BundlesElsewhere where the directory has builds of another cluster, or of a
+        node that was alone.
+        """
+        identity = self._fetch_cluster_identity()
+        here = self._identify()
+        if identity is None:
+            if here is None:
+                raise BucketUnavailable(self._objects.url, "and this node was never part of the cluster")
+        elif here is None:
+            with storing("Making", self.directory):
+                replace_file(self.directory / BUNDLES_IDENTITY, identity.encode(), 0o644)
+                sync(self.directory)
+        elif here != identity:
+            raise BundlesElsewhere(f"{self.directory}, beside the bucket {self._objects.url},")
+        return super().prepare(expected)
+
+    def _fetch_cluster_identity(self) -> str | None:
+        """Read what the cluster is, and make it that where it is nothing yet; None where that is unknown."""
+        made = _Cluster(identity=secrets.token_hex(8))
+        try:
+            try:
+                self._objects.create(CLUSTER_KEY, made.model_dump_json().encode())
+            except ObjectExists:
+                found = self._objects.get(CLUSTER_KEY, MAX_CLUSTER)
+                made = _Cluster.model_validate_json(found.content)
+        except BucketUnavailable as error:
+            log.warning("bucket.away", reason=error.reason)
+            return None
+        except ValidationError as error:
+            raise ObjectDamaged(self._objects.url, CLUSTER_KEY, "it names no cluster") from error
+        return made.identity
+
+    # -- which builds there are
+
+    def list_builds(self) -> tuple[Build, ...]:
+        """Give the builds of the cluster that can be read, by timestamp."""
+        return self.fetch_inventory().builds
+
+    def list_builds_of(self, name: str) -> tuple[Build, ...]:
+        """Give the builds of one name that are registered or were so, by timestamp: see BundleStore."""
+        inventory = self._fetch_inventory(f"{BUILDS}/{name}")
+        kept = {None, Mark.RETIRED}
+        return tuple(build for build in inventory.builds if inventory.marks.get(build.build_id) in kept)
+
+    def fetch_inventory(self) -> Inventory:
+        """Give the builds of the cluster, and what should be one and cannot be read.
+
+        Whether there are copies here makes no difference.
+        """
+        return self._fetch_inventory(BUILDS)
+
+    def _fetch_inventory(self, prefix: str) -> Inventory:
+        identity = self.fetch_identity()
+        folders = self._list(prefix)
+        stored = [each for each in folders if METADATA_FILE in each.objects]
+        records = self._fetch_records(stored)
+        states = self._states.fetch(each.objects[STATE] for each in stored if STATE in each.objects)
+        found = {str(each.address): states.get(each.key(STATE)) for each in stored}
+        builds = [record for record in records if isinstance(record, Build)]
+        return Inventory(
+            identity=identity,
+            builds=tuple(sorted(builds, key=lambda build: (build.timestamp, build.build_id))),
+            damaged=tuple(record for record in records if isinstance(record, Damaged)),
+            marks={
+                build.build_id: state.mark
+                for build in builds
+                if (state := found[build.build_id]) and state.mark
+            },
+            elsewhere=frozenset(
+                build.build_id
+                for build in builds
+                if (state := found[build.build_id])
+                and state.mark
+                and state.mark.unfinished
+                and self._is_under_way_at(state.node)
+            ),
+        )
+
+    def _list(self, prefix: str) -> list[_Stored]:
+        found: dict[Address, dict[str, Listed]] = defaultdict(dict)
+        for listed in self._objects.list(prefix):
+            folder, _, name = listed.key.removeprefix(BUILDS).rpartition("/")
+            if address := Address.parse_path(folder):  # what else somebody puts there is not ours
+                found[address][name] = listed
+        return [_Stored(address, objects) for address, objects in found.items()]
+
+    def _fetch_records(self, stored: Collection[_Stored]) -> list[Build | Damaged]:
+        """Read the records of builds; those that were read before cost nothing."""
+        known = self._records
+        new = [each.address for each in stored if each.address not in known]
+        with ThreadPoolExecutor(READERS) as readers:
+            read = [record for record in readers.map(self._fetch_record, new) if record is not None]
+        built = {record.address: record for record in read if isinstance(record, Build)}
+        self._records = {**self._records, **built}  # at once: several threads may read
+        again = (known.get(each.address) for each in stored)
+        return [*read, *(record for record in again if record is not None)]
+
+    def _fetch_record(self, address: Address) -> Build | Damaged | None:
+        """Read the record of a build; None where it is gone by now."""
+        try:
+            found = self._objects.get(f"{_folder(address)}/{METADATA_FILE}", MAX_METADATA)
+        except ObjectMissing:
+            return None
+        except ObjectDamaged as error:
+            return Damaged(str(address), error.problem)
+        return parse_build(str(address), found.content)
+
+    # -- how a build comes and goes
+
+    def publish(self, staged: Staged, build: Build, sealed: bytes | None = None) -> Path:
+        """Make a build of what was staged, in the bucket and here: see BundleStore.
+
+        Raises StorageFailed where this address has been given to a build before.
+        """
+        folder = _folder(build.address)
+        try:
+            self._states.claim(f"{folder}/{STATE}")
+        except ObjectExists as error:
+            raise StorageFailed("Storing", folder, "there is a build of this id already") from error
+        record = _render(build)
+        with self.workplace() as work:
+            archive = work / "content"
+            sha256 = pack_content(staged.directory, build, archive)
+            self._objects.create_from(f"{folder}/{sha256}{ARCHIVE_SUFFIX}", archive)
+        if sealed is not None:
+            self._objects.create(f"{folder}/{SEALED_FILE}", sealed)
+        self._objects.create(f"{folder}/{METADATA_FILE}", record)
+        self._records = {**self._records, build.address: build}
+        return self._put_in_place(staged.directory, build.build_id, record, sealed)
+
+    def mark(self, build_id: str, mark: Mark) -> None:
+        """Write down where a build is in its life: see BundleStore. Raises ObjectChanged."""
+        self._write_state(build_id, mark)
+
+    def unmark(self, build_id: str) -> None:
+        """Take the mark of a build away: see BundleStore. Raises ObjectChanged."""
+        self._write_state(build_id, None)
+
+    def _write_state(self, build_id: str, mark: Mark | None) -> None:
+        address = self._find(build_id)
+        if address is not None:
+            self._states.write(f"{_folder(address)}/{STATE}", mark)
+
+    def remove(self, build_id: str) -> None:
+        """Remove a build from the bucket, and its copy from here. Safe to repeat."""
+        address = self._find(build_id)
+        if address is not None:
+            self._remove_objects(next(iter(self._list(f"{BUILDS}{address.path}")), _Stored(address, {})))
+        super().remove(build_id)
+
+    def _remove_objects(self, stored: _Stored) -> None:
+        others = sorted(stored.objects.keys() - {STATE}, key=lambda name: name != METADATA_FILE)
+        for name in others:
+            self._objects.delete(stored.key(name))
+        self._states.remove(stored.key(STATE))
+
+    def tidy(self, activating: Collection[str]) -> None:
+        """Remove what came to nothing: objects of a build that has no record. Safe to repeat.
+
+        `activating` are the ids of builds whose activation is under way here; taken before this is called.
+        What another node has begun is left to it, for as long as it is a member.
+        """
+        left = [each for each in self._list(BUILDS) if METADATA_FILE not in each.objects]
+        states = self._states.fetch(each.objects[STATE] for each in left if STATE in each.objects)
+        for each in left:
+            state = states.get(each.key(STATE))
+            theirs = state and state.mark and state.mark.unfinished and self._is_under_way_at(state.node)
+            if not theirs and str(each.address) not in activating:
+                self._remove_objects(each)
+                log.info("build.leftover_removed", build_id=str(each.address))
+
+    def _is_under_way_at(self, node: str) -> bool:
+        """Tell whether what a node began and did not end is for it to end."""
+        return node != self._node and self.is_member(node)
+
+    def _find(self, build_id: str) -> Address | None:
+        """Say which address a build has; None where there is no such build."""
+        for address in self._records:
+            if str(address) == build_id:
+                return address
+        return next((each.address for each in self._list(BUILDS) if str(each.address) == build_id), None)
+
+    # -- copies
+
+    def fetch_copy(self, address: Address) -> bool:
+        """Have a copy of a build here; False where there is no such build. Safe to repeat, and in parallel.
+
+        Raises ObjectDamaged and StorageFailed where it is not what was stored.
+        """
+        build_id = str(address)
+        if self.has_copy(build_id):
+            return True
+        objects = next((each.objects for each in self._list(f"{BUILDS}{address.path}")), {})
+        archive = next((name for name in objects if name.endswith(ARCHIVE_SUFFIX)), None)
+        record = self._fetch_record(address) if METADATA_FILE in objects else None
+        if record is None or archive is None:
+            return False
+        folder = _folder(address)
+        if isinstance(record, Damaged):
+            raise ObjectDamaged(self._objects.url, f"{folder}/{METADATA_FILE}", record.reason)
+        sealed = None
+        if SEALED_FILE in objects:
+            sealed = self._objects.get(f"{folder}/{SEALED_FILE}", MAX_SEALED).content
+        with self.workplace() as work:
+            self._objects.fetch(f"{folder}/{archive}", work / "archive", archive.removesuffix(ARCHIVE_SUFFIX))
+            unpack_content(work / "archive", record, work / "build")
+            self._put_in_place(work / "build", build_id, _render(record), sealed)
+        return True
+
+    def has_copy(self, build_id: str) -> bool:
+        """Tell whether there is a copy of a build here."""
+        return (self._directory_of(build_id) / METADATA_FILE).is_file()
+
+    def drop_copy(self, build_id: str) -> None:
+        """Remove the copy of a build, if there is one. Safe to repeat."""
+        super().remove(build_id)
+
+    def evict(self, used: Collection[str], limit: int) -> tuple[str, ...]:
+        """Remove copies that nobody uses, oldest first, until at most `limit` bytes are left; give their ids.
+
+        `used` are the ids of the builds that stay whatever they take.
+        """
+        copies = self._inventory.fetch().builds
+        size = sum(build.size for build in copies)
+        evicted = []
+        for build in copies:
+            if size > limit and build.build_id not in used:
+                self.drop_copy(build.build_id)
+                evicted.append(build.build_id)
+                size -= build.size
+        return tuple(evicted)
+
+    def _put_in_place(self, directory: Path, build_id: str, record: bytes, sealed: bytes | None) -> Path:
+        """Make a copy of what is in a directory of ours. One that is there already is as good."""
+        target = self._directory_of(build_id)
+        with storing("Storing", target):
+            (directory / METADATA_FILE).write_bytes(record)
+            if sealed is not None:
+                (directory / SEALED_FILE).write_bytes(sealed)
+            sync_tree(directory)
+            try:
+                directory.rename(target)
+            except OSError:
+                if not self.has_copy(build_id):
+                    raise
+            sync(self.directory)
+        return target
+
+    def stage_again(self, build: Build) -> Staged:
+        """Stage the content of a stored build: see BundleStore. Raises as `fetch_copy` does, too."""
+        if not self.fetch_copy(build.address):
+            raise BuildNotFound(build.build_id)
+        return super().stage_again(build)
+
+    def verify(self, build: Build) -> None:
+        """See to it that the copy of a build, if there is one here, is what was stored.
+
+        One that is not is replaced. Raises StorageFailed and ObjectDamaged where that cannot be.
+        """
+        if not self.has_copy(build.build_id):
+            return
+        try:
+            super().verify(build)
+        except StorageFailed as error:
+            log.warning("build.copy_damaged", build_id=build.build_id, reason=str(error))
+            self.drop_copy(build.build_id)
+            self.fetch_copy(build.address)
+
+    def fetch_sealed(self, build_id: str) -> bytes:
+        """Read the sealed secrets of a build that has some: see BundleStore."""
+        if self.has_copy(build_id):
+            return super().fetch_sealed(build_id)
+        address = self._find(build_id)
+        if address is None:
+            raise BuildNotFound(build_id)
+        return self._objects.get(f"{_folder(address)}/{SEALED_FILE}", MAX_SEALED).content
+
+
+def _folder(address: Address) -> str:
+    return f"{BUILDS}{address.path}"
+
+
+def _render(build: Build) -> bytes:
+    return f"{build.model_dump_json(indent=2)}\n".encode()
