@@ -66,6 +66,9 @@ class Cluster(BaseModel):
     ]  # where nodes are met; this one may be among them
     replication: Annotated[int, Field(ge=1, le=16)] = 2  # copies of the log and of Restate's metadata
     bucket: Annotated[str, AfterValidator(_check_bucket)]  # what the nodes share, beside Restate
+    cache_mib: Annotated[int, Field(ge=0)] = (
+        10_240  # of builds on this disk; those that are needed take what they take
+    )
 
     @model_validator(mode="after")
     def _has_enough_nodes(self) -> Self:

@@ -6,7 +6,8 @@
 
 Each role is a process of its own (`gridiron restate`, `gridiron workers`, `gridiron manager`), so any may
 die without the others. They start in this order, each when the one before really serves, and stop in the
-opposite one.
+opposite one. In a cluster they start side by side: Restate serves when enough nodes are there, and the
+managers see to it that it becomes a cluster.
 """
 
 from __future__ import annotations
@@ -50,7 +51,11 @@ NODE = "node"
 """Stands for the process that runs the roles."""
 
 START_LIMIT = timedelta(seconds=60)
-"""How long a role may take until it serves; Restate replaying a large log is the slowest."""
+"""How long a role may take until it serves; Restate replaying a large log is the slowest. In a cluster it
+may take for ever, as other nodes may come much later."""
+
+TELL_INTERVAL = timedelta(seconds=15)
+"""Between two lines about a role that does not serve yet."""
 
 PROBE_LIMIT = timedelta(seconds=5)
 PROBE_INTERVAL = timedelta(milliseconds=50)
@@ -172,8 +177,13 @@ class Node:
         try:
             # one client for all: making one costs more than asking
             async with httpx2.AsyncClient(timeout=PROBE_LIMIT.total_seconds(), trust_env=False) as client:
+                alone = self._settings.cluster is None
                 for role in ROLES:
-                    await self._start(role, client)
+                    running = await self._start(role)
+                    if alone:
+                        await self._await_service(running, client, START_LIMIT)
+                for running in () if alone else self._running:
+                    await self._await_service(running, client, None)
             on_ready()
             async with asyncio.TaskGroup() as group:
                 for running in self._running:
@@ -183,21 +193,33 @@ class Node:
         finally:
             await self._stop_all()
 
-    async def _start(self, role: Role, client: httpx2.AsyncClient) -> None:
-        """Start a role for the first time and wait until it serves."""
+    async def _start(self, role: Role) -> Running:
+        """Start a role for the first time."""
         lines: deque[str] = deque(maxlen=LAST_LINES)
         running = Running(role, await self._start_child(role, lines), lines)
         self._running.append(running)
+        return running
+
+    async def _await_service(
+        self, running: Running, client: httpx2.AsyncClient, limit: timedelta | None
+    ) -> None:
+        """Wait until a role serves, and say now and then that it does not yet. Raises ComponentFailed."""
+        role = running.role
+        told = time.monotonic()
         try:
-            async with asyncio.timeout(START_LIMIT.total_seconds()):
+            async with asyncio.timeout(None if limit is None else limit.total_seconds()):
                 while not await role.serves(self._settings, client):
                     if running.child.returncode is not None:
                         await running.child.wait()  # for its last words
                         raise ComponentFailed(role.name, _died(running))
+                    if time.monotonic() - told > TELL_INTERVAL.total_seconds():
+                        told = time.monotonic()
+                        log.info("role.awaited", name=role.name)
                     await asyncio.sleep(PROBE_INTERVAL.total_seconds())
         except TimeoutError as error:
-            limit = f"{START_LIMIT.total_seconds():.0f} s"
-            raise ComponentFailed(role.name, f"it does not serve after {limit}{_quoted(lines)}") from error
+            after = f"{START_LIMIT.total_seconds():.0f} s"
+            problem = f"it does not serve after {after}{_quoted(running.last_lines)}"
+            raise ComponentFailed(role.name, problem) from error
 
     async def _start_child(self, role: Role, last_lines: deque[str]) -> Child:
         def on_line(line: str) -> None:

@@ -85,6 +85,8 @@ class SharedStore(BundleStore):
     BucketUnavailable and BucketRefused, too.
     """
 
+    others_write = True
+
     def __init__(self, directory: Path, objects: Objects, node: str) -> None:
         """Take the directory for copies, the bucket, and the name of this node."""
         super().__init__(directory)
@@ -316,6 +318,10 @@ class SharedStore(BundleStore):
     def has_copy(self, build_id: str) -> bool:
         """Tell whether there is a copy of a build here."""
         return (self._directory_of(build_id) / METADATA_FILE).is_file()
+
+    def list_copies(self) -> frozenset[str]:
+        """Give the ids of the builds that there are copies of here."""
+        return frozenset(build.build_id for build in self._inventory.fetch().builds)
 
     def drop_copy(self, build_id: str) -> None:
         """Remove the copy of a build, if there is one. Safe to repeat."""

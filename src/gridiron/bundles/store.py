@@ -40,6 +40,9 @@ class BundleStore:
     StorageFailed where the disk is full, read-only or not ours.
     """
 
+    others_write = False
+    """Whether builds and marks may be changed by other managers, too."""
+
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self._staging = directory / STAGING

@@ -3,7 +3,8 @@
     fetch      a source that is elsewhere comes to this disk, before it is the build's turn
     stage      compare its digest and signature, unpack or copy it beside the builds
     check      is this content active already?
-    store      write metadata.json, sync, rename into place
+    store      write metadata.json, sync, rename into place; in a cluster, into the bucket before
+    spread     in a cluster: the other nodes fetch it
     discover   Restate reads the build's services without registering it, which loads it into the cell that
                will serve it
     compare    whose are these services now, and what would change for their callers?
@@ -63,7 +64,7 @@ from gridiron.manager.activation import (
     render_activated,
     render_unchanged,
 )
-from gridiron.manager.api import Activated, ActivateRequest, RollbackRequest, SecretChanged
+from gridiron.manager.api import Activated, ActivateRequest, NodeCopy, RollbackRequest, SecretChanged
 from gridiron.manager.context import Context
 from gridiron.manager.discover import alongside, check_loads, discover
 from gridiron.manager.execute import Executor, name_turn, service_turns
@@ -378,6 +379,7 @@ class Activator:
         self, build: Build, staged: Staged, before: Before, steps: Steps, allowed: Allowed
     ) -> Activated:
         try:
+            copies = await self._spread(build, steps)
             with steps.step("discover"):
                 discovered = await discover(self._context, build)
             services = names_of(discovered.services)
@@ -404,8 +406,15 @@ class Activator:
             raise
         log.info("build.activated", build_id=build.build_id, deployment_id=registered.deployment_id)
         steps.outcome, steps.deployment_id = "activated", registered.deployment_id
-        live = Live(services, routing, registered.deployment_id, registered.protocol)
+        live = Live(services, routing, registered.deployment_id, registered.protocol, copies=copies)
         return render_activated("activated", build, live, staged.ignored, before.active, steps.timings_ms)
+
+    async def _spread(self, build: Build, steps: Steps) -> tuple[NodeCopy, ...]:
+        """Have the other nodes fetch a build; one that cannot does so when it is called for."""
+        if not self._context.store.others_write:
+            return ()
+        with steps.step("spread"):
+            return await self._context.spread(build.address)
 
     async def _compare(
         self, build: Build, offered: Collection[Service], before: Before, allowed: Allowed

@@ -12,7 +12,7 @@ from gridiron.bundles.source import redact_url
 from gridiron.bundles.staging import Staged
 from gridiron.errors import BuildNotFound, GridironError, NothingToRollBackTo
 from gridiron.lifecycle.routing import Change, Routing, Service
-from gridiron.manager.api import Activated, ActivateRequest, ChangeView, Keeping, Refusal
+from gridiron.manager.api import Activated, ActivateRequest, ChangeView, Keeping, NodeCopy, Refusal
 from gridiron.manager.registry import Record
 from gridiron.model import Address, Build
 from gridiron.secrets.rules import check_bindings
@@ -49,6 +49,7 @@ class Live:
     deployment_id: str | None = None  # None: not registered
     protocol: str | None = None
     refusals: tuple[GridironError, ...] = ()  # of a dry run
+    copies: tuple[NodeCopy, ...] = ()  # of a cluster: how the other nodes are
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +201,7 @@ def render_activated(  # noqa: PLR0913, PLR0917 - the parts of the answer
         takes_over={service: str(owner) for service, owner in live.routing.taken.items()},
         keeps=find_keeping(active, live.services),
         refusals=tuple(Refusal(code=refusal.code, detail=str(refusal)) for refusal in live.refusals),
+        copies=live.copies,
         timings_ms=timings_ms,
     )
 

@@ -273,6 +273,14 @@ class Refusal(Value):
     detail: str
 
 
+class NodeCopy(Value):
+    """Whether another node of the cluster has the files of a new build."""
+
+    node: str
+    present: bool
+    reason: str = Field(default="", description="Why not. It fetches them when they are first called for.")
+
+
 class Activated(Value):
     """The outcome of an activation."""
 
@@ -290,6 +298,7 @@ class Activated(Value):
     takes_over: dict[str, str] = Field(description="Services that others had, each with its owner until now.")
     keeps: tuple[Keeping, ...] = Field(description="What builds of this name go on serving besides it.")
     refusals: tuple[Refusal, ...] = Field(description="After a dry run: what the activation would fail by.")
+    copies: tuple[NodeCopy, ...] = Field(default=(), description="In a cluster: each of the other nodes.")
     timings_ms: dict[str, float] = Field(description="The steps in order, and `total`.")
 
 

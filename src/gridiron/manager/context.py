@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -10,6 +10,7 @@ from gridiron.bundles.intake import Intake, Policy
 from gridiron.bundles.store import BundleStore
 from gridiron.lifecycle.plan import Policy as Lifespan
 from gridiron.manager.admission import Admission
+from gridiron.manager.api import NodeCopy
 from gridiron.manager.metrics.meters import Meters
 from gridiron.manager.registry import Registry
 from gridiron.manager.traces import NoTracer, Tracer
@@ -18,6 +19,14 @@ from gridiron.restate.port import RestatePort
 from gridiron.secrets.store import SecretStore
 from gridiron.settings import Settings
 from gridiron.workers.cells import CellsPort
+
+Spread = Callable[[Address], Awaitable[tuple[NodeCopy, ...]]]
+"""Has the other nodes of a cluster fetch a build that was just stored, and says which of them have it."""
+
+
+async def to_nobody(_address: Address) -> tuple[NodeCopy, ...]:
+    """Spread a build where there is no other node."""
+    return ()
 
 
 @dataclass(slots=True)
@@ -32,6 +41,7 @@ class Context:
     cells: CellsPort
     registry: Registry
     secrets: SecretStore
+    spread: Spread = to_nobody
     meters: Meters = field(default_factory=Meters)
     tracer: Tracer = field(default_factory=NoTracer)
     now: Callable[[], datetime] = lambda: datetime.now(UTC)

@@ -29,11 +29,14 @@ from gridiron.manager.discover import discover
 from gridiron.manager.observe import Look, Observer
 from gridiron.manager.registry import Record
 from gridiron.manager.tolerate import tolerating
-from gridiron.manager.turns import Turns
+from gridiron.manager.turns import Check, Turns
 from gridiron.model import Build, State
 from gridiron.restate.port import Registered
 
 log = structlog.get_logger()
+
+REMOVAL = "removal"
+"""The key of the turn of whoever removes a build: what he saw of the others has to hold until it is done."""
 
 MAX_REGISTRATIONS = 4
 """Registrations at once. Each is a change of one record in Restate, which gives up under a hundred at once
@@ -116,15 +119,17 @@ class Executor:
         return tuple(results)
 
     async def _carry_out(self, action: Action, decide: Decide) -> Result:
+        turns = (REMOVAL,) if isinstance(action, Remove) else ()
         try:
-            look = await self._observer.look()
-            # by what is known now: whether it is forced, and whether files go, may be another matter
-            what = type(action), action.subject
-            anew = next((each for each in decide(look) if (type(each), each.subject) == what), None)
-            if anew is None:
-                stays = [status for status in look.statuses if status.build_id == action.subject]
-                return Result(action, done=False, stays=stays[0] if stays else None)
-            await self._execute(anew)
+            async with self._turns.hold(*turns) as check:
+                look = await self._observer.look()
+                # by what is known now: whether it is forced, and whether files go, may be another matter
+                what = type(action), action.subject
+                anew = next((each for each in decide(look) if (type(each), each.subject) == what), None)
+                if anew is None:
+                    stays = [status for status in look.statuses if status.build_id == action.subject]
+                    return Result(action, done=False, stays=stays[0] if stays else None)
+                await self._execute(anew, check)
         except GridironError as error:
             log.warning(
                 "action.failed",
@@ -141,22 +146,23 @@ class Executor:
         self._observer.failures.succeed(action.subject)
         return Result(action)
 
-    async def _execute(self, action: Action) -> None:
+    async def _execute(self, action: Action, check: Check) -> None:
         match action:
             case Register(build):
                 await self._register_again(build)
             case Settle(build_id):
                 await self._settle(build_id)
             case Remove():
-                await self._remove(action)
+                await self._remove(action, check)
             case Unload(path):
                 await self._context.cells.unload(path)
                 log.info("build.unloaded", path=path)
 
-    async def _remove(self, action: Remove) -> None:
+    async def _remove(self, action: Remove, check: Check) -> None:
         build_id = action.build_id
         if action.deployment_id is not None:
             await self._mark_going(action)
+            check()  # what is unregistered by mistake cannot be put right
             await self._context.restate.unregister(action.deployment_id)
             log.info("build.unregistered", build_id=build_id, deployment_id=action.deployment_id)
         if action.path is not None:

@@ -59,9 +59,10 @@ class Loop:
         """See to it that this start of Restate has what it is to have, before anything new is registered.
 
         It may have lost its data: what is registered then must not come before what was. Costs nothing for a
-        start that was tended before. Raises RoutingUnknown where that cannot be, StorageFailed.
+        start that was tended before, unless other managers may have registered something since. Raises
+        RoutingUnknown where that cannot be, StorageFailed.
         """
-        if self._tended == incarnation:
+        if self._tended == incarnation and not self._context.store.others_write:
             return
         look = await self._observer.look()
         self._record(look)

@@ -6,7 +6,7 @@ import asyncio
 
 import structlog
 
-from gridiron.errors import SecretKeyInvalid, SecretsUnreadable, StorageFailed
+from gridiron.errors import ObjectDamaged, SecretKeyInvalid, SecretsUnreadable, StorageFailed
 from gridiron.manager.context import Context
 from gridiron.manager.observe import Look, Observer
 from gridiron.model import Build
@@ -63,7 +63,7 @@ async def find_damage(context: Context, build: Build) -> str:
             await asyncio.to_thread(_check_secrets, context, build.build_id)
     except StorageFailed as error:
         return f"{error.path} is not as it was stored: {error.reason}"
-    except (SecretsUnreadable, SecretKeyInvalid) as error:
+    except (SecretsUnreadable, SecretKeyInvalid, ObjectDamaged) as error:
         return str(error)
     return ""
 
