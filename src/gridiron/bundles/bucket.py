@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 
 from gridiron import __version__
 from gridiron.bundles.access import Access
-from gridiron.bundles.aws import CREDENTIALS_ADVICE, Aws, read_aws
 from gridiron.bundles.disk import storing
 from gridiron.bundles.limits import Meter
 from gridiron.bundles.listing import Listed, plan_tree
@@ -31,6 +30,7 @@ from gridiron.bundles.transfer import (
     transfer,
 )
 from gridiron.errors import SourceRefused
+from gridiron.objects.aws import CREDENTIALS_ADVICE, Aws, AwsUnusable, read_aws
 
 if TYPE_CHECKING:
     from obstore import GetResult, ObjectMeta
@@ -51,8 +51,8 @@ def open_bucket(source: S3Source, access: Access, meter: Meter) -> Bucket:
     from obstore.store import S3Store  # noqa: PLC0415
 
     shown = f"s3://{source.bucket}/{source.key}"
-    aws = read_aws(shown, access.s3_endpoint)
     try:
+        aws = read_aws(access.s3_endpoint)
         store = S3Store(
             source.bucket,
             # by this name, which wins over all variables
@@ -64,6 +64,8 @@ def open_bucket(source: S3Source, access: Access, meter: Meter) -> Bucket:
             client_options=_client_options(aws, meter),
             retry_config={"max_retries": 0},  # `transfer` does
         )
+    except AwsUnusable as error:
+        raise SourceRefused(shown, str(error)) from error
     except (BaseError, ValueError, OSError) as error:
         raise SourceRefused(shown, f"the node's settings for S3 cannot be used ({error})") from error
     return Bucket(source, store, aws.credentials is None, meter)

@@ -10,8 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gridiron.bundles.source import redact_url
-from gridiron.errors import SourceRefused
+from gridiron.model import redact_url
 
 if TYPE_CHECKING:
     from obstore.store import S3Credential
@@ -31,6 +30,10 @@ CREDENTIALS_LAST = timedelta(minutes=5)
 """After this time botocore is asked again; it renews those that expire, and gives the others as they are."""
 
 
+class AwsUnusable(Exception):
+    """What is written for AWS's tools cannot be used. Its text says why, and holds no secret."""
+
+
 @dataclass(frozen=True, slots=True)
 class Aws:
     """What AWS's tools would use."""
@@ -41,12 +44,11 @@ class Aws:
     authorities: Path | None  # certificates to trust besides; None: none
 
 
-def read_aws(shown: str, endpoint: str | None) -> Aws:
+def read_aws(endpoint: str | None) -> Aws:
     """Look up what applies now: environment, files in ~/.aws, the machine's own service.
 
-    `endpoint` comes before what is looked up; `shown` is the source that an error names. Finding no
-    credentials on a machine of no cloud may take two seconds. Raises SourceRefused where what is written
-    cannot be used.
+    `endpoint` comes before what is looked up. Finding no credentials on a machine of no cloud may take two
+    seconds. Raises AwsUnusable.
     """
     from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - 12 MB, for those who use it
     from botocore.session import get_session  # noqa: PLC0415
@@ -56,7 +58,7 @@ def read_aws(shown: str, endpoint: str | None) -> Aws:
         region = os.environ.get("AWS_REGION") or session.get_config_variable("region") or DEFAULT_REGION
         authorities = session.get_config_variable("ca_bundle")
         return Aws(
-            endpoint=check_endpoint(shown, endpoint or _endpoint(session) or _of_aws(region)),
+            endpoint=check_endpoint(endpoint or _endpoint(session) or _of_aws(region)),
             region=region,
             credentials=_credentials(session),
             authorities=Path(authorities) if authorities else None,
@@ -64,18 +66,16 @@ def read_aws(shown: str, endpoint: str | None) -> Aws:
     except (BotoCoreError, ClientError, OSError, ValueError, KeyError) as error:
         # the last three: of a process that gives credentials, which is not there or prints something else
         reason = " ".join(str(error).split())
-        raise SourceRefused(shown, f"the node's AWS settings cannot be used ({reason})") from error
+        raise AwsUnusable(f"the node's AWS settings cannot be used ({reason})") from error
 
 
-def check_endpoint(shown: str, endpoint: str) -> str:
-    """Give the URL of a server of S3 back. Raises SourceRefused, naming the source `shown`, where it is none.
+def check_endpoint(endpoint: str) -> str:
+    """Give the URL of a server of S3 back. Raises AwsUnusable where it is none.
 
     obstore would come to an end on some that are none.
     """
     if not _ENDPOINT.fullmatch(endpoint):
-        raise SourceRefused(
-            shown, f"the node's endpoint for S3, {redact_url(endpoint)!r}, is no URL of a server"
-        )
+        raise AwsUnusable(f"the node's endpoint for S3, {redact_url(endpoint)!r}, is no URL of a server")
     return endpoint
 
 
