@@ -1,4 +1,7 @@
-"""Who this node is to S3, and where S3 is: as AWS's own tools find it out."""
+"""Who this node is to S3, and where S3 is: as AWS's own tools find it out.
+
+botocore says so, and obstore carries the bytes. Both take memory: they are imported when they are needed.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +13,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gridiron import __version__
 from gridiron.model import redact_url
 
 if TYPE_CHECKING:
-    from obstore.store import S3Credential
+    from obstore.store import ClientConfig, S3Credential, S3Store
 
 DEFAULT_REGION = "us-east-1"
 """What S3 itself takes a bucket without a region for; other servers mostly do not look."""
@@ -67,6 +71,41 @@ def read_aws(endpoint: str | None) -> Aws:
         # the last three: of a process that gives credentials, which is not there or prints something else
         reason = " ".join(str(error).split())
         raise AwsUnusable(f"the node's AWS settings cannot be used ({reason})") from error
+
+
+def open_s3(aws: Aws, bucket: str, prefix: str, limits: ClientConfig) -> S3Store:
+    """Give the objects of a bucket whose keys begin with `prefix/` ("": all); it is not connected to.
+
+    `limits` has the time limits of a request, which is never repeated. Raises AwsUnusable.
+    """
+    from obstore.exceptions import BaseError  # noqa: PLC0415 - see above
+    from obstore.store import S3Store  # noqa: PLC0415
+
+    try:
+        return S3Store(
+            bucket,
+            prefix=prefix or None,
+            # by this name, which wins over all variables
+            config={"aws_endpoint_url_s3": aws.endpoint},
+            region=aws.region,
+            virtual_hosted_style_request=False,  # so no bucket's name is part of a host's
+            skip_signature=aws.credentials is None,
+            credential_provider=aws.credentials,
+            client_options={**_client_options(aws), **limits},
+            retry_config={"max_retries": 0},
+        )
+    except (BaseError, ValueError, OSError) as error:
+        raise AwsUnusable(f"the node's settings for S3 cannot be used ({error})") from error
+
+
+def _client_options(aws: Aws) -> ClientConfig:
+    options: ClientConfig = {
+        "allow_http": aws.endpoint.startswith("http://"),  # the operator wrote it
+        "user_agent": f"gridiron/{__version__}",
+    }
+    if aws.authorities is not None:
+        options["root_certificate"] = aws.authorities.read_bytes()
+    return options
 
 
 def check_endpoint(endpoint: str) -> str:
