@@ -226,3 +226,12 @@ def describe_validation(errors: list[Any]) -> str:
         f"{'.'.join(str(part) for part in error['loc']) or 'body'}: {error['msg']}" for error in errors[:TOLD]
     ]
     return "; ".join(told if len(errors) <= TOLD else [*told, f"and {len(errors) - TOLD} more"])
+
+
+def redact_url(source: str) -> str:
+    """Give a source or another URL as it may be shown and kept: without its query, which may be a key.
+
+    Also for URLs that no source may have: what stands before an @ is left out.
+    """
+    shown = re.split(r"[?#]", source, maxsplit=1)[0]
+    return re.sub(r"(?<=//)[^/]*@", "", shown, count=1)

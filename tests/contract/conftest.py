@@ -8,6 +8,7 @@ from gridiron.restate.admin import RestateAdmin
 from gridiron.restate.ingress import Ingress
 from tests.contract.restate_servers import Servers, start_servers
 from tests.contract.restate_worlds import FakeWorld, RealWorld, World
+from tests.seaweed import Seaweed, running_seaweed
 
 
 @pytest.fixture(scope="session")
@@ -36,3 +37,9 @@ def world(request: pytest.FixtureRequest) -> World:
         return FakeWorld()
     real: World = request.getfixturevalue("real")
     return real
+
+
+@pytest.fixture(scope="session")
+def seaweed() -> Iterator[Seaweed]:
+    with running_seaweed() as found:
+        yield found

@@ -1,7 +1,6 @@
 """Fetch sources from S3, or what speaks its protocol.
 
-botocore says who this node is, as it does for AWS's own tools; obstore carries the bytes. Both take memory,
-so they are imported when the first source of this kind is fetched.
+obstore carries the bytes. It takes memory, so it is imported when the first source of this kind is fetched.
 """
 
 from __future__ import annotations
@@ -14,9 +13,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gridiron import __version__
 from gridiron.bundles.access import Access
-from gridiron.bundles.aws import CREDENTIALS_ADVICE, Aws, read_aws
 from gridiron.bundles.disk import storing
 from gridiron.bundles.limits import Meter
 from gridiron.bundles.listing import Listed, plan_tree
@@ -31,6 +28,7 @@ from gridiron.bundles.transfer import (
     transfer,
 )
 from gridiron.errors import SourceRefused
+from gridiron.objects.aws import CREDENTIALS_ADVICE, AwsUnusable, open_s3, read_aws
 
 if TYPE_CHECKING:
     from obstore import GetResult, ObjectMeta
@@ -47,41 +45,22 @@ def open_bucket(source: S3Source, access: Access, meter: Meter) -> Bucket:
 
     Raises SourceRefused where the node's settings for S3 cannot be used.
     """
-    from obstore.exceptions import BaseError  # noqa: PLC0415 - see above
-    from obstore.store import S3Store  # noqa: PLC0415
-
-    shown = f"s3://{source.bucket}/{source.key}"
-    aws = read_aws(shown, access.s3_endpoint)
     try:
-        store = S3Store(
-            source.bucket,
-            # by this name, which wins over all variables
-            config={"aws_endpoint_url_s3": aws.endpoint},
-            region=aws.region,
-            virtual_hosted_style_request=False,  # so no bucket's name is part of a host's
-            skip_signature=aws.credentials is None,
-            credential_provider=aws.credentials,
-            client_options=_client_options(aws, meter),
-            retry_config={"max_retries": 0},  # `transfer` does
-        )
-    except (BaseError, ValueError, OSError) as error:
-        raise SourceRefused(shown, f"the node's settings for S3 cannot be used ({error})") from error
+        aws = read_aws(access.s3_endpoint)
+        store = open_s3(aws, source.bucket, "", _limits(meter))  # `transfer` repeats what may be
+    except AwsUnusable as error:
+        raise SourceRefused(f"s3://{source.bucket}/{source.key}", str(error)) from error
     return Bucket(source, store, aws.credentials is None, meter)
 
 
-def _client_options(aws: Aws, meter: Meter) -> ClientConfig:
+def _limits(meter: Meter) -> ClientConfig:
     meter.check_time()
     left = timedelta(seconds=max(meter.seconds_left, 1))
-    options: ClientConfig = {
-        "allow_http": aws.endpoint.startswith("http://"),  # the operator wrote it
+    return {
         "connect_timeout": min(timedelta(seconds=CONNECT_SECONDS), left),
         "read_timeout": min(timedelta(seconds=READ_SECONDS), left),
         "timeout": left,
-        "user_agent": f"gridiron/{__version__}",
     }
-    if aws.authorities is not None:
-        options["root_certificate"] = aws.authorities.read_bytes()
-    return options
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from urllib.parse import unquote_to_bytes, urlsplit
 
 from gridiron.bundles.paths import shorten
 from gridiron.errors import SourceSchemeUnsupported
+from gridiron.model import redact_url
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,15 +70,6 @@ def parse_source(source: str) -> Source:
         shown = redact_url(source)
         raise SourceSchemeUnsupported(shorten(shown if shown == source else f"{shown}…"))
     return found
-
-
-def redact_url(source: str) -> str:
-    """Give the text of a source as it may be shown and kept: without the query of a URL, which may be a key.
-
-    Also for URLs that no source may have: what stands before an @ is left out.
-    """
-    shown = re.split(r"[?#]", source, maxsplit=1)[0]
-    return re.sub(r"(?<=//)[^/]*@", "", shown, count=1)
 
 
 def _parse_file(source: str) -> Source | None:

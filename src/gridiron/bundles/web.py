@@ -19,7 +19,7 @@ from gridiron.bundles.limits import Meter
 from gridiron.bundles.listing import Listed, parse_modules
 from gridiron.bundles.manifest import MAX_MANIFEST_SIZE
 from gridiron.bundles.paths import METADATA_FILE
-from gridiron.bundles.source import HttpSource, redact_url
+from gridiron.bundles.source import HttpSource
 from gridiron.bundles.transfer import (
     CONNECT_SECONDS,
     READ_SECONDS,
@@ -34,6 +34,7 @@ from gridiron.errors import (
     SourceRedirectsTooOften,
     SourceRefused,
 )
+from gridiron.model import redact_url
 
 MAX_REASON = 200
 """Characters of what httpcore2 says was wrong, which may hold what a server sent."""

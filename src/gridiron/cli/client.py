@@ -17,7 +17,6 @@ from pydantic import ValidationError
 from gridiron.access.audit import Entry
 from gridiron.access.tls import trust
 from gridiron.bundles.scan import reading
-from gridiron.bundles.source import redact_url
 from gridiron.cli.credentials import Way
 from gridiron.cli.edge import ManagerRefused
 from gridiron.errors import ManagerUnavailable
@@ -49,7 +48,7 @@ from gridiron.manager.api import (
     TokenView,
     Uploaded,
 )
-from gridiron.model import State, Value, describe_validation
+from gridiron.model import State, Value, describe_validation, redact_url
 from gridiron.workers.control import NO_TLS
 from gridiron.workers.logs import LogEvent, Wanted
 from gridiron.workers.status import PoolStatus

@@ -23,10 +23,10 @@ import httpx2
 from gridiron.access.note import Note, fetch_note
 from gridiron.access.tls import trust, trust_only
 from gridiron.access.tokens import ADMIN_FILE, TOKEN_VARIABLE, find_id
-from gridiron.bundles.source import redact_url
 from gridiron.cli.listeners import fetch_readers
 from gridiron.egress import is_loopback
 from gridiron.errors import ListenerForeign, TokenNotSent, TokenUnusable
+from gridiron.model import redact_url
 from gridiron.settings import Settings, user_data_dir, variable_name
 
 TOKEN_FILE_VARIABLE = f"{TOKEN_VARIABLE}_FILE"

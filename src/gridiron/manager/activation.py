@@ -8,13 +8,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
-from gridiron.bundles.source import redact_url
 from gridiron.bundles.staging import Staged
 from gridiron.errors import BuildNotFound, GridironError, NothingToRollBackTo
 from gridiron.lifecycle.routing import Change, Routing, Service
 from gridiron.manager.api import Activated, ActivateRequest, ChangeView, Keeping, NodeCopy, Refusal
 from gridiron.manager.registry import Record
-from gridiron.model import Address, Build
+from gridiron.model import Address, Build, redact_url
 from gridiron.secrets.rules import check_bindings
 from gridiron.secrets.store import NO_SECRETS, Secrets, Snapshot
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 _SEGMENT = r"[A-Za-z0-9_-][A-Za-z0-9._-]*"
-_KEY = re.compile(rf"{_SEGMENT}(/{_SEGMENT})*")
+KEY = re.compile(rf"{_SEGMENT}(/{_SEGMENT})*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +94,7 @@ class Objects(Protocol):
 
 def check_key(key: str) -> str:
     """Give a key back, or raise ValueError: only a mistake of this program makes another."""
-    if not _KEY.fullmatch(key):
+    if not KEY.fullmatch(key):
         raise ValueError(f"{key!r} is no key of an object")
     return key
 

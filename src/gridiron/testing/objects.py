@@ -114,12 +114,14 @@ class FakeObjects:
             )
 
     def _begin(self, method: str, key: str) -> None:
+        """Take a request in. Raises ValueError where the key is none, BucketUnavailable while it is away."""
+        if method != "list":
+            check_key(key)
         self.requests.append(f"{method} {key}")
         if self.away:
             raise BucketUnavailable(FAKE_URL, "it is away")
 
     def _read(self, method: str, key: str) -> bytes:
-        check_key(key)
         with self._lock:
             self._begin(method, key)
             if key not in self._objects:
@@ -127,7 +129,7 @@ class FakeObjects:
             return self._objects[key][0]
 
     def _write(self, key: str, content: bytes) -> str:
-        self._objects[check_key(key)] = content, self._now()
+        self._objects[key] = content, self._now()
         self._lose_answer()
         return _etag_of(content)
 

@@ -14,9 +14,9 @@ from gridiron.bundles.source import (
     Source,
     UploadSource,
     parse_source,
-    redact_url,
 )
 from gridiron.errors import SourceSchemeUnsupported
+from gridiron.model import redact_url
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,6 @@ from fastapi.responses import StreamingResponse
 from pydantic import AwareDatetime
 
 import gridiron
-from gridiron.bundles.source import redact_url
 from gridiron.manager.activate import Activator
 from gridiron.manager.api import (
     EVENTS_MEDIA_TYPE,
@@ -52,7 +51,7 @@ from gridiron.manager.metrics.exporter import Exporter
 from gridiron.manager.node_status import NodeReader
 from gridiron.manager.secrets import Change
 from gridiron.manager.steps import Report, report_nothing
-from gridiron.model import State, check_name
+from gridiron.model import State, check_name, redact_url
 from gridiron.secrets.rules import check_key, check_value
 from gridiron.secrets.store import SecretStore
 from gridiron.workers.cells import CellsPort

@@ -2,8 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from gridiron.bundles.aws import check_endpoint
-from gridiron.errors import SourceRefused
+from gridiron.objects.aws import AwsUnusable, check_endpoint
 
 
 @pytest.mark.parametrize(
@@ -17,7 +16,7 @@ from gridiron.errors import SourceRefused
     ],
 )
 def test_the_url_of_a_server(endpoint: str) -> None:
-    assert check_endpoint("s3://bucket/key", endpoint) == endpoint
+    assert check_endpoint(endpoint) == endpoint
 
 
 @pytest.mark.parametrize(
@@ -40,7 +39,6 @@ def test_the_url_of_a_server(endpoint: str) -> None:
     ],
 )
 def test_what_is_no_url_of_a_server(endpoint: str) -> None:
-    with pytest.raises(SourceRefused, match="endpoint for S3") as caught:
-        check_endpoint("s3://bucket/key", endpoint)
-    assert caught.value.source == "s3://bucket/key"
+    with pytest.raises(AwsUnusable, match="endpoint for S3") as caught:
+        check_endpoint(endpoint)
     assert "secret" not in str(caught.value)
