@@ -205,11 +205,12 @@ class Activator:
     async def settle(self) -> None:
         """For the start: leave alone what Restate may still register of what a manager before this one asked.
 
-        Raises StorageFailed.
+        Raises StorageFailed; in a cluster BucketUnavailable, BucketRefused.
         """
         inventory = await asyncio.to_thread(self._context.store.fetch_inventory)
+        known = inventory.elsewhere | self._observer.activating
         for build_id, mark in inventory.marks.items():
-            if mark is Mark.REGISTERING:
+            if mark is Mark.REGISTERING and build_id not in known:
                 self._observer.activating.add(build_id)
                 self._forget_later(build_id, SETTLE_LIMIT)
 

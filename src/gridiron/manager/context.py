@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from gridiron.bundles.intake import Intake, Policy
 from gridiron.bundles.store import BundleStore
@@ -19,6 +20,9 @@ from gridiron.restate.port import RestatePort
 from gridiron.secrets.store import SecretStore
 from gridiron.settings import Settings
 from gridiron.workers.cells import CellsPort
+
+if TYPE_CHECKING:
+    from gridiron.manager.mesh import Mesh
 
 Spread = Callable[[Address], Awaitable[tuple[NodeCopy, ...]]]
 """Has the other nodes of a cluster fetch a build that was just stored, and says which of them have it."""
@@ -44,6 +48,7 @@ class Context:
     spread: Spread = to_nobody
     meters: Meters = field(default_factory=Meters)
     tracer: Tracer = field(default_factory=NoTracer)
+    mesh: Mesh | None = None  # None: this node is alone
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
 
     @property

@@ -61,7 +61,7 @@ class Copies:
         """
         seen = look.observation
         if isinstance(seen.loaded, Unknown) or isinstance(seen.registrations, Unknown):
-            return
+            return  # the latter is so where the bucket is away, too
         loaded = {name_build(path) for path in seen.loaded} | self._observer.activating
         registered = {status.build_id for status in look.statuses if status.registration is not None}
         stored = {status.build_id for status in look.statuses if status.build is not None}

@@ -35,6 +35,7 @@ from gridiron.restate.port import Registered
 
 log = structlog.get_logger()
 
+NAME_TURN = "name "
 REMOVAL = "removal"
 """The key of the turn of whoever removes a build: what he saw of the others has to hold until it is done."""
 
@@ -81,7 +82,7 @@ def _about(action: Action) -> Mapping[str, str]:
 
 def name_turn(name: str) -> str:
     """The key of the turns of one name: its activations, and what is done for a build of it."""
-    return f"name {name}"
+    return f"{NAME_TURN}{name}"
 
 
 def service_turns(services: tuple[str, ...]) -> tuple[str, ...]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TypeVar
 
 from gridiron.errors import Rejected, StorageFailed, Unavailable
-from gridiron.lifecycle.observation import Demand, Observation, Registration, Unknown
+from gridiron.lifecycle.observation import Demand, Inventory, Observation, Registration, Unknown
 from gridiron.lifecycle.states import BuildStatus, lacks_builds, statuses_of
 from gridiron.manager.context import Context
 from gridiron.manager.holdoff import HoldOff
@@ -38,20 +38,36 @@ class Observer:
         self.activating: set[str] = set()
         self.failures = HoldOff()
         self.damage: dict[str, str] = {}
+        self._inventory: Inventory | None = None  # that was read last
         self.last: Look | None = None
         """The last look; None before the first, and where that one failed."""
         self.seen_at: dict[str, datetime] = {}
         """When each part of an observation was last read."""
 
     async def look(self) -> Look:
-        """Look at all builds. Raises StorageFailed when the bundle directory cannot be read."""
+        """Look at all builds. Raises StorageFailed when the bundle directory cannot be read.
+
+        Where a cluster's bucket cannot, the states of the builds that were known are unknown.
+        """
         observation = await self.observe()
         self._note(observation)
-        if isinstance(observation.inventory, Unknown):
+        inventory = observation.inventory
+        if isinstance(inventory, Unknown):
             self.last = None
-            raise StorageFailed("Reading", self._context.store.place, observation.inventory.reason)
-        self.last = Look(observation, statuses_of(observation.inventory, observation))
+            return self._recall(observation, inventory)
+        self._inventory = inventory
+        self.last = Look(observation, statuses_of(inventory, observation))
         return self.last
+
+    def _recall(self, observation: Observation, unknown: Unknown) -> Look:
+        """Give the builds that there were, each in an unknown state, where a cluster's bucket is away.
+
+        They are here, and serve. Raises StorageFailed for what is on this disk: that is away itself.
+        """
+        if self._inventory is None or not self._context.store.others_write:
+            raise StorageFailed("Reading", self._context.store.place, unknown.reason)
+        blind = replace(observation, registrations=unknown, newest=unknown, demand=unknown)
+        return Look(blind, statuses_of(self._inventory, blind))
 
     def _note(self, seen: Observation) -> None:
         parts = {

@@ -7,8 +7,10 @@ import contextlib
 import gc
 import signal
 import socket
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import TYPE_CHECKING
 
 import httpx2
 import structlog
@@ -24,7 +26,7 @@ from gridiron.access.tokens import ADMIN_FILE, TokenStore
 from gridiron.bundles.intake import Intake, Policy
 from gridiron.bundles.store import BundleStore
 from gridiron.egress import is_loopback
-from gridiron.errors import PortTaken
+from gridiron.errors import BucketRefused, BucketUnavailable, PortTaken
 from gridiron.manager.activate import Activator
 from gridiron.manager.admission import Admission
 from gridiron.manager.apply import ConfigApplier
@@ -44,7 +46,7 @@ from gridiron.manager.observe import Observer
 from gridiron.manager.registry import Registry
 from gridiron.manager.reload import reload_forever
 from gridiron.manager.stopping import CUT_LIMIT, INTAKE_LIMIT, REQUEST_LIMIT, end_in_time
-from gridiron.manager.sweep import sweep_forever, watch_lag
+from gridiron.manager.sweep import Part, sweep_forever, watch_lag
 from gridiron.manager.tolerate import tolerating
 from gridiron.manager.traces import NoTracer, Tracer
 from gridiron.manager.turns import Turns
@@ -55,7 +57,13 @@ from gridiron.settings import Settings, user_data_dir
 from gridiron.toolchain.programs import fetch_versions, find_toolchain
 from gridiron.workers.cells import Cells
 
+if TYPE_CHECKING:
+    from gridiron.manager.mesh import Mesh
+
 log = structlog.get_logger()
+
+SETTLE_INTERVAL = timedelta(seconds=1)
+"""Between two attempts to see what is half done, where a cluster's bucket is away."""
 
 BUNDLES_LOCK = ".lock"
 """In the bundle directory, where it is no build."""
@@ -85,7 +93,8 @@ async def run_manager(load: Callable[[], Settings]) -> None:
             httpx2.AsyncClient(trust_env=False) as client,
             RestateAdmin(settings.restate_admin_url, client, settings.fabric_url) as restate,
         ):
-            store = BundleStore(settings.bundles_dir)
+            mesh = None if settings.cluster is None else await asyncio.to_thread(_make_mesh, settings)
+            store = BundleStore(settings.bundles_dir) if mesh is None else mesh.store
             intake = Intake(store, Policy.of(settings))
             context = Context(
                 settings=settings,
@@ -97,6 +106,7 @@ async def run_manager(load: Callable[[], Settings]) -> None:
                 registry=Registry(settings.manager_state_dir / "state.json"),
                 secrets=SecretStore(settings.secrets_dir),
                 tracer=_make_tracer(settings),
+                mesh=mesh,
             )
             await asyncio.to_thread(context.secrets.prepare)
             identity = await asyncio.to_thread(store.prepare, context.registry.store)
@@ -108,6 +118,12 @@ async def run_manager(load: Callable[[], Settings]) -> None:
                 await asyncio.to_thread(context.tracer.close)
 
 
+def _make_mesh(settings: Settings) -> Mesh:
+    from gridiron.manager.mesh import Mesh  # noqa: PLC0415 - costs a node that is alone memory and time
+
+    return Mesh(settings)
+
+
 def _make_tracer(settings: Settings) -> Tracer:
     if settings.traces_endpoint is None:
         return NoTracer()
@@ -117,7 +133,8 @@ def _make_tracer(settings: Settings) -> Tracer:
 
 
 async def _serve(context: Context, load: Callable[[], Settings], hung_up: asyncio.Event) -> None:
-    observer, turns = Observer(context), Turns()
+    mesh, observer = context.mesh, Observer(context)
+    turns = Turns() if mesh is None else Turns(mesh.take_turn)
     executor = Executor(context, observer, turns)
     loop = Loop(context, observer, executor)
     activator = Activator(context, observer, executor, turns, loop)
@@ -134,14 +151,23 @@ async def _serve(context: Context, load: Callable[[], Settings], hung_up: asynci
         **{name: found for name, found in programs.items() if found},
     }
     certificate = await asyncio.to_thread(_load_certificate, settings)
-    await activator.settle()
+    if mesh is None:
+        await activator.settle()
     gc.collect()
     gc.freeze()  # what was imported stays for good; looking through it again took milliseconds of a request
     wake = asyncio.Event()
+    parts: list[Part] = [
+        ("config", applier.apply),
+        ("builds", loop.sweep),
+        ("uploads", lambda: asyncio.to_thread(context.intake.uploads.remove_old)),
+    ]
+    if mesh is not None:
+        parts.append(("copies", mesh.copies(observer).tend))
     async with looking(context, loop) as looks, _cancelled_at_end() as tasks:
         health = HealthChecker(looks)
         tasks.create_task(health.watch(), name="health")
-        tasks.create_task(sweep_forever(context, applier, loop, wake), name="sweep")
+        sweeping = sweep_forever(context, parts, wake)
+        tasks.create_task(sweeping if mesh is None else _settle_before(sweeping, activator), name="sweep")
         tasks.create_task(watch_lag(context.meters.lag), name="watch lag")
         tasks.create_task(reload_forever(context, load, hung_up, wake), name="reload")
         if certificate is not None:
@@ -153,6 +179,18 @@ async def _serve(context: Context, load: Callable[[], Settings], hung_up: asynci
             context.tracer.connect(app)
             stops = (end_in_time, health.stop, logs.close, limit)
             await _listen(_make_server(app, settings, certificate), context, stops)
+
+
+async def _settle_before(sweeping: Coroutine[None, None, None], activator: Activator) -> None:
+    """Sweep, once it is known what a manager before this one has left half done: the bucket may be away."""
+    while True:
+        try:
+            await activator.settle()
+            break
+        except (BucketUnavailable, BucketRefused) as error:
+            log.warning("manager.not_settled", code=error.code, reason=str(error))
+            await asyncio.sleep(SETTLE_INTERVAL.total_seconds())
+    await sweeping
 
 
 def _make_guard(context: Context) -> Guard:

@@ -5,15 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 
 import structlog
 
 from gridiron.errors import GridironError
-from gridiron.manager.apply import ConfigApplier
 from gridiron.manager.context import Context
-from gridiron.manager.loop import Loop
 from gridiron.manager.metrics.meters import Durations
 
 log = structlog.get_logger()
@@ -21,16 +19,19 @@ log = structlog.get_logger()
 LAG_INTERVAL = timedelta(seconds=1)
 
 
-async def sweep_forever(context: Context, applier: ConfigApplier, loop: Loop, wake: asyncio.Event) -> None:
+Part = tuple[str, Callable[[], Awaitable[object]]]
+"""What a round does, and its name in logs and metrics."""
+
+
+async def sweep_forever(context: Context, parts: Sequence[Part], wake: asyncio.Event) -> None:
     """Sweep at once, then every `sweep_seconds` of the settings, and whenever `wake` is set.
 
-    What fails is logged and left to the next round: the loop decides from what it sees, so that nothing is
-    lost by missing one. Applying the configuration and tending the builds do not hold each other up.
+    What fails is logged and left to the next round: each part decides from what it sees, so that nothing is
+    lost by missing one. The parts of a round do not hold each other up.
     """
     while True:
-        await _attempt(context, "config", applier.apply)
-        await _attempt(context, "builds", loop.sweep)
-        await _attempt(context, "uploads", lambda: asyncio.to_thread(context.intake.uploads.remove_old))
+        for name, act in parts:
+            await _attempt(context, name, act)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(context.settings.sweep_seconds):
                 await wake.wait()

@@ -36,7 +36,7 @@ from gridiron.manager.metrics.exporter import Exporter
 from gridiron.manager.node_status import NodeReader
 from gridiron.manager.observe import Observer
 from gridiron.manager.registry import Registry
-from gridiron.manager.turns import Turns
+from gridiron.manager.turns import Everywhere, Turns, alone
 from gridiron.model import Address
 from gridiron.restate.answers import address_of
 from gridiron.secrets.store import SecretStore
@@ -98,6 +98,9 @@ class Manager:
         restate: FakeRestate | None = None,
         cells: FakeCells | None = None,
         clock: Clock | None = None,
+        *,
+        store: BundleStore | None = None,
+        everywhere: Everywhere = alone,
     ) -> None:
         self.directory = directory
         self.settings = settings
@@ -107,7 +110,7 @@ class Manager:
         self.cells = cells or FakeCells()
         self.cells.logs = open_logs(settings)
         self.settings.manager_state_dir.mkdir(parents=True, exist_ok=True)
-        store = BundleStore(self.settings.bundles_dir)
+        store = store or BundleStore(self.settings.bundles_dir)
         intake = Intake(store, Policy.of(self.settings))
         self.context = Context(
             settings=self.settings,
@@ -122,7 +125,7 @@ class Manager:
         )
         self.context.secrets.prepare()
         self.context.registry.bind(self.context.store.prepare(self.context.registry.store))
-        self.observer, turns = Observer(self.context), Turns()
+        self.observer, turns = Observer(self.context), Turns(everywhere)
         self.executor = Executor(self.context, self.observer, turns)
         self.loop = Loop(self.context, self.observer, self.executor)
         self.activator = Activator(self.context, self.observer, self.executor, turns, self.loop)

@@ -1,0 +1,57 @@
+"""What a manager has in a cluster that one alone has not: the bucket, turns among all managers, copies."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+
+from gridiron.bundles.shared import SharedStore
+from gridiron.manager.copies import Copies
+from gridiron.manager.execute import NAME_TURN, REMOVAL
+from gridiron.manager.observe import Observer
+from gridiron.manager.turns import Check
+from gridiron.objects.bucket import open_bucket
+from gridiron.objects.lease import LEASE, Leases
+from gridiron.settings import Settings
+
+TURN_LIMIT = LEASE + timedelta(seconds=15)
+"""How long one waits for a turn that another node has. One whose node died is free after LEASE."""
+
+
+class Mesh:
+    """The part of one node in its cluster."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Take the settings of a node of a cluster; nothing is connected to.
+
+        Raises BucketRefused where the bucket cannot be used.
+        """
+        cluster = settings.cluster
+        if cluster is None:
+            raise AssertionError("a node alone has no mesh")
+        self.objects = open_bucket(cluster.bucket, settings.s3_endpoint)
+        self.store = SharedStore(settings.bundles_dir, self.objects, settings.node_name)
+        self._leases = Leases(self.objects, settings.node_name)
+        self._cache_size = cluster.cache_mib * 1024 * 1024
+
+    def copies(self, observer: Observer) -> Copies:
+        """Give what tends the copies of builds on this node."""
+        return Copies(self.store, observer, self._cache_size)
+
+    @asynccontextmanager
+    async def take_turn(self, key: str) -> AsyncIterator[Check]:
+        """Take the turn of a key: see gridiron.manager.turns.Everywhere.
+
+        Of a name and of removals, no two managers have it at once; the others concern this manager alone.
+        """
+        if key != REMOVAL and not key.startswith(NAME_TURN):
+            yield lambda: None
+            return
+        async with self._leases.hold(lease_name(key), TURN_LIMIT) as lease:
+            yield lease.check
+
+
+def lease_name(key: str) -> str:
+    """Give the name of the lease of a turn's key: `names-demo` of `name demo`."""
+    return key.replace(NAME_TURN, "names-")

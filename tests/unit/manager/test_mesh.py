@@ -1,0 +1,211 @@
+"""Two managers of one cluster: a Restate and a bucket between them, and a disk for each."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from gridiron.bundles.shared import SharedStore
+from gridiron.errors import ActivationFailed, BucketUnavailable, DrainUnknown, RoutingUnknown
+from gridiron.lifecycle.observation import Mark
+from gridiron.manager.api import NodeCopy, PruneRequest, RollbackRequest
+from gridiron.manager.copies import Copies
+from gridiron.manager.turns import Check
+from gridiron.model import Address
+from gridiron.restate.answers import address_of
+from gridiron.testing.objects import FakeObjects
+from gridiron.testing.restate import FakeEndpoint, FakeRestate
+from tests.unit.manager.conftest import Clock, Manager, make_settings
+
+LIMIT = 1 << 30
+
+
+class Pair:
+    """Two managers, `one` and `two`."""
+
+    def __init__(self, directory: Path) -> None:
+        self.bucket, self.restate, self.clock = FakeObjects(), FakeRestate(), Clock()
+        self._locks: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self.one, self.two = (self._make(directory / name, name) for name in ("n1", "n2"))
+        find = self.one._find_endpoint, self.two._find_endpoint
+
+        def find_endpoint(uri: str) -> FakeEndpoint | None:
+            return find[0](uri) or find[1](uri)
+
+        self.restate.find_endpoint = find_endpoint
+        self.one.context.spread = self._spread_to(self.two)
+        self.two.context.spread = self._spread_to(self.one)
+
+    def _make(self, directory: Path, name: str) -> Manager:
+        directory.mkdir()
+        settings = make_settings(directory)
+        store = SharedStore(settings.bundles_dir, self.bucket, name)
+        return Manager(
+            directory, settings, self.restate, clock=self.clock, store=store, everywhere=self._take_turn
+        )
+
+    @asynccontextmanager
+    async def _take_turn(self, key: str) -> AsyncIterator[Check]:
+        async with self._locks[key]:
+            yield lambda: None
+
+    @staticmethod
+    def _spread_to(other: Manager):  # noqa: ANN205 - a Spread
+        async def spread(address: Address) -> tuple[NodeCopy, ...]:
+            present = await copies_of(other).ensure(address)
+            return (NodeCopy(node="other", present=present),)
+
+        return spread
+
+
+def copies_of(manager: Manager) -> Copies:
+    store = manager.context.store
+    assert isinstance(store, SharedStore)
+    return Copies(store, manager.observer, LIMIT)
+
+
+def has_copy(manager: Manager, build_id: str) -> bool:
+    return (manager.settings.bundles_dir / build_id / "index.js").is_file()
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> Pair:
+    return Pair(tmp_path)
+
+
+async def test_what_one_activates_the_other_sees_at_once_and_has(pair: Pair) -> None:
+    activated = await pair.one.activate("1")
+    assert activated.copies == (NodeCopy(node="other", present=True),)
+    assert list(activated.timings_ms)[3] == "spread"
+    assert await pair.one.states() == await pair.two.states() == {"1": "active"}
+    assert has_copy(pair.two, activated.build_id)
+
+
+async def test_they_take_turns_with_a_name(pair: Pair) -> None:
+    for version, manager in (("1", pair.one), ("2", pair.two), ("3", pair.one)):
+        activated = await manager.activate(version)
+        assert len(activated.replaces) == (version != "1")
+    await pair.two.activator.rollback(RollbackRequest(name="demo"))
+    expected = {"1": "drained", "2": "active", "3": "drained"}
+    assert await pair.one.states() == await pair.two.states() == expected
+
+
+async def test_the_same_content_is_activated_once(pair: Pair) -> None:
+    source = pair.one.bundle("// demo 1\n// offers demo")
+    outcomes = await asyncio.gather(
+        *(manager.activate_source(source, "1") for manager in (pair.one, pair.two, pair.one))
+    )
+    assert sorted(activated.outcome for activated in outcomes) == ["activated", "unchanged", "unchanged"]
+    assert len({activated.build_id for activated in outcomes}) == 1
+
+
+async def test_many_activations_on_both_are_as_many_builds(pair: Pair) -> None:
+    async def activate(number: int) -> str:
+        manager = (pair.one, pair.two)[number % 2]
+        source = manager.bundle(f"// {number}\n// offers service{number % 3}")
+        return (await manager.activate_source(source, f"v{number}", name=f"name{number % 3}")).build_id
+
+    builds = await asyncio.gather(*map(activate, range(12)))
+    assert len(set(builds)) == 12
+    assert {build.build_id for build in pair.two.context.store.list_builds()} == set(builds)
+    registered = {each.build_id for each in await pair.restate.fetch_registrations()}
+    assert registered == set(builds)
+
+
+async def test_both_prune_at_once_without_harm(pair: Pair) -> None:
+    for version in "123":
+        await pair.one.activate(version)
+    outcomes = await asyncio.gather(*(manager.loop.prune(PruneRequest()) for manager in (pair.one, pair.two)))
+    pruned = [pruned.build_id for outcome in outcomes for pruned in outcome.pruned]
+    assert len(pruned) == len(set(pruned)) == 2
+    assert (
+        await pair.one.states() == await pair.two.states() == {"1": "retired", "2": "retired", "3": "active"}
+    )
+
+
+async def test_what_one_has_under_way_the_other_leaves_alone(pair: Pair) -> None:
+    seen = []
+
+    async def spread(_address: Address) -> tuple[NodeCopy, ...]:
+        await pair.two.loop.sweep()
+        seen.append(await pair.two.states())
+        return ()
+
+    pair.one.context.spread = spread
+    await pair.one.activate("1")
+    assert seen == [{"1": "staged"}]
+    assert await pair.two.states() == {"1": "active"}
+
+
+async def test_what_a_node_left_half_done_is_removed_by_itself(pair: Pair) -> None:
+    async def spread(_address: Address) -> tuple[NodeCopy, ...]:
+        raise asyncio.CancelledError
+
+    pair.one.context.spread = spread
+    with pytest.raises(asyncio.CancelledError):
+        await pair.one.activate("1")
+    await asyncio.sleep(0)  # the claim ends
+    await pair.two.loop.sweep()
+    assert await pair.two.states() == {"1": "staged"}
+    await pair.one.loop.sweep()
+    assert await pair.two.states() == {}
+
+
+async def test_a_node_whose_copies_lack_fetches_them_and_drops_what_is_gone(pair: Pair) -> None:
+    pair.one.context.spread = pair.two.context.spread  # back to itself: the other hears nothing
+    first = await pair.one.activate("1")
+    assert not has_copy(pair.two, first.build_id)
+    await copies_of(pair.two).tend()
+    assert has_copy(pair.two, first.build_id)
+    second = await pair.one.activate("2")
+    await pair.one.loop.prune(PruneRequest(build_id=first.build_id))
+    await copies_of(pair.two).tend()
+    assert not has_copy(pair.two, first.build_id)
+    assert has_copy(pair.two, second.build_id)
+
+
+async def test_a_build_that_is_loaded_keeps_its_copy(pair: Pair) -> None:
+    first = await pair.one.activate("1")
+    await pair.one.activate("2")
+    await pair.one.loop.prune(PruneRequest(build_id=first.build_id))
+    pair.two.cells.load(first.path)
+    await copies_of(pair.two).tend()
+    assert has_copy(pair.two, first.build_id)
+
+
+async def test_with_the_bucket_away_nothing_is_activated_or_removed_and_builds_are_told(pair: Pair) -> None:
+    for version in "12":
+        await pair.one.activate(version)
+    before = await pair.one.states()
+    assert before == {"1": "drained", "2": "active"}
+    pair.bucket.away = True
+    with pytest.raises((ActivationFailed, RoutingUnknown, BucketUnavailable)) as caught:
+        await pair.one.activate("3")
+    assert "s3://fake-bucket/gridiron" in str(caught.value)
+    assert await pair.one.states() == {"1": "unknown", "2": "unknown"}
+    await pair.one.loop.sweep()
+    assert (await pair.one.loop.prune(PruneRequest())).pruned == ()
+    with pytest.raises(DrainUnknown):
+        await pair.one.loop.prune(PruneRequest(build_id=pair.one.stored[0], force=True))
+    pair.bucket.away = False
+    assert await pair.one.states() == before
+    await pair.one.activate("3")
+
+
+async def test_a_removal_that_one_began_is_ended_by_the_other(pair: Pair) -> None:
+    first = await pair.one.activate("1")
+    await pair.one.activate("2")
+    pair.one.context.store.mark(first.build_id, Mark.LEAVING)
+    await pair.two.loop.sweep()
+    assert await pair.one.states() == {"2": "active"}
+
+
+def test_the_uri_of_a_build_is_the_same_on_every_node(pair: Pair) -> None:
+    address = Address(name="demo", version="1", timestamp=1)
+    assert pair.one.context.uri(address) == pair.two.context.uri(address)
+    assert address_of(pair.one.context.uri(address)) == address
