@@ -95,17 +95,18 @@ class Seaweed:
 
 
 @contextmanager
-def running_seaweed() -> Iterator[Seaweed]:
-    """Run the server on free ports of 127.0.0.1. It takes about four seconds, and leaves nothing."""
+def running_seaweed(host: str = "127.0.0.1") -> Iterator[Seaweed]:
+    """Run the server on free ports of an address of this machine. It takes about four seconds, and leaves
+    nothing."""
     with TemporaryDirectory(prefix="weed-") as name:  # short: it has sockets
         directory = Path(name)
         for each in ("data", "tmp"):
             (directory / each).mkdir()
         (directory / "s3.json").write_text(json.dumps({"identities": [IDENTITY]}))
-        ports = iter(_free_ports(8))
+        ports = iter(_free_ports(8, host))
         s3 = next(ports)
         arguments = [
-            *("server", f"-dir={directory / 'data'}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1"),
+            *("server", f"-dir={directory / 'data'}", f"-ip={host}", f"-ip.bind={host}"),
             *("-filer", "-s3", f"-s3.port={s3}", f"-s3.config={directory / 's3.json'}"),
             *("-s3.port.iceberg=0", "-s3.port.lance=0", "-master.telemetry=false"),
             *("-volume.max=20", "-master.volumeSizeLimitMB=64", "-volume.minFreeSpace=1"),
@@ -123,9 +124,9 @@ def running_seaweed() -> Iterator[Seaweed]:
                 stderr=output,
                 start_new_session=True,
             )
-        seaweed = Seaweed(f"http://127.0.0.1:{s3}", process.pid, log)
+        seaweed = Seaweed(f"http://{host}:{s3}", process.pid, log)
         try:
-            wait_until(lambda: _listens(s3) or process.poll() is not None, 60, "weed listens")
+            wait_until(lambda: _listens(host, s3) or process.poll() is not None, 60, "weed listens")
             assert process.poll() is None, log.read_text()[-2000:]
             wait_until(lambda: _has_bucket(seaweed), 60, "weed has a bucket")
             wait_until(seaweed.is_ready, 60, "weed stores")
@@ -143,13 +144,13 @@ def _has_bucket(seaweed: Seaweed) -> bool:
     return True
 
 
-def _listens(port: int) -> bool:
+def _listens(host: str, port: int) -> bool:
     with socket.socket() as one:
-        return one.connect_ex(("127.0.0.1", port)) == 0
+        return one.connect_ex((host, port)) == 0
 
 
-def _free_ports(count: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+def _free_ports(count: int, host: str) -> list[int]:
+    sockets = [socket.create_server((host, 0)) for _ in range(count)]
     ports = [one.getsockname()[1] for one in sockets]
     for one in sockets:
         one.close()

@@ -28,7 +28,7 @@
     ├── Unavailable      RestateUnavailable RegistrationUnknown WorkersUnavailable ManagerUnavailable
     │                    DrainUnknown RoutingUnknown SourceUnreachable IntakeBusy ManagerStopping
     │                    RotationPending BackupFailed BucketUnavailable LeaseTaken LeaseLost
-    ├── Rejected         RestateRejected InvocationFailed ProxyRefused BucketRefused
+    ├── Rejected         RestateRejected InvocationFailed ClusterRejected ProxyRefused BucketRefused
     ├── Environment      ToolMissing ToolVersionWrong ToolchainNotInstalled PortTaken DirectoryInUse
     │                    StorageFailed ProjectNotWritten BundlesElsewhere ComponentFailed ConfigNotApplied
     │                    SecretsUnreadable SecretKeyInvalid RestoreUnfinished TokensUnreadable
@@ -911,6 +911,16 @@ class InvocationFailed(RestateRejected):
 
     code = "invocation_failed"
     sentence = "The invocation failed ({action}, HTTP {status}): {reason}"
+
+
+@dataclass(eq=False)
+class ClusterRejected(Rejected):
+    """Restate's cluster refused a change of its nodes or of what is kept where."""
+
+    code = "cluster_rejected"
+    sentence = "Restate's cluster refused to {action}: {reason}. `gridiron status` shows its nodes."
+    action: str
+    reason: str
 
 
 @dataclass(eq=False)

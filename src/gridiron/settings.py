@@ -259,6 +259,7 @@ class Settings(BaseSettings):
 
     # programs; None: looked for in the checkout, the toolchain directory, the PATH
     restate_server: AbsolutePath | None = None
+    restatectl: AbsolutePath | None = None
     workerd: AbsolutePath | None = None
     haproxy: AbsolutePath | None = None
 

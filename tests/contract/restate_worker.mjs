@@ -1,5 +1,6 @@
 // A real Restate endpoint for the contract tests: what it serves at a path, and how its handlers behave, is
-// told to it over HTTP. Prints one line of JSON with its two ports when it listens.
+// told to it over HTTP. Prints one line of JSON with its two ports when it listens; they are free ones unless they
+// are given as arguments.
 import { once } from "node:events";
 import http from "node:http";
 import http2 from "node:http2";
@@ -78,5 +79,8 @@ const control = http.createServer(async (request, response) => {
   response.writeHead(204).end();
 });
 
-for (const server of [data, control]) await once(server.listen(0, "127.0.0.1"), "listening");
+const ports = process.argv.slice(2).map(Number);
+for (const [index, server] of [data, control].entries()) {
+  await once(server.listen(ports[index] ?? 0, "127.0.0.1"), "listening");
+}
 console.log(JSON.stringify({ data: data.address().port, control: control.address().port }));

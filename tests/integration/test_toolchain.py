@@ -36,14 +36,16 @@ def say_version(*command: str) -> str | None:
 def test_every_program_is_there_and_is_what_it_is_said_to_be() -> None:
     toolchain = find_toolchain(load_settings())
     restate, workerd, esbuild = toolchain.restate_server(), toolchain.workerd(), toolchain.esbuild()
-    node, haproxy = toolchain.node(), toolchain.haproxy()
+    node, haproxy, restatectl = toolchain.node(), toolchain.haproxy(), toolchain.restatectl()
 
-    assert (restate.version, workerd.version, esbuild.version) == (
+    assert (restate.version, restatectl.version, workerd.version, esbuild.version) == (
         WANTED["@restatedev/restate-server"],
+        WANTED["@restatedev/restatectl"],
         WANTED["workerd"],
         WANTED["esbuild"],
     )
     assert say_version(str(restate.path)) == restate.version
+    assert say_version(str(restatectl.path)) == restatectl.version
     assert say_version(str(workerd.path)) == printed_version("workerd", workerd.version)
     assert say_version(str(esbuild.path)) == esbuild.version
     assert say_version(str(node.path)) == node.version
@@ -56,13 +58,17 @@ def test_a_program_that_a_setting_names_is_asked_for_its_version() -> None:
     own = find_toolchain(load_settings())
     named = find_toolchain(
         load_settings(
-            workerd=own.workerd().path, restate_server=own.restate_server().path, haproxy=own.haproxy().path
+            workerd=own.workerd().path,
+            restate_server=own.restate_server().path,
+            restatectl=own.restatectl().path,
+            haproxy=own.haproxy().path,
         )
     )
 
     assert named.workerd().path == own.workerd().path
     assert named.workerd().version == printed_version("workerd", own.workerd().version)
     assert named.restate_server() == own.restate_server()
+    assert named.restatectl() == own.restatectl()
     assert named.haproxy() == own.haproxy()
 
 

@@ -62,6 +62,7 @@ def programs_of(toolchain: Toolchain) -> Mapping[str, Callable[[], Program]]:
     """Give how to find each program, by its name."""
     return {
         "restate-server": toolchain.restate_server,
+        "restatectl": toolchain.restatectl,
         "workerd": toolchain.workerd,
         "haproxy": toolchain.haproxy,
         "esbuild": toolchain.esbuild,

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 import time
+from dataclasses import dataclass
 from datetime import timedelta
 
 import httpx2
@@ -25,11 +26,24 @@ _PARTITIONS = re.compile(rb"^restate_num_partitions(?:\{[^}]*\})? (\d+)", re.MUL
 _LEADERS = re.compile(rb"^restate_num_active_partition_leaders(?:\{[^}]*\})? (\d+)", re.MULTILINE)
 
 
-class _Health(BaseModel):
+class Health(BaseModel):
+    """What a node says of itself."""
+
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     node_id: str | None  # "N1:4": the fourth start of node 1, with these data; None before it has joined
     age: str  # of the process: "3s 54ms 489µs 697ns"
+    metadata_server_status: str = ""  # "AwaitingProvisioning" where it has never been in a cluster
+    schema_version: int = 0  # of the registrations that it knows; it grows with each change of them
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """One start of a node, as it was seen now."""
+
+    name: str  # another one for each start
+    node_id: str  # as in Health
+    schema_version: int  # as in Health
 
 
 _UNITS = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "µs": 1e-6, "ns": 1e-9}
@@ -50,15 +64,26 @@ class NodePort:
         self._connection = Connection(url, client)
         self._last = ("", 0.0)  # the id of the node that started last, and when at the latest (monotonic)
         self._starts = 0  # that were seen
-        self._whole = 0  # the one of them that was found to answer in full
+        self._whole = ""  # the name of the one that was found to answer in full
 
     async def fetch_incarnation(self) -> str:
         """Give the name of this start of Restate, once it answers in full.
 
         Two calls that give the same have no restart between them. Raises RestateUnavailable.
         """
+        start = await self.fetch_start()
+        if start.name != self._whole:
+            metrics = (await self._get("/metrics")).content
+            partitions, leaders = _PARTITIONS.search(metrics), _LEADERS.search(metrics)
+            if partitions is None or leaders is None or int(leaders[1]) < int(partitions[1]):
+                raise self._connection.unavailable("it is starting: not all of its partitions have a leader")
+            self._whole = start.name
+        return start.name
+
+    async def fetch_start(self) -> Start:
+        """Give the start that answers, whether or not it does so in full. Raises RestateUnavailable."""
         asked = time.monotonic()
-        health = self._understand(await self._get("/health"))
+        health = await self.fetch_health()
         answered = time.monotonic()
         if health.node_id is None:
             raise self._connection.unavailable("it is starting")
@@ -67,14 +92,15 @@ class NodePort:
         if node_id != self._last[0] or earliest > self._last[1]:
             self._starts += 1
             self._last = (node_id, latest)
-        start = self._starts  # another call may see the next one meanwhile
-        if start != self._whole:
-            metrics = (await self._get("/metrics")).content
-            partitions, leaders = _PARTITIONS.search(metrics), _LEADERS.search(metrics)
-            if partitions is None or leaders is None or int(leaders[1]) < int(partitions[1]):
-                raise self._connection.unavailable("it is starting: not all of its partitions have a leader")
-            self._whole = start
-        return f"{node_id}#{start}"
+        return Start(f"{node_id}#{self._starts}", node_id, health.schema_version)
+
+    async def fetch_health(self) -> Health:
+        """Give what the node says of itself, which it does before it has joined as well.
+
+        Raises RestateUnavailable.
+        """
+        response = await self._get("/health")
+        return self._connection.understand(response, Health.model_validate_json)
 
     async def aclose(self) -> None:
         """Close the client where it was made here."""
@@ -85,6 +111,3 @@ class NodePort:
         if not response.is_success:
             raise self._connection.unavailable(f"HTTP {response.status_code} to {path}")
         return response
-
-    def _understand(self, response: httpx2.Response) -> _Health:
-        return self._connection.understand(response, _Health.model_validate_json)

@@ -124,6 +124,7 @@ def _check(staging: Path, home: Path) -> None:
     toolchain = make_toolchain((tree,), {})
     try:
         toolchain.restate_server()
+        toolchain.restatectl()
         toolchain.workerd()
         toolchain.esbuild()
         toolchain.wrangler_command()

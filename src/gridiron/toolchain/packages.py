@@ -43,6 +43,13 @@ RESTATE_SERVER = NpmProgram(
     binary="bin/restate-server",
     machines=_PLAIN,
 )
+RESTATECTL = NpmProgram(
+    name="restatectl",
+    package="@restatedev/restatectl",
+    platform_package="@restatedev/restatectl-{system}-{machine}",
+    binary="bin/restatectl",
+    machines=_PLAIN,
+)
 WORKERD = NpmProgram(
     name="workerd",
     package="workerd",

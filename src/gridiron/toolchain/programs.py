@@ -27,6 +27,7 @@ from gridiron.toolchain.packages import (
     ESBUILD_API,
     PACKAGE_FILE,
     RESTATE_SERVER,
+    RESTATECTL,
     SDK_CORE,
     SDK_PACKAGE,
     TYPESCRIPT,
@@ -88,6 +89,10 @@ class Toolchain:
     def restate_server(self) -> Program:
         """Give Restate."""
         return self._npm_program(RESTATE_SERVER)
+
+    def restatectl(self) -> Program:
+        """Give the program that asks and changes a cluster of Restate."""
+        return self._npm_program(RESTATECTL)
 
     def workerd(self) -> Program:
         """Give workerd."""
@@ -204,6 +209,7 @@ def find_toolchain(settings: Settings) -> Toolchain:
     """Give the toolchain of these settings. Nothing is checked yet, and nothing is started."""
     explicit = {
         "restate-server": settings.restate_server,
+        "restatectl": settings.restatectl,
         "workerd": settings.workerd,
         "haproxy": settings.haproxy,
     }

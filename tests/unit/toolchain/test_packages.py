@@ -5,6 +5,7 @@ import pytest
 from gridiron.toolchain.packages import (
     ESBUILD,
     RESTATE_SERVER,
+    RESTATECTL,
     WORKERD,
     NpmProgram,
     package_of,
@@ -22,6 +23,9 @@ from gridiron.toolchain.packages import (
         (RESTATE_SERVER, "Linux", "aarch64", "@restatedev/restate-server-linux-arm64"),
         (RESTATE_SERVER, "Darwin", "x86_64", "@restatedev/restate-server-darwin-x64"),
         (RESTATE_SERVER, "Darwin", "arm64", "@restatedev/restate-server-darwin-arm64"),
+        (RESTATECTL, "Linux", "x86_64", "@restatedev/restatectl-linux-x64"),
+        (RESTATECTL, "Linux", "aarch64", "@restatedev/restatectl-linux-arm64"),
+        (RESTATECTL, "Darwin", "arm64", "@restatedev/restatectl-darwin-arm64"),
         (WORKERD, "Linux", "x86_64", "@cloudflare/workerd-linux-64"),
         (WORKERD, "Linux", "aarch64", "@cloudflare/workerd-linux-arm64"),
         (WORKERD, "Darwin", "x86_64", "@cloudflare/workerd-darwin-64"),

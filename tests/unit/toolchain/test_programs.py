@@ -137,6 +137,7 @@ def test_a_platform_that_has_no_package(place: Place) -> None:
     ("name", "variable"),
     [
         ("restate-server", "GRIDIRON_RESTATE_SERVER"),
+        ("restatectl", "GRIDIRON_RESTATECTL"),
         ("workerd", "GRIDIRON_WORKERD"),
         ("haproxy", "GRIDIRON_HAPROXY"),
     ],
@@ -146,6 +147,7 @@ def test_a_setting_that_names_no_program(place: Place, tmp_path: Path, name: str
     toolchain = place.toolchain(explicit={name: path})
     method = {
         "restate-server": toolchain.restate_server,
+        "restatectl": toolchain.restatectl,
         "workerd": toolchain.workerd,
         "haproxy": toolchain.haproxy,
     }[name]

@@ -1,0 +1,173 @@
+"""A cluster of Restate of several nodes, as one of them sees and changes it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Collection
+from datetime import timedelta
+from pathlib import Path
+from typing import Literal
+
+import httpx2
+from pydantic import ValidationError
+
+from gridiron.errors import ClusterRejected, RestateUnavailable
+from gridiron.model import describe_validation
+from gridiron.restate.connection import MAX_PROBLEMS
+from gridiron.restate.incarnation import NodePort
+from gridiron.restate.provisioning import Stage, Step, plan_provision, stage_of
+from gridiron.restate.queries import load_query
+from gridiron.restate.restatectl import Restatectl
+from gridiron.restate.view import Member, Partition, View, find_doubt, name_incarnation, parse_view
+
+SNAPSHOT_LIMIT = timedelta(minutes=5)
+"""How long snapshots of all partitions may take to be stored."""
+
+LOOK_PAUSE = timedelta(milliseconds=200)
+"""How long the nodes are left alone between two looks at whether they can be provisioned."""
+
+WorkerState = Literal["active", "draining"]
+
+
+class RestateCluster:
+    """The cluster of the node whose fabric is at `fabric_url`; `binary` is restatectl.
+
+    `client` is used as it is and left open; without one, a client is made, and `aclose` closes it. Every
+    method raises RestateUnavailable where the cluster does not answer, or not in a way that is understood;
+    those that change something raise ClusterRejected where it refuses, and are safe to repeat.
+    """
+
+    def __init__(self, fabric_url: str, binary: Path, client: httpx2.AsyncClient | None = None) -> None:
+        self._owned = client is None
+        self._http = client if client is not None else httpx2.AsyncClient(trust_env=False)
+        self._binary = binary
+        self._ctl = Restatectl(fabric_url, binary)
+        self._node = NodePort(fabric_url, self._http)
+
+    async def aclose(self) -> None:
+        """Close the client where it was made here."""
+        if self._owned:
+            await self._http.aclose()
+
+    # -- what it is ----------------------------------------------------------------------------------------
+
+    async def fetch_nodes(self) -> tuple[Member, ...]:
+        """List the nodes of the cluster by their ids, as this one sees them."""
+        return (await self._fetch_view(self._ctl)).members
+
+    async def fetch_partitions(self) -> tuple[Partition, ...]:
+        """List the partitions by their ids, as this node sees them."""
+        return (await self._fetch_view(self._ctl)).partitions
+
+    async def fetch_incarnation(self) -> str:
+        """Name this state of the cluster, once all of it answers in full: see RestatePort.
+
+        Two calls that give the same have neither a restart of this node nor a change of a leader between
+        them. Asks each node that is alive, at once; a node that is cut off from most of them gives no name.
+        """
+        start = await self._node.fetch_start()
+        own = await self._fetch_view(self._ctl)
+        own_id = start.node_id.partition(":")[0]
+        peers = [member for member in own.members if member.alive and member.node_id != own_id]
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(self._ask_peer(peer), name=f"ask {peer.name}") for peer in peers]
+        views = {own_id: own}
+        for peer, answer in zip(peers, (task.result() for task in tasks), strict=True):
+            if isinstance(answer, RestateUnavailable):
+                raise self._ctl.unavailable(
+                    f"{peer.name} is not known to be down and does not answer"
+                ) from answer
+            views[peer.node_id], schema_version = answer
+            if schema_version > start.schema_version:
+                raise self._ctl.unavailable(f"this node does not know yet what {peer.name} has registered")
+        if (doubt := find_doubt(views)) is not None:
+            raise self._ctl.unavailable(doubt)
+        return name_incarnation(start.name, own)
+
+    async def _ask_peer(self, peer: Member) -> tuple[View, int] | RestateUnavailable:
+        """Give another node's view, and the version of the registrations that it knows."""
+        try:
+            health = await NodePort(peer.address, self._http).fetch_health()
+            return await self._fetch_view(Restatectl(peer.address, self._binary)), health.schema_version
+        except RestateUnavailable as error:
+            return error
+
+    async def _fetch_view(self, ctl: Restatectl) -> View:
+        rows = await ctl.query(load_query("cluster"))
+        try:
+            return parse_view(rows)
+        except ValidationError as error:
+            problems = describe_validation(list(error.errors(include_url=False))[:MAX_PROBLEMS])
+            raise ctl.unavailable(f"restatectl's answer is not understood: {problems}") from error
+
+    # -- its beginning -------------------------------------------------------------------------------------
+
+    async def fetch_stage(self) -> Stage:
+        """Say where this node is; `UNKNOWN` where it does not answer."""
+        return await _fetch_stage(self._node)
+
+    async def ensure_provisioned(
+        self, peers: Collection[str], claim: Callable[[], Awaitable[bool]], partitions: int, replication: int
+    ) -> bool:
+        """Wait until this node is in a cluster; make that where it is this node's part, and say whether it was.
+
+        `peers` are the fabrics of all other nodes. `claim` tells whether this node alone may provision, for
+        good: it must not tell so of a node that has lost its disk since. It is called only while all nodes
+        wait to be provisioned. Waits without a limit: for nodes that are not started yet, and for the one
+        that has the claim. Safe to repeat and to cancel. Raises ClusterRejected.
+        """
+        others = [NodePort(url, self._http) for url in peers]
+        while (step := await self._look(others)) is not Step.DONE:
+            if step is Step.PROVISION and await claim() and await self._look(others) is Step.PROVISION:
+                await self.provision(partitions, replication)
+                return True
+            await asyncio.sleep(LOOK_PAUSE.total_seconds())
+        return False
+
+    async def provision(self, partitions: int, replication: int) -> None:
+        """Make this node the first of a new cluster. Only `ensure_provisioned` knows when that is right.
+
+        The number of partitions is for good. Where this node is in a cluster already, nothing happens.
+        """
+        arguments = ("provision", f"--num-partitions={partitions}", f"--replication={replication}")
+        await self._ctl.change("provision the cluster", arguments)
+
+    async def _look(self, others: Collection[NodePort]) -> Step:
+        own, *peers = await asyncio.gather(*(_fetch_stage(port) for port in (self._node, *others)))
+        return plan_provision(own, peers)
+
+    # -- changes of it -------------------------------------------------------------------------------------
+
+    async def set_worker_state(self, node_id: str, state: WorkerState) -> None:
+        """Let a node run partitions (`active`), or move all of them away from it (`draining`).
+
+        Leaders leave a draining node within some seconds after this has returned.
+        """
+        arguments = ("nodes", "set-worker-state", f"--nodes={node_id}", f"--worker-state={state}")
+        await self._ctl.change(f"make node {node_id} {state}", arguments)
+
+    async def set_replication(self, replication: int) -> None:
+        """Keep everything on so many nodes from now on; raises ClusterRejected where there are not so many.
+
+        Restate itself takes any number, and could write nothing anymore.
+        """
+        usable = sum(member.alive and member.worker_state == "active" for member in await self.fetch_nodes())
+        action = f"keep everything on {replication} nodes"
+        if not 1 <= replication <= usable:
+            raise ClusterRejected(action, f"{usable} nodes are alive and active")
+        await self._ctl.change(action, ("config", "set", f"--replication={replication}"))
+
+    async def create_snapshots(self) -> None:
+        """Store a snapshot of each partition now: a node that joins needs them. Returns when all are stored."""
+        await self._ctl.change("create snapshots", ("snapshots", "create-snapshot"), SNAPSHOT_LIMIT)
+
+    async def remove_node(self, node_id: str) -> None:
+        """Remove a node that is down for good."""
+        raise NotImplementedError
+
+
+async def _fetch_stage(port: NodePort) -> Stage:
+    try:
+        return stage_of(await port.fetch_health())
+    except RestateUnavailable:
+        return Stage.UNKNOWN
