@@ -31,7 +31,7 @@ def network(*addresses: str) -> Iterator[None]:
     Nothing leaves the machine from there. The kernel drops the network with the last process in it, so there
     is nothing to remove.
     """
-    before = os.open(f"/proc/self/task/{threading.get_native_id()}/ns/net", os.O_RDONLY)
+    before = _current()
     try:
         _call("unshare", CLONE_NEWNET)
         try:
@@ -41,6 +41,36 @@ def network(*addresses: str) -> Iterator[None]:
             _call("setns", before, CLONE_NEWNET)
     finally:
         os.close(before)
+
+
+def make_network() -> int:
+    """Make a network that has loopback alone; give the descriptor that keeps it."""
+    with network():
+        return _current()
+
+
+@contextmanager
+def inside(made: int) -> Iterator[None]:
+    """Move this thread, and what it starts, into a network that was made."""
+    before = _current()
+    try:
+        _call("setns", made, CLONE_NEWNET)
+        yield
+    finally:
+        _call("setns", before, CLONE_NEWNET)
+        os.close(before)
+
+
+def configure(*commands: str) -> None:
+    """Let `ip` run commands in this thread's network, in order."""
+    try:
+        subprocess.run(["ip", "-batch", "-"], input="\n".join(commands), text=True, check=True, timeout=10)
+    except FileNotFoundError as error:
+        raise AssertionError(f"there is no program `ip`. {NEEDS_ROOT}") from error
+
+
+def _current() -> int:
+    return os.open(f"/proc/self/task/{threading.get_native_id()}/ns/net", os.O_RDONLY)
 
 
 def _call(function: str, *arguments: int) -> None:
@@ -53,10 +83,7 @@ def _add_addresses(addresses: tuple[str, ...]) -> None:
     for address in addresses:
         length = 32 if ip_address(address).version == 4 else 128
         commands.append(f"address add {address}/{length} dev lo")
-    try:
-        subprocess.run(["ip", "-batch", "-"], input="\n".join(commands), text=True, check=True, timeout=10)
-    except FileNotFoundError as error:
-        raise AssertionError(f"there is no program `ip`. {NEEDS_ROOT}") from error
+    configure(*commands)
 
 
 class Target:
