@@ -28,13 +28,34 @@ def compiled_once() -> Iterator[None]:
         yield
 
 
+SHARING = ("tests/acceptance/mesh",)
+"""Directories whose modules share fixtures."""
+
+TOLD = ("kill points", "mesh")
+"""Properties of tests that are printed at the end."""
+
+
 class ByModule(LoadScopeScheduling):
     """Gives the tests of a module, which may share fixtures of it, to one of the processes side by side."""
 
     def _split_scope(self, nodeid: str) -> str:
         module = nodeid.partition("::")[0]
-        return nodeid if module in LONG else module
+        if module in LONG:
+            return nodeid
+        return next((directory for directory in SHARING if module.startswith(f"{directory}/")), module)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByModule:
     return ByModule(config, log)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what tests have counted and measured."""
+    reports = [each for several in terminalreporter.stats.values() for each in several]
+    calls = [each for each in reports if isinstance(each, pytest.TestReport) and each.when == "call"]
+    for name in TOLD:
+        lines = [str(value) for call in calls for key, value in call.user_properties if key == name]
+        if lines:
+            terminalreporter.section(name)
+            for line in lines:
+                terminalreporter.write_line(line)

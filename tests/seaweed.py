@@ -7,7 +7,7 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,11 +15,11 @@ from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+from urllib.parse import urlsplit
 
-import obstore
+from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.session import get_session
-from obstore.store import S3Store
 
 from tests.harness import wait_until
 
@@ -42,8 +42,12 @@ class Seaweed:
     log: Path
 
     @property
+    def host(self) -> str:
+        return str(urlsplit(self.url).hostname)
+
+    @property
     def port(self) -> int:
-        return int(self.url.rsplit(":", 1)[1])
+        return int(urlsplit(self.url).port or 80)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -69,24 +73,23 @@ class Seaweed:
     def is_ready(self) -> bool:
         """Whether it stores and gives back."""
         try:
-            store = S3Store(
-                BUCKET,
-                endpoint=self.url,
-                region="us-east-1",
-                access_key_id=ACCESS_KEY,
-                secret_access_key=SECRET_KEY,
-                client_options={"allow_http": True},
-                retry_config={"max_retries": 0},
-            )
-            obstore.put(store, "ready", b"yes")
-        except (obstore.exceptions.BaseError, OSError):
+            self._prober.put_object(Bucket=BUCKET, Key="ready", Body=b"yes")
+        except (BotoCoreError, ClientError):
             return False
         return True
 
     @cached_property
     def _client(self) -> Any:
+        return self._make_client(Config())
+
+    @cached_property
+    def _prober(self) -> Any:
+        return self._make_client(Config(retries={"total_max_attempts": 1}, connect_timeout=2, read_timeout=5))
+
+    def _make_client(self, config: Config) -> Any:
         return get_session().create_client(
             "s3",
+            config=config,
             endpoint_url=self.url,
             region_name="us-east-1",
             aws_access_key_id=ACCESS_KEY,
@@ -96,50 +99,74 @@ class Seaweed:
 
 @contextmanager
 def running_seaweed(host: str = "127.0.0.1") -> Iterator[Seaweed]:
-    """Run the server on free ports of an address of this machine. It takes about four seconds, and leaves
-    nothing."""
+    """Run the server on free ports of an address of this machine; it takes four seconds, and leaves nothing."""
     with TemporaryDirectory(prefix="weed-") as name:  # short: it has sockets
         directory = Path(name)
-        for each in ("data", "tmp"):
-            (directory / each).mkdir()
-        (directory / "s3.json").write_text(json.dumps({"identities": [IDENTITY]}))
-        ports = iter(_free_ports(8, host))
-        s3 = next(ports)
-        arguments = [
-            *("server", f"-dir={directory / 'data'}", f"-ip={host}", f"-ip.bind={host}"),
-            *("-filer", "-s3", f"-s3.port={s3}", f"-s3.config={directory / 's3.json'}"),
-            *("-s3.port.iceberg=0", "-s3.port.lance=0", "-master.telemetry=false"),
-            *("-volume.max=20", "-master.volumeSizeLimitMB=64", "-volume.minFreeSpace=1"),
-            *(f"-{each}.port={next(ports)}" for each in ("master", "volume", "filer")),
-            *(f"-{each}.port.grpc={next(ports)}" for each in ("master", "volume", "filer", "s3")),
-        ]
+        ports = _free_ports(8, host)
         log = directory / "log"
         with log.open("w") as output:
             process = subprocess.Popen(
-                [Path(sys.executable).with_name("weed"), *arguments],
+                prepare_seaweed(directory, host, ports),
                 cwd=directory,
-                env={**os.environ, "TMPDIR": str(directory / "tmp"), "HOME": name},
+                env={**os.environ, **own_directories(directory)},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
                 start_new_session=True,
             )
-        seaweed = Seaweed(f"http://{host}:{s3}", process.pid, log)
+        seaweed = Seaweed(f"http://{host}:{ports[0]}", process.pid, log)
         try:
-            wait_until(lambda: _listens(host, s3) or process.poll() is not None, 60, "weed listens")
-            assert process.poll() is None, log.read_text()[-2000:]
-            wait_until(lambda: _has_bucket(seaweed), 60, "weed has a bucket")
-            wait_until(seaweed.is_ready, 60, "weed stores")
+            await_seaweed(seaweed, process)
             yield seaweed
         finally:
             process.kill()
             process.wait()
 
 
+def prepare_seaweed(directory: Path, host: str, ports: Sequence[int]) -> tuple[str, ...]:
+    """Make what the server needs in a directory; give the command that runs it there.
+
+    It keeps what is stored. The first of the eight ports is that of S3. Safe to repeat.
+    """
+    for each in ("data", "tmp"):
+        (directory / each).mkdir(parents=True, exist_ok=True)
+    (directory / "s3.json").write_text(json.dumps({"identities": [IDENTITY]}))
+    s3, *others = ports
+    others_of = iter(others)
+    return (
+        str(Path(sys.executable).with_name("weed")),
+        *("server", f"-dir={directory / 'data'}", f"-ip={host}", f"-ip.bind={host}"),
+        *("-filer", "-s3", f"-s3.port={s3}", f"-s3.config={directory / 's3.json'}"),
+        *("-s3.port.iceberg=0", "-s3.port.lance=0", "-master.telemetry=false"),
+        *("-volume.max=20", "-master.volumeSizeLimitMB=64", "-volume.minFreeSpace=1"),
+        *(f"-{each}.port={next(others_of)}" for each in ("master", "volume", "filer")),
+        *(f"-{each}.port.grpc={next(others_of)}" for each in ("master", "volume", "filer", "s3")),
+    )
+
+
+def own_directories(directory: Path) -> dict[str, str]:
+    """Give the variables by which the server keeps to its directory."""
+    return {"TMPDIR": str(directory / "tmp"), "HOME": str(directory)}
+
+
+def await_seaweed(seaweed: Seaweed, process: subprocess.Popen[bytes]) -> None:
+    """Wait until it stores, with the bucket `bundles` in it."""
+
+    def has_ended() -> bool:
+        return process.poll() is not None
+
+    wait_until(lambda: _listens(seaweed.host, seaweed.port) or has_ended(), 60, "weed listens")
+    assert not has_ended(), seaweed.log.read_text()[-2000:]
+    wait_until(lambda: _has_bucket(seaweed), 60, "weed has a bucket")
+    wait_until(seaweed.is_ready, 60, "weed stores")
+
+
 def _has_bucket(seaweed: Seaweed) -> bool:
     try:
         seaweed.make_bucket(BUCKET)
-    except (BotoCoreError, ClientError):
+    except ClientError as error:
+        return error.response["Error"]["Code"] in {"BucketAlreadyExists", "BucketAlreadyOwnedByYou"}
+    except BotoCoreError:
         return False
     return True
 

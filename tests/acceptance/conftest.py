@@ -105,14 +105,3 @@ def make_campaign(
             return campaign
 
         yield make
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print what the tests of kill points have counted."""
-    reports = [each for several in terminalreporter.stats.values() for each in several]
-    calls = [each for each in reports if isinstance(each, pytest.TestReport) and each.when == "call"]
-    lines = [str(value) for call in calls for key, value in call.user_properties if key == "kill points"]
-    if lines:
-        terminalreporter.section("kill points")
-        for line in lines:
-            terminalreporter.write_line(line)

@@ -109,7 +109,7 @@ class RestateCluster:
     async def ensure_provisioned(
         self, peers: Collection[str], claim: Callable[[], Awaitable[bool]], partitions: int, replication: int
     ) -> bool:
-        """Wait until this node is in a cluster; make that where it is this node's part, and say whether it was.
+        """Wait until this node is in a cluster, or make it where that is this node's part; say whether it was.
 
         `peers` are the fabrics of all other nodes. `claim` tells whether this node alone may provision, for
         good: it must not tell so of a node that has lost its disk since. It is called only while all nodes
@@ -158,7 +158,7 @@ class RestateCluster:
         await self._ctl.change(action, ("config", "set", f"--replication={replication}"))
 
     async def create_snapshots(self) -> None:
-        """Store a snapshot of each partition now: a node that joins needs them. Returns when all are stored."""
+        """Store a snapshot of each partition now, as a node that joins needs; returns when all are stored."""
         await self._ctl.change("create snapshots", ("snapshots", "create-snapshot"), SNAPSHOT_LIMIT)
 
     async def remove_node(self, node_id: str) -> None:

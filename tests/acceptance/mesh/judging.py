@@ -1,0 +1,57 @@
+"""A mesh under load while something befalls it, and the proof that nobody noticed but by waiting."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from tests.acceptance.mesh.load import Load, under_load
+from tests.acceptance.mesh.rig import Mesh
+from tests.harness import wait_until
+
+STEADY = "steady"
+"""The service that is under load, in one version for all tests."""
+
+VERSION = "1"
+
+
+@contextmanager
+def steady_load(mesh: Mesh, what: str, tell: Callable[[str], None]) -> Iterator[Load]:
+    """Keep invocations in flight in the block, and see afterwards that each was answered as it should be.
+
+    The mesh is to be whole again at the end of the block.
+    """
+    if not mesh.nodes[0].answers(STEADY, VERSION):
+        mesh.deploy(mesh.nodes[0], STEADY, VERSION)
+    with under_load(mesh.urls, STEADY) as load:
+        yield load
+    tell(f"{what}: {load.describe()}")
+    judge(load, mesh)
+
+
+def judge(load: Load, mesh: Mesh) -> None:
+    """Assert that no call was lost, made twice or answered by a wrong version."""
+    assert load.failures == []
+    assert len(load.outcomes) == load.sent, f"{load.sent - len(load.outcomes)} of {load.sent} calls are lost"
+    assert load.wrong(VERSION) == []
+    for counter, values in load.counted().items():
+        assert values == list(range(1, len(values) + 1))
+        kept = mesh.nodes[0].client.call(f"{STEADY}-counter/{counter}", "read")
+        assert kept == {"begun": VERSION, "ended": VERSION, "value": len(values)}
+    assert count_invocations(load, mesh) == {"completed": load.sent}
+
+
+def count_invocations(load: Load, mesh: Mesh) -> dict[str, int]:
+    """How many invocations Restate has of a load, by their status."""
+    rows = mesh.nodes[0].query(
+        "select status, count(*) as invocations from sys_invocation "  # noqa: S608 - a name that this made
+        f"where idempotency_key like '{load.name}-%' group by status"
+    )
+    return {row["status"]: row["invocations"] for row in rows}
+
+
+def last(seconds: float) -> None:
+    """Let something go on for a time: how long it lasts is what the test is about."""
+    until = time.monotonic() + seconds
+    wait_until(lambda: time.monotonic() > until, seconds + 10)

@@ -1,0 +1,141 @@
+"""A mesh: three nodes and a bucket, each on a machine of its own, and a node alone to compare with."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from gridiron.settings import load_settings
+from gridiron.testing.probe import ProbeBundles, build_probe
+from gridiron.toolchain.programs import find_toolchain
+from tests.acceptance.mesh.bucket import Bucket
+from tests.acceptance.mesh.node import MeshNode
+from tests.harness import alive, wait_until
+from tests.machines import Machine, Switch, switched
+
+WORKER = Path(__file__).with_name("worker.js")
+NODES = 3
+REPLICATION = 2
+PARTITIONS = 8
+
+
+CANARY = "canary"
+
+
+class Mesh:
+    """`running_mesh` makes one, in which nothing runs yet but the bucket."""
+
+    def __init__(self, switch: Switch, directory: Path) -> None:
+        self.directory = directory
+        self.bundles = make_bundles(directory)
+        self._switch = switch
+        self._machines = [switch.add() for _ in range(NODES)]
+        self.bucket = Bucket(switch.add(), directory / "bucket")
+        self.nodes = [self._make(machine, f"n{number}") for number, machine in enumerate(self._machines, 1)]
+        self._others: list[MeshNode] = []
+
+    @property
+    def urls(self) -> list[str]:
+        """Where invocations come in."""
+        return [node.settings.ingress_url for node in self.nodes]
+
+    def start(self) -> None:
+        """Start the bucket and every node, and wait until each answers calls."""
+        self.bucket.start()
+        for node in self.nodes:
+            node.start()
+        self._provision()
+        for node in self.nodes:
+            node.await_ready()
+        self.deploy(self.nodes[0], CANARY, "1")
+        self.await_healthy()
+
+    @cached_property
+    def alone(self) -> MeshNode:
+        """A node that is in no cluster, and is ready."""
+        node = MeshNode(self._switch.add(), self.directory / "alone", {}, source_roots=[self.bundles.root])
+        self._others.append(node)
+        node.start()
+        node.await_ready()
+        return node
+
+    def deploy(self, node: MeshNode, name: str, version: str) -> dict[str, Any]:
+        """Have a node activate a version of a name, which is also that of its service."""
+        return node.client.activate(self.bundles.make(version, name), version, name)
+
+    def await_healthy(self, seconds: float = 60) -> None:
+        """Wait until every node is ready, and answers a call: what is cut off says that it is ready."""
+        for node in self.nodes:
+            node.await_ready(seconds)
+            wait_until(lambda node=node: node.answers(CANARY, "1"), seconds, f"{node!r} answers calls")
+
+    def close(self) -> None:
+        """End everything, and see that it has ended."""
+        nodes = [*self.nodes, *self._others]
+        processes = [pid for node in nodes for pid in node.processes()] + self.bucket.processes()
+        with ExitStack() as stack:
+            stack.callback(self.bucket.stop)
+            for node in nodes:
+                stack.callback(node.close)
+        assert not alive(processes)
+
+    def _make(self, machine: Machine, name: str, **settings: Any) -> MeshNode:
+        cluster = {
+            "address": machine.address,
+            "peers": [each.address for each in self._machines],
+            "replication": REPLICATION,
+            "bucket": self.bucket.url,
+        }
+        given = {
+            "node_name": name,
+            "cluster": cluster,
+            "s3_endpoint": self.bucket.endpoint,
+            "source_roots": [self.bundles.root],
+        }
+        return MeshNode(machine, self.directory / name, self.bucket.environment, **{**given, **settings})
+
+    def _provision(self) -> None:
+        """Make the cluster, by hand."""
+        wait_until(self._is_provisioned, 30, f"the cluster is made; {self.nodes}")
+
+    def _is_provisioned(self) -> bool:
+        """Try to make it: until the node listens that is asked, there is an error, with the return code 0."""
+        first, package = self.nodes[0], find_toolchain(load_settings()).node_modules / "@restatedev"
+        done = first.machine.run(
+            (
+                str(package / "restatectl-linux-x64" / "bin" / "restatectl"),
+                *("-s", f"http://{first.machine.address}:5122", "--yes", "provision"),
+                *("--num-partitions", str(PARTITIONS), "--replication", str(REPLICATION)),
+            ),
+            os.environ,
+        )
+        return done.returncode == 0 and "[ERR]" not in done.stderr
+
+
+class Bundles(ProbeBundles):
+    """What a mesh serves: see worker.js."""
+
+    def __init__(self, built: Path, root: Path) -> None:
+        super().__init__(built, root)
+        self.root = root
+
+
+def make_bundles(directory: Path) -> Bundles:
+    built = build_probe(find_toolchain(load_settings()), directory / "built", WORKER.read_text())
+    return Bundles(built, directory / "sources")
+
+
+@contextmanager
+def running_mesh(directory: Path) -> Iterator[Mesh]:
+    """Move this thread into a network of its own, and give a mesh in it that serves; leave nothing of it."""
+    with switched() as switch:
+        mesh = Mesh(switch, directory)
+        try:
+            mesh.start()
+            yield mesh
+        finally:
+            mesh.close()
