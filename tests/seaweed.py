@@ -99,7 +99,7 @@ class Seaweed:
 
 @contextmanager
 def running_seaweed(host: str = "127.0.0.1") -> Iterator[Seaweed]:
-    """Run the server on free ports of an address of this machine; it takes four seconds, and leaves nothing."""
+    """Run the server on free ports of an address of this machine; takes four seconds, and leaves nothing."""
     with TemporaryDirectory(prefix="weed-") as name:  # short: it has sockets
         directory = Path(name)
         ports = _free_ports(8, host)

@@ -40,6 +40,7 @@ from gridiron.manager.observe import Observer
 from gridiron.manager.registry import Registry
 from gridiron.manager.turns import Turns
 from gridiron.restate.admin import RestateAdmin
+from gridiron.restate.incarnation import NodePort
 from gridiron.secrets.store import SecretStore
 from gridiron.workers.cells import Cells
 from gridiron.workers.memory import MEBIBYTE
@@ -125,7 +126,7 @@ def _sweeping(session: Session, node: Node, builds: int) -> Iterator[Callable[[]
             store=store,
             intake=intake,
             admission=Admission(intake),
-            restate=RestateAdmin(settings.restate_admin_url, client, settings.fabric_url),
+            restate=RestateAdmin(settings.restate_admin_url, client, NodePort(settings.fabric_url, client)),
             cells=Cells(settings.run_dir, settings.workers_url, client),
             registry=Registry(session.work / f"sweeping-{builds}.json"),
             secrets=SecretStore(settings.secrets_dir),

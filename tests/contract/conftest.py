@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 
 from gridiron.restate.admin import RestateAdmin
+from gridiron.restate.incarnation import NodePort
 from gridiron.restate.ingress import Ingress
 from tests.contract.restate_servers import Servers, start_servers
 from tests.contract.restate_worlds import FakeWorld, RealWorld, World
@@ -20,8 +21,8 @@ def restate_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server
 @pytest.fixture
 async def real(restate_servers: Servers) -> AsyncIterator[RealWorld]:
     async with (
-        RestateAdmin(restate_servers.admin_url, node_url=restate_servers.node_url) as restate,
-        RestateAdmin(restate_servers.closed_url, node_url=restate_servers.closed_url) as down,
+        RestateAdmin(restate_servers.admin_url, starts=NodePort(restate_servers.node_url)) as restate,
+        RestateAdmin(restate_servers.closed_url, starts=NodePort(restate_servers.closed_url)) as down,
         Ingress(restate_servers.ingress_url) as ingress,
     ):
         world = RealWorld(restate_servers, restate, down, ingress)

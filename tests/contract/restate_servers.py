@@ -16,6 +16,7 @@ from gridiron.errors import RestateRejected, RestateUnavailable
 from gridiron.identity.store import IdentityStore
 from gridiron.restate.admin import RestateAdmin
 from gridiron.restate.config import ensure_restate_config, restate_arguments
+from gridiron.restate.incarnation import NodePort
 from gridiron.restate.role import restate_environment
 from gridiron.settings import Settings, load_settings
 from gridiron.toolchain.programs import find_toolchain
@@ -74,7 +75,7 @@ def running(arguments: tuple[str, ...], log: Path, *, first_line: bool = False) 
 async def wait_until_ready(settings: Settings) -> None:
     async with (
         asyncio.timeout(START_SECONDS),
-        RestateAdmin(settings.restate_admin_url, node_url=settings.fabric_url) as restate,
+        RestateAdmin(settings.restate_admin_url, starts=NodePort(settings.fabric_url)) as restate,
     ):
         while True:
             try:

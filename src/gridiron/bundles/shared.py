@@ -95,6 +95,7 @@ class SharedStore(BundleStore):
         self._node = node
         self._states = BuildStates(objects, node)
         self._records: dict[Address, Build] = {}  # that were read: a build never changes
+        self._left: frozenset[Address] = frozenset()  # what had no record when it was tidied up last
         self.is_member: Callable[[str], bool] = lambda _node: True
         """Tells whether a node may still end what it began."""
 
@@ -265,17 +266,19 @@ class SharedStore(BundleStore):
         self._states.remove(stored.key(STATE))
 
     def tidy(self, activating: Collection[str]) -> None:
-        """Remove what came to nothing: objects of a build that has no record. Safe to repeat.
+        """Remove what came to nothing: objects of a build that had no record the last time either.
 
-        `activating` are the ids of builds whose activation is under way here; taken before this is called.
-        What another node has begun is left to it, for as long as it is a member.
+        `activating` are the ids of builds whose activation is under way here, and may change meanwhile. What
+        another node has begun is left to it, for as long as it is a member.
         """
         left = [each for each in self._list(BUILDS) if METADATA_FILE not in each.objects]
         states = self._states.fetch(each.objects[STATE] for each in left if STATE in each.objects)
+        before, self._left = self._left, frozenset(each.address for each in left)
         for each in left:
             state = states.get(each.key(STATE))
             theirs = state and state.mark and state.mark.unfinished and self._is_under_way_at(state.node)
-            if not theirs and str(each.address) not in activating:
+            # one that has begun since the last time may be under way, and have ended by now
+            if each.address in before and not theirs and str(each.address) not in activating:
                 self._remove_objects(each)
                 log.info("build.leftover_removed", build_id=str(each.address))
 

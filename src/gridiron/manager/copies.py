@@ -37,10 +37,10 @@ class Copies:
         What cannot be fetched is left to the next round, or to the first call. Raises StorageFailed where it
         cannot be known which builds there are.
         """
+        await asyncio.to_thread(self._store.tidy, self._observer.activating)
         activating = frozenset(self._observer.activating)
         here = await asyncio.to_thread(self._store.list_copies)
         look = await self._observer.look()  # after both: what came since is in neither
-        await asyncio.to_thread(self._store.tidy, activating)
         await self._fetch_missing(look)
         await self._evict(look, here - activating)
 

@@ -9,7 +9,7 @@ import os
 import ssl
 import tempfile
 import time
-from collections.abc import AsyncIterator, Container
+from collections.abc import AsyncIterator, Awaitable, Callable, Container
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from functools import partial
@@ -29,6 +29,7 @@ from gridiron.manager.health import Seen, Watched
 from gridiron.manager.loop import Loop
 from gridiron.manager.own_thread import OwnThread
 from gridiron.restate.admin import RestateAdmin
+from gridiron.restate.incarnation import NodePort
 from gridiron.workers.cells import CellsPort
 from gridiron.workers.status import PoolStatus
 
@@ -56,10 +57,13 @@ async def looking(context: Context, loop: Loop) -> AsyncIterator[tuple[Watched, 
     settings = context.settings
     async with (
         httpx2.AsyncClient(trust_env=False) as client,
-        RestateAdmin(settings.restate_admin_url, client, settings.fabric_url) as restate,
+        RestateAdmin(settings.restate_admin_url, client) as restate,
     ):
+        node = NodePort(settings.fabric_url, client)
+        # of a cluster, the port of a node does not know all leaders, and what does costs much for each second
+        look_at_start = node.fetch_incarnation if settings.cluster is None else node.fetch_start
         looks = [
-            Watched("restate admin", partial(_look_at_restate, restate)),
+            Watched("restate admin", partial(_look_at_restate, restate, look_at_start)),
             Watched("restate ingress", partial(_ask, client, f"{settings.ingress_url}/restate/health", OK)),
             # a template without this path leads to a cell, whose answer tells the same of HAProxy
             Watched("haproxy", partial(_ask, client, settings.workers_url + PROXY_PATH, NO_FAULT)),
@@ -73,10 +77,10 @@ async def looking(context: Context, loop: Loop) -> AsyncIterator[tuple[Watched, 
         yield tuple(looks)
 
 
-async def _look_at_restate(restate: RestateAdmin) -> Seen:
+async def _look_at_restate(restate: RestateAdmin, look_at_start: Callable[[], Awaitable[object]]) -> Seen:
     try:
         await restate.check()
-        await restate.fetch_incarnation()  # one that is starting says less than it knows
+        await look_at_start()  # one that is starting says less than it knows
     except RestateUnavailable as error:
         return Seen(False, error.reason[:MAX_REASON])
     except RestateRejected as error:

@@ -7,13 +7,18 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 
 from gridiron.bundles.shared import SharedStore
+from gridiron.cluster import Cluster
 from gridiron.manager.copies import Copies
 from gridiron.manager.execute import NAME_TURN, REMOVAL
+from gridiron.manager.founding import Founding, found
+from gridiron.manager.members import Members
 from gridiron.manager.observe import Observer
 from gridiron.manager.turns import Check
 from gridiron.objects.bucket import open_bucket
 from gridiron.objects.lease import LEASE, Leases
+from gridiron.restate.cluster import RestateCluster
 from gridiron.settings import Settings
+from gridiron.toolchain.programs import Toolchain
 
 TURN_LIMIT = LEASE + timedelta(seconds=15)
 """How long one waits for a turn that another node has. One whose node died is free after LEASE."""
@@ -22,22 +27,28 @@ TURN_LIMIT = LEASE + timedelta(seconds=15)
 class Mesh:
     """The part of one node in its cluster."""
 
-    def __init__(self, settings: Settings) -> None:
-        """Take the settings of a node of a cluster; nothing is connected to.
+    def __init__(self, settings: Settings, cluster: Cluster, toolchain: Toolchain) -> None:
+        """Take the settings of a node, and of them its cluster; nothing is connected to.
 
-        Raises BucketRefused where the bucket cannot be used.
+        Raises BucketRefused where the bucket cannot be used, ToolMissing, ToolVersionWrong.
         """
-        cluster = settings.cluster
-        if cluster is None:
-            raise AssertionError("a node alone has no mesh")
+        self._settings = settings
+        self._cluster = cluster
+        self.restate = RestateCluster(settings.fabric_url, toolchain.restatectl().path)
+        self.members = Members(self.restate)
         self.objects = open_bucket(cluster.bucket, settings.s3_endpoint)
         self.store = SharedStore(settings.bundles_dir, self.objects, settings.node_name)
+        self.store.is_member = self.members.is_member
         self._leases = Leases(self.objects, settings.node_name)
-        self._cache_size = cluster.cache_mib * 1024 * 1024
 
     def copies(self, observer: Observer) -> Copies:
         """Give what tends the copies of builds on this node."""
-        return Copies(self.store, observer, self._cache_size)
+        return Copies(self.store, observer, self._cluster.cache_mib * 1024 * 1024)
+
+    async def found(self) -> None:
+        """See to it that there is a cluster: see gridiron.manager.founding."""
+        claim = Founding(self.objects, self._settings).claim
+        await found(self.restate, self._cluster, self._settings, claim)
 
     @asynccontextmanager
     async def take_turn(self, key: str) -> AsyncIterator[Check]:

@@ -51,7 +51,8 @@ from gridiron.manager.tolerate import tolerating
 from gridiron.manager.traces import NoTracer, Tracer
 from gridiron.manager.turns import Turns
 from gridiron.process.lock import lock_directory
-from gridiron.restate.admin import RestateAdmin
+from gridiron.restate.admin import RestateAdmin, Starts
+from gridiron.restate.incarnation import NodePort
 from gridiron.secrets.store import SecretStore
 from gridiron.settings import Settings, user_data_dir
 from gridiron.toolchain.programs import fetch_versions, find_toolchain
@@ -88,12 +89,12 @@ async def run_manager(load: Callable[[], Settings]) -> None:
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, hung_up.set)  # before they are read
     settings = load()
     raise_file_limit()
+    mesh = await asyncio.to_thread(_make_mesh, settings)
     with lock_directory(settings.manager_state_dir), lock_directory(settings.bundles_dir, BUNDLES_LOCK):
         async with (
             httpx2.AsyncClient(trust_env=False) as client,
-            RestateAdmin(settings.restate_admin_url, client, settings.fabric_url) as restate,
+            RestateAdmin(settings.restate_admin_url, client, _starts_of(settings, mesh, client)) as restate,
         ):
-            mesh = None if settings.cluster is None else await asyncio.to_thread(_make_mesh, settings)
             store = BundleStore(settings.bundles_dir) if mesh is None else mesh.store
             intake = Intake(store, Policy.of(settings))
             context = Context(
@@ -118,10 +119,16 @@ async def run_manager(load: Callable[[], Settings]) -> None:
                 await asyncio.to_thread(context.tracer.close)
 
 
-def _make_mesh(settings: Settings) -> Mesh:
+def _make_mesh(settings: Settings) -> Mesh | None:
+    if settings.cluster is None:
+        return None
     from gridiron.manager.mesh import Mesh  # noqa: PLC0415 - costs a node that is alone memory and time
 
-    return Mesh(settings)
+    return Mesh(settings, settings.cluster, find_toolchain(settings))
+
+
+def _starts_of(settings: Settings, mesh: Mesh | None, client: httpx2.AsyncClient) -> Starts:
+    return NodePort(settings.fabric_url, client) if mesh is None else mesh.restate
 
 
 def _make_tracer(settings: Settings) -> Tracer:
@@ -168,6 +175,9 @@ async def _serve(context: Context, load: Callable[[], Settings], hung_up: asynci
         tasks.create_task(health.watch(), name="health")
         sweeping = sweep_forever(context, parts, wake)
         tasks.create_task(sweeping if mesh is None else _settle_before(sweeping, activator), name="sweep")
+        if mesh is not None:
+            tasks.create_task(mesh.found(), name="found the cluster")
+            tasks.create_task(mesh.members.watch(), name="watch members")
         tasks.create_task(watch_lag(context.meters.lag), name="watch lag")
         tasks.create_task(reload_forever(context, load, hung_up, wake), name="reload")
         if certificate is not None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
 from string import Template
-from typing import Any, Self
+from typing import Any, Protocol, Self
 from urllib.parse import quote
 
 import httpx2
@@ -28,7 +28,6 @@ from gridiron.restate.answers import (
     parse_version,
 )
 from gridiron.restate.connection import Connection, cut, parse_error_body
-from gridiron.restate.incarnation import NodePort
 from gridiron.restate.port import Discovered, Holding, Registered
 from gridiron.restate.queries import load_query
 
@@ -48,18 +47,30 @@ REFUSALS = frozenset(range(400, 500)) - {429}
 """Statuses that blame the request; 429 is a limit on the rate of queries."""
 
 
+class Starts(Protocol):
+    """Tells one start of Restate from another: NodePort of a node alone, RestateCluster of a cluster."""
+
+    async def fetch_incarnation(self) -> str:
+        """Name this start: see RestatePort."""
+        ...
+
+    async def aclose(self) -> None:
+        """Close what it holds. Safe to repeat."""
+        ...
+
+
 class RestateAdmin:
     """The real RestatePort; an asynchronous context manager.
 
-    `url` is that of the admin API, `node_url` that of the node's own port, which only `fetch_incarnation`
-    needs. `client` is used as it is and left open; without one, a client is made.
+    `url` is that of the admin API; `starts` tells of the starts of Restate, which only `fetch_incarnation`
+    needs, and is closed with this. `client` is used as it is and left open; without one, a client is made.
     """
 
     def __init__(
-        self, url: str, client: httpx2.AsyncClient | None = None, node_url: str | None = None
+        self, url: str, client: httpx2.AsyncClient | None = None, starts: Starts | None = None
     ) -> None:
         self._connection = Connection(url, client)
-        self._node = NodePort(node_url, client) if node_url else None
+        self._starts = starts
 
     async def __aenter__(self) -> Self:
         await self._connection.__aenter__()
@@ -67,8 +78,8 @@ class RestateAdmin:
 
     async def __aexit__(self, *exit_: object) -> None:
         await self._connection.__aexit__(*exit_)
-        if self._node is not None:
-            await self._node.aclose()
+        if self._starts is not None:
+            await self._starts.aclose()
 
     async def discover(self, uri: str) -> Discovered:
         """Read the services of an endpoint without registering it: see RestatePort."""
@@ -124,9 +135,9 @@ class RestateAdmin:
 
     async def fetch_incarnation(self) -> str:
         """Name this start of Restate, once it answers in full: see RestatePort."""
-        if self._node is None:
-            raise self._connection.unavailable("the url of its node is not known")
-        return await self._node.fetch_incarnation()
+        if self._starts is None:
+            raise self._connection.unavailable("nothing tells of its starts")
+        return await self._starts.fetch_incarnation()
 
     async def fetch_holding(self, deployment_id: str, limit: int) -> tuple[Holding, ...]:
         """List invocations that still need a deployment: see RestatePort."""

@@ -109,7 +109,7 @@ class RestateCluster:
     async def ensure_provisioned(
         self, peers: Collection[str], claim: Callable[[], Awaitable[bool]], partitions: int, replication: int
     ) -> bool:
-        """Wait until this node is in a cluster, or make it where that is this node's part; say whether it was.
+        """Wait until this node is in a cluster; make that where it is for this node to do, and say whether.
 
         `peers` are the fabrics of all other nodes. `claim` tells whether this node alone may provision, for
         good: it must not tell so of a node that has lost its disk since. It is called only while all nodes

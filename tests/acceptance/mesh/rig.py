@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import cached_property
@@ -20,7 +19,6 @@ from tests.machines import Machine, Switch, switched
 WORKER = Path(__file__).with_name("worker.js")
 NODES = 3
 REPLICATION = 2
-PARTITIONS = 8
 
 
 CANARY = "canary"
@@ -48,7 +46,6 @@ class Mesh:
         self.bucket.start()
         for node in self.nodes:
             node.start()
-        self._provision()
         for node in self.nodes:
             node.await_ready()
         self.deploy(self.nodes[0], CANARY, "1")
@@ -97,23 +94,6 @@ class Mesh:
             "source_roots": [self.bundles.root],
         }
         return MeshNode(machine, self.directory / name, self.bucket.environment, **{**given, **settings})
-
-    def _provision(self) -> None:
-        """Make the cluster, by hand."""
-        wait_until(self._is_provisioned, 30, f"the cluster is made; {self.nodes}")
-
-    def _is_provisioned(self) -> bool:
-        """Try to make it: until the node listens that is asked, there is an error, with the return code 0."""
-        first, package = self.nodes[0], find_toolchain(load_settings()).node_modules / "@restatedev"
-        done = first.machine.run(
-            (
-                str(package / "restatectl-linux-x64" / "bin" / "restatectl"),
-                *("-s", f"http://{first.machine.address}:5122", "--yes", "provision"),
-                *("--num-partitions", str(PARTITIONS), "--replication", str(REPLICATION)),
-            ),
-            os.environ,
-        )
-        return done.returncode == 0 and "[ERR]" not in done.stderr
 
 
 class Bundles(ProbeBundles):

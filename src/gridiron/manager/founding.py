@@ -1,0 +1,118 @@
+"""How a cluster begins: one node makes it, once, and none does so again.
+
+Restate makes a cluster of whichever node it is told to; two that are told so at once are two clusters. So the
+one that may is settled in the bucket, by an object that is made once. It holds a secret that the node has
+written on its own disk before: one that has lost its disk can never prove to be that node.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+import structlog
+from pydantic import ValidationError
+
+from gridiron.cluster import PARTITIONS, Cluster, fabric_urls
+from gridiron.errors import (
+    BucketRefused,
+    BucketUnavailable,
+    ClusterRejected,
+    ObjectDamaged,
+    ObjectExists,
+    ObjectMissing,
+    StorageFailed,
+)
+from gridiron.model import Value
+from gridiron.objects.port import Objects
+from gridiron.process.files import create_file
+from gridiron.restate.cluster import RestateCluster
+from gridiron.settings import Settings
+
+log = structlog.get_logger()
+
+FOUNDER_KEY = "founder.json"
+FOUNDER_FILE = "founder"
+"""In the manager's state directory."""
+
+MAX_FOUNDER = 4096
+PAUSE = timedelta(seconds=5)
+
+
+class Founder(Value):
+    """What the object holds."""
+
+    node: str
+    secret: str
+
+
+class Founding:
+    """The part of one node in the beginning of its cluster."""
+
+    def __init__(self, objects: Objects, settings: Settings) -> None:
+        self._objects = objects
+        self._node = settings.node_name
+        self._path = settings.manager_state_dir / FOUNDER_FILE
+
+    def claim(self) -> bool:
+        """Tell whether it is for this node to make the cluster: for good, and for no other. Safe to repeat.
+
+        Raises BucketUnavailable, BucketRefused, ObjectDamaged, StorageFailed.
+        """
+        own = Founder(node=self._node, secret=_fetch_secret(self._path))
+        try:
+            self._objects.create(FOUNDER_KEY, own.model_dump_json().encode())
+        except ObjectExists:
+            return self._fetch() == own
+        return True
+
+    def _fetch(self) -> Founder | None:
+        try:
+            found = self._objects.get(FOUNDER_KEY, MAX_FOUNDER)
+            return Founder.model_validate_json(found.content)
+        except ObjectMissing:
+            return None
+        except ValidationError as error:
+            raise ObjectDamaged(self._objects.url, FOUNDER_KEY, "it names no founder") from error
+
+
+def _fetch_secret(path: Path) -> str:
+    """Read the secret of this node, which is made, and on the disk, where there is none."""
+    try:
+        create_file(path, secrets.token_hex(16).encode(), 0o600)
+        return path.read_text("ascii").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise StorageFailed("Making", str(path), str(error)) from error
+
+
+async def found(
+    restate: RestateCluster, cluster: Cluster, settings: Settings, claim: Callable[[], bool]
+) -> None:
+    """See to it that there is a cluster, and that this node is in it. Ends then; safe to repeat.
+
+    `claim` blocks: see Founding.
+    """
+    others = [ip for ip in cluster.members if ip != cluster.address]
+    peers = fabric_urls(others, settings.ports.fabric)
+    partitions = settings.restate_partitions or PARTITIONS
+
+    async def try_to_claim() -> bool:
+        try:
+            return await asyncio.to_thread(claim)
+        except (BucketUnavailable, BucketRefused) as error:
+            log.warning("cluster.not_claimed", code=error.code, reason=str(error))
+            return False
+
+    while True:
+        try:
+            made = await restate.ensure_provisioned(peers, try_to_claim, partitions, cluster.replication)
+        except ClusterRejected as error:
+            log.error("cluster.not_made", code=error.code, reason=str(error))  # noqa: TRY400 - it says it all
+            await asyncio.sleep(PAUSE.total_seconds())
+            continue
+        if made:
+            log.info("cluster.made", name=cluster.name, partitions=partitions)
+        return
