@@ -33,6 +33,7 @@ from gridiron.manager.apply import ConfigApplier
 from gridiron.manager.context import Context
 from gridiron.manager.deployments import Deployments
 from gridiron.manager.execute import Executor
+from gridiron.manager.fetching import serve_fetching
 from gridiron.manager.health import HealthChecker
 from gridiron.manager.http.app import Control, make_app
 from gridiron.manager.http.connections import MAX_HEAD, make_protocol, raise_file_limit
@@ -57,6 +58,7 @@ from gridiron.secrets.store import SecretStore
 from gridiron.settings import Settings, user_data_dir
 from gridiron.toolchain.programs import fetch_versions, find_toolchain
 from gridiron.workers.cells import Cells
+from gridiron.workers.sockets import fetch_socket
 
 if TYPE_CHECKING:
     from gridiron.manager.mesh import Mesh
@@ -168,16 +170,19 @@ async def _serve(context: Context, load: Callable[[], Settings], hung_up: asynci
         ("builds", loop.sweep),
         ("uploads", lambda: asyncio.to_thread(context.intake.uploads.remove_old)),
     ]
-    if mesh is not None:
-        parts.append(("copies", mesh.copies(observer).tend))
+    copies = None if mesh is None else mesh.copies(observer)
+    if copies is not None:
+        parts.append(("copies", copies.tend))
     async with looking(context, loop) as looks, _cancelled_at_end() as tasks:
         health = HealthChecker(looks)
         tasks.create_task(health.watch(), name="health")
         sweeping = sweep_forever(context, parts, wake)
         tasks.create_task(sweeping if mesh is None else _settle_before(sweeping, activator), name="sweep")
-        if mesh is not None:
+        if mesh is not None and copies is not None:
             tasks.create_task(mesh.found(), name="found the cluster")
             tasks.create_task(mesh.members.watch(), name="watch members")
+            fetching = serve_fetching(fetch_socket(settings.run_dir), copies.ensure)
+            tasks.create_task(fetching, name="fetch builds")
         tasks.create_task(watch_lag(context.meters.lag), name="watch lag")
         tasks.create_task(reload_forever(context, load, hung_up, wake), name="reload")
         if certificate is not None:
