@@ -41,8 +41,10 @@ NOT_PROVISIONED = b"[ERR]: Failed to provision cluster during dry run: tcp conne
         (Ended(1, b"", UNKNOWN_NODE), "node N9 was not found in config", False),
         (
             Ended(1, b"", KEPT),
-            "log server is part of a node set of loglet 4_0. "
-            "You need to trim this loglet before disabling it",
+            (
+                "log server is part of a node set of loglet 4_0. "
+                "You need to trim this loglet before disabling it"
+            ),
             False,
         ),
         (
