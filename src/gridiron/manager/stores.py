@@ -1,0 +1,28 @@
+"""What keeps secrets and tokens: on the disk of a node alone, in the bucket of a cluster."""
+
+from __future__ import annotations
+
+from gridiron.access.tokens import TokenStore
+from gridiron.cluster import Cluster
+from gridiron.objects.port import Objects
+from gridiron.secrets.documents import Safe
+from gridiron.secrets.keep import SharedKeep
+from gridiron.secrets.store import SecretStore
+from gridiron.settings import Settings
+
+
+def make_safe(settings: Settings, cluster: Cluster, objects: Objects) -> Safe:
+    """Give what a node of a cluster shares with the others, encrypted."""
+    return Safe(objects, cluster.name, settings.secrets_dir)
+
+
+def make_secret_store(settings: Settings, safe: Safe | None) -> SecretStore:
+    """Give what keeps the secrets of names; `safe` is the cluster's, None: the node is alone."""
+    return SecretStore(settings.secrets_dir, None if safe is None else SharedKeep(safe))
+
+
+def make_token_store(settings: Settings, safe: Safe | None) -> TokenStore:
+    """Give what keeps tokens; `safe` is the cluster's, None: the node is alone."""
+    if safe is None:
+        return TokenStore(settings.manager_state_dir)
+    return TokenStore.of_cluster(settings.manager_state_dir, safe, settings.node_name)
