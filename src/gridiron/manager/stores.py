@@ -3,17 +3,10 @@
 from __future__ import annotations
 
 from gridiron.access.tokens import TokenStore
-from gridiron.cluster import Cluster
-from gridiron.objects.port import Objects
 from gridiron.secrets.documents import Safe
 from gridiron.secrets.keep import SharedKeep
 from gridiron.secrets.store import SecretStore
 from gridiron.settings import Settings
-
-
-def make_safe(settings: Settings, cluster: Cluster, objects: Objects) -> Safe:
-    """Give what a node of a cluster shares with the others, encrypted."""
-    return Safe(objects, cluster.name, settings.secrets_dir)
 
 
 def make_secret_store(settings: Settings, safe: Safe | None) -> SecretStore:
