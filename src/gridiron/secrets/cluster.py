@@ -23,12 +23,13 @@ TEXT = b"gridiron"
 """What is sealed says nothing; that it opens does."""
 
 
-def settle_key(safe: Safe) -> None:
+def settle_key(safe: Safe) -> bool:
     """See to it that this node has the cluster's key; the first node of all makes it where it has none.
 
-    Safe to repeat, also from several nodes. Where the bucket cannot be reached, a key that was compared
-    before is good. Raises ClusterKeyDiffers where the key is missing or another, BucketUnavailable where that
-    cannot be told, BucketRefused, ObjectDamaged, SecretKeyInvalid, StorageFailed.
+    Safe to repeat, also from several nodes and processes. Where the bucket cannot be reached, a key that was
+    compared before is good, and this gives False. Raises ClusterKeyDiffers where the key is missing or
+    another, BucketUnavailable where that cannot be told, BucketRefused, ObjectDamaged, SecretKeyInvalid,
+    StorageFailed.
     """
     directory, made = safe.secrets_dir, False
     document = safe.document(KEY_DOCUMENT, directory / COMPARED_FILE)
@@ -49,6 +50,7 @@ def settle_key(safe: Safe) -> None:
     except BucketUnavailable as error:
         reason = f"{error.reason}; and this node's key was not compared with the cluster's before"
         raise BucketUnavailable(error.bucket, reason) from error
+    return reading.fresh
 
 
 def _discard(safe: Safe) -> None:

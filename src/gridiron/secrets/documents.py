@@ -139,14 +139,17 @@ class SharedDocument:
         return Reading(None if found is None else self._open(found))
 
     def change(self, plan: Plan) -> bytes:
-        """Change the object from what it is now.
+        """Change the object from what it is now; nothing is written where it stays that.
 
         Where other nodes change it at the same time the plan is asked again, a few times; then ObjectChanged.
         With BucketUnavailable the change may have been made all the same.
         """
         for left in reversed(range(ATTEMPTS)):
             found = self._fetch()
-            content = plan(None if found is None else self._open(found))
+            before = None if found is None else self._open(found)
+            content = plan(before)
+            if content == before:
+                return content
             sealed = self._seal(content)
             try:
                 etag = self._write(sealed, found)

@@ -100,6 +100,13 @@ def test_a_change_that_others_always_come_before_is_given_up(one: Node, two: Nod
     assert one.document.read() == Reading(b"a" * ATTEMPTS)
 
 
+def test_a_change_that_changes_nothing_writes_nothing(one: Node, bucket: FakeObjects) -> None:
+    one.add(b"a")
+    bucket.requests.clear()
+    assert one.document.change(lambda content: content or b"") == b"a"
+    assert bucket.requests == [f"get {OBJECT}"]
+
+
 def test_what_a_plan_raises_changes_nothing(one: Node, two: Node) -> None:
     one.add(b"a")
 
