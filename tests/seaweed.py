@@ -137,6 +137,8 @@ def prepare_seaweed(directory: Path, host: str, ports: Sequence[int]) -> tuple[s
         str(Path(sys.executable).with_name("weed")),
         *("server", f"-dir={directory / 'data'}", f"-ip={host}", f"-ip.bind={host}"),
         *("-filer", "-s3", f"-s3.port={s3}", f"-s3.config={directory / 's3.json'}"),
+        # by default they have names of their port only, and servers of other networks may have the same
+        *(f"-filer.localSocket={directory / 'filer.sock'}", f"-s3.localSocket={directory / 's3.sock'}"),
         *("-s3.port.iceberg=0", "-s3.port.lance=0", "-master.telemetry=false"),
         *("-volume.max=20", "-master.volumeSizeLimitMB=64", "-volume.minFreeSpace=1"),
         *(f"-{each}.port={next(others_of)}" for each in ("master", "volume", "filer")),

@@ -88,7 +88,9 @@ one that was being written then is in its metadata, which it reads every 10 s or
 
 START_LIMIT = timedelta(seconds=10)
 START_INTERVAL = timedelta(milliseconds=100)
-"""How long, and how often, a Restate that is just starting is asked before an activation fails."""
+CHANGING_LIMIT = timedelta(seconds=5)
+"""How long, and how often, a Restate that is just starting is asked before an activation fails; and how long
+one that changes under the hands of other managers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,6 +230,24 @@ class Activator:
                     raise
             await asyncio.sleep(START_INTERVAL.total_seconds())
 
+    async def _tend(self, deadline: float) -> str:
+        """Wait until Restate has what it is to have; give its incarnation then.
+
+        In a cluster others change it, so that it may take some looks until one is whole.
+        """
+        patience = CHANGING_LIMIT.total_seconds() if self._context.store.others_write else 0
+        until = time.monotonic() + patience
+        while True:
+            incarnation = await self._await_restate(max(deadline, until))
+            try:
+                await self._loop.tend(incarnation)
+            except RoutingUnknown:
+                if time.monotonic() >= until:
+                    raise
+            else:
+                return incarnation
+            await asyncio.sleep(START_INTERVAL.total_seconds())
+
     @asynccontextmanager
     async def _turn(self, name: str) -> AsyncIterator[str]:
         """Hold the turn of a name with a Restate that answers in full and has what it is to have.
@@ -237,8 +257,7 @@ class Activator:
         """
         deadline = time.monotonic() + START_LIMIT.total_seconds()  # from its arrival, not from its turn
         async with self._turns.hold(f"arrival {name}"):  # the loop may need the name's turn until the second
-            incarnation = await self._await_restate(deadline)
-            await self._loop.tend(incarnation)
+            incarnation = await self._tend(deadline)
             async with self._turns.hold(name_turn(name)):
                 yield incarnation
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Collection
 from datetime import timedelta
 from pathlib import Path
@@ -25,6 +26,10 @@ SNAPSHOT_LIMIT = timedelta(minutes=5)
 
 LOOK_PAUSE = timedelta(milliseconds=200)
 """How long the nodes are left alone between two looks at whether they can be provisioned."""
+
+SCHEMA_LIMIT, SCHEMA_PAUSE = timedelta(seconds=2), timedelta(milliseconds=50)
+"""How long, and how often, a node is asked whether it knows what another has registered; 0.02 to 0.12 s
+were seen on an idle machine."""
 
 WorkerState = Literal["active", "draining"]
 
@@ -78,11 +83,18 @@ class RestateCluster:
                     f"{peer.name} is not known to be down and does not answer"
                 ) from answer
             views[peer.node_id], schema_version = answer
-            if schema_version > start.schema_version:
-                raise self._ctl.unavailable(f"this node does not know yet what {peer.name} has registered")
+            await self._await_schema(schema_version, peer)
         if (doubt := find_doubt(views)) is not None:
             raise self._ctl.unavailable(doubt)
         return name_incarnation(start.name, own)
+
+    async def _await_schema(self, version: int, peer: Member) -> None:
+        """Wait until this node knows what another has registered, which takes a tenth of a second."""
+        deadline = time.monotonic() + SCHEMA_LIMIT.total_seconds()
+        while (await self._node.fetch_health()).schema_version < version:
+            if time.monotonic() > deadline:
+                raise self._ctl.unavailable(f"this node does not know yet what {peer.name} has registered")
+            await asyncio.sleep(SCHEMA_PAUSE.total_seconds())
 
     async def _ask_peer(self, peer: Member) -> tuple[View, int] | RestateUnavailable:
         """Give another node's view, and the version of the registrations that it knows."""
