@@ -11,6 +11,10 @@
 #   core_digests  their sha256, as a text of JSON
 #   egress_allow  what workers may connect to: "public", and the ranges of GRIDIRON_EGRESS_ALLOW
 #   egress_deny   what they may not, although workerd takes it for public
+{#-
+#   manager_address  of a cluster: where the manager is asked for a build that the disk lacks; none for a node alone
+#                    Of a cluster, the router needs the binding MANAGER, too.
+#}
 #
 # The router needs the five bindings and the module names below as they are. The command line of a cell gives
 # the sockets `data` and `control` their addresses.
@@ -23,6 +27,9 @@ const config :Workerd.Config = (
     (name = "bundles", disk = (path = {{ bundles_dir }})),
     (name = "secrets", disk = (path = {{ secrets_dir }})),  # for the router alone
     (name = "identity", disk = (path = {{ identity_dir }})),  # the same
+    {%- if manager_address is not none %}
+    (name = "manager", external = (address = {{ manager_address }}, http = ())),  # the same
+    {%- endif %}
     # Where builds' fetch() and connect() go: public addresses, so neither Restate's admin API nor a cloud's
     # metadata service. Of the rules that an address matches, the one with the longest prefix counts.
     (name = "internet", network = (
@@ -62,6 +69,9 @@ const router :Workerd.Worker = (
     (name = "BUNDLES", service = "bundles"),
     (name = "SECRETS", service = "secrets"),
     (name = "IDENTITY", service = "identity"),
+    {%- if manager_address is not none %}
+    (name = "MANAGER", service = "manager"),  # a build that the disk lacks is asked for there
+    {%- endif %}
     (name = "SDK_CORES", json = {{ core_digests }}),
   ],
   globalOutbound = "internet",  # builds inherit it: they are given no other

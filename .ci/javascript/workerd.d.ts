@@ -8,3 +8,6 @@ declare module "cloudflare:workers" {
   export function abortIsolate(reason?: string): never;
 }
 declare class IdentityTransformStream extends TransformStream {}
+interface Scheduler {
+  wait(milliseconds: number): Promise<void>;
+}

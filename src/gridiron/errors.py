@@ -32,7 +32,7 @@
     ├── Environment      ToolMissing ToolVersionWrong ToolchainNotInstalled PortTaken DirectoryInUse
     │                    StorageFailed ProjectNotWritten BundlesElsewhere ComponentFailed ConfigNotApplied
     │                    SecretsUnreadable SecretKeyInvalid RestoreUnfinished TokensUnreadable
-    │                    AuditUnavailable ObjectDamaged
+    │                    AuditUnavailable ObjectDamaged ClusterKeyDiffers
     └── ActivationFailed the step of an activation that failed; its cause is one of the above
 
 A class has a stable `code` and a `sentence` over its own fields that says what happened and what to do.
@@ -1309,6 +1309,20 @@ class ObjectDamaged(Environment):
     )
     bucket: str
     key: str
+    problem: str
+
+
+@dataclass(eq=False)
+class ClusterKeyDiffers(Environment):
+    """The node has not the key that the cluster's secrets are sealed with."""
+
+    code = "cluster_key_differs"
+    sentence = (
+        "{path} is not the key of the cluster {cluster}: {problem}. "
+        "Copy that file from a node of the cluster, by a way that nobody else can read."
+    )
+    path: str
+    cluster: str
     problem: str
 
 

@@ -179,6 +179,7 @@ def test_a_role_reads_what_it_needs_and_no_more(services: Services, build: str) 
         "manager/state.json": {manager},
         "workers/workerd.capnp": {workers, manager},
         "run": {workers, manager},
+        "run/manager": {workers, manager},
     }
     everybody = (restate, workers, manager, "nobody:nogroup")
     assert {

@@ -28,6 +28,7 @@ from gridiron.errors import (
 )
 from gridiron.objects.bucket import open_bucket
 from gridiron.objects.port import Objects
+from gridiron.objects.probe import check_conditions
 from gridiron.testing.objects import FakeObjects
 from tests.seaweed import BUCKET, Seaweed
 
@@ -238,6 +239,11 @@ def test_of_several_who_replace_one_does(world: World) -> None:
         assert won == {found.content: found.etag}
         assert found.etag != etag
         etag = found.etag
+
+
+def test_conditions_are_found_to_hold(objects: Objects) -> None:
+    check_conditions(objects)
+    assert objects.list("") == ()
 
 
 # -- lists -----------------------------------------------------------------------------------------------

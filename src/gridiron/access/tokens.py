@@ -3,6 +3,8 @@
 {directory}/tokens.json    what each is good for, and the SHA-256 of its text
 {directory}/admin.token    one with the scope `admin`, for who has this machine: the command line finds it
 
+Of a cluster, `tokens.json` is one for all nodes, in its bucket; each node has an admin's token of its own.
+
 The secret of a token is 256 random bits, which nobody can guess, so that a quick digest hides it as well as a
 slow one does; a slow one would let anybody who sends wrong tokens keep the manager busy
 (docs/decisions/0021-tokens.md).
@@ -14,11 +16,12 @@ import hmac
 import re
 import secrets
 import threading
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
+from typing import TypeVar
 
 import structlog
 from pydantic import TypeAdapter, ValidationError
@@ -36,14 +39,20 @@ from gridiron.errors import (
 )
 from gridiron.model import NAME, Value
 from gridiron.process.files import OF_OTHERS, replace_file, sync_directory
+from gridiron.secrets.documents import Document, FileDocument, Safe
 
 log = structlog.get_logger()
+
+T = TypeVar("T")
 
 TOKENS_FILE = "tokens.json"
 ADMIN_FILE = "admin.token"
 
 ADMIN_NAME = "admin.token"
 """Of the token in the file of that name; no other can be called so, as names have no dots."""
+
+COPY_FILE = "tokens.shared.json"
+"""In the directory of a node of a cluster: the tokens that it knew last, sealed."""
 
 TEXT = re.compile(r"gridiron_(?P<id>[0-9a-f]{8})_[0-9a-f]{64}")
 """Of a token: its id and 256 bits. A scanner for leaked secrets finds it by this."""
@@ -78,7 +87,10 @@ class Made:
     text: str = field(repr=False)
 
 
-_FILE = TypeAdapter(tuple[Token, ...])
+Tokens = tuple[Token, ...]
+"""All of them, oldest first."""
+
+_FILE = TypeAdapter(Tokens)
 
 
 def check_token_name(name: str) -> str:
@@ -113,12 +125,27 @@ def hide_tokens(text: str) -> str:
 
 
 class TokenStore:
-    """The tokens that a manager knows. One process has them; `check` touches no disk, the others block."""
+    """The tokens that a manager knows. `check` and `knows` touch no disk and no network, the others block.
 
-    def __init__(self, directory: Path) -> None:
+    Those that change tokens raise StorageFailed; in a cluster BucketUnavailable (the change may have been
+    made all the same), BucketRefused, ObjectChanged, ObjectDamaged and SecretsUnreadable, too.
+    """
+
+    def __init__(
+        self, directory: Path, document: Document | None = None, admin_name: str = ADMIN_NAME
+    ) -> None:
+        """Take the directory, where the tokens are (None: there), and the name of the admin's token."""
         self._directory = directory
+        self._document = document or FileDocument(directory / TOKENS_FILE)
+        self._admin_name = admin_name
         self._lock = threading.Lock()  # over a change
         self._tokens: dict[str, tuple[Token, Caller]] = {}
+
+    @classmethod
+    def of_cluster(cls, directory: Path, safe: Safe, node: str) -> TokenStore:
+        """Give the tokens of a cluster, as one of its nodes has them; its admin's is `admin.{node}`."""
+        document = safe.document(TOKENS_FILE, directory / COPY_FILE)
+        return cls(directory, document, f"admin.{node}")
 
     @property
     def admin_file(self) -> Path:
@@ -136,16 +163,35 @@ class TokenStore:
         Who can remove that file has the machine, and so gets in again: a new token is made, and the one that
         was in the file before is good for nothing any more. Safe to repeat.
 
-        Raises TokensUnreadable, StorageFailed.
+        Without the bucket of its cluster a node goes by the tokens that it knew last. Raises
+        TokensUnreadable, StorageFailed; in a cluster as what changes tokens does, BucketUnavailable where it
+        knew none, or has to make the admin's anew.
         """
         with self._lock:
-            self._set(self._read())
+            reading = self._document.read()
+            self._set(self._parse(reading.content))
+            if not reading.fresh:
+                log.warning("access.tokens_not_fresh", place=self._document.place)
             if not self._has_good_admin_file(now):
-                kept = [token for token in self.tokens if token.name != ADMIN_NAME]
-                made = self._make(ADMIN_NAME, [Scope(Kind.ADMIN)], None, now)
-                self._keep([*kept, made.token])
-                self._write(self.admin_file, f"{made.text}\n".encode())
+                made = self._change(lambda tokens: self._plan_admin(tokens, now))
+                self._write_admin_file(f"{made.text}\n".encode())
                 log.info("access.admin_token_made", path=str(self.admin_file), token_id=made.token.id)
+
+    def refresh(self) -> bool:
+        """Know what other nodes have changed; False where the bucket cannot be reached, and nothing is new.
+
+        Safe to repeat. Raises as what changes tokens does, and TokensUnreadable: what was known stays then.
+        """
+        with self._lock:
+            reading = self._document.read()
+            if reading.fresh:
+                self._set(self._parse(reading.content))
+            return reading.fresh
+
+    def knows(self, text: str) -> bool:
+        """Tell whether looking anew would change nothing for a text: its token is known, or it is none."""
+        token_id = find_id(text)
+        return token_id is None or token_id in self._tokens
 
     def check(self, text: str, now: datetime) -> Caller:
         """Say who sends a token. Raises TokenInvalid, TokenExpired."""
@@ -159,45 +205,53 @@ class TokenStore:
         return caller
 
     def create(self, name: str, scopes: Collection[Scope], lifetime: timedelta | None, now: datetime) -> Made:
-        """Make a token; it is good once this returns. Raises LifetimeInvalid, StorageFailed."""
+        """Make a token; it is good once this returns, on other nodes when it is first sent there.
+
+        Raises LifetimeInvalid.
+        """
+
+        def plan(tokens: Tokens) -> tuple[Tokens, Made]:
+            made = _make(name, scopes, lifetime, now, {token.id for token in tokens})
+            return (*tokens, made.token), made
+
         with self._lock:
-            made = self._make(name, scopes, lifetime, now)
-            self._keep([*self.tokens, made.token])
-            return made
+            return self._change(plan)
 
     def revoke(self, token_id: str) -> Token:
-        """Have a token be good for nothing from now on; give what it was.
+        """Have a token be good for nothing from now on, here; give what it was.
 
-        The admin's file goes with its token: the next start makes a new one. Raises TokenNotFound,
-        StorageFailed.
+        The admin's file goes with its token: the next start makes a new one. Raises TokenNotFound.
         """
-        with self._lock:
-            found = self._tokens.get(token_id)
+
+        def plan(tokens: Tokens) -> tuple[Tokens, Token]:
+            found = next((token for token in tokens if token.id == token_id), None)
             if found is None:
                 raise TokenNotFound(token_id)
-            self._keep([token for token in self.tokens if token.id != token_id])
-            if found[0].name == ADMIN_NAME:
-                self._remove_admin_file()
-            return found[0]
+            return tuple(token for token in tokens if token.id != token_id), found
 
-    def _make(self, name: str, scopes: Collection[Scope], lifetime: timedelta | None, now: datetime) -> Made:
-        token_id = secrets.token_hex(4)
-        while token_id in self._tokens:
-            token_id = secrets.token_hex(4)
-        text = f"gridiron_{token_id}_{secrets.token_hex(32)}"
-        try:
-            expires_at = None if lifetime is None else now + lifetime
-        except OverflowError as error:
-            raise LifetimeInvalid(str(lifetime)) from error
-        token = Token(
-            id=token_id,
-            name=name,
-            scopes=tuple(str(scope) for scope in scopes),
-            sha256=_digest(text),
-            created_at=now,
-            expires_at=expires_at,
-        )
-        return Made(token, text)
+        with self._lock:
+            found = self._change(plan)
+            if found.name == self._admin_name:
+                self._remove_admin_file()
+            return found
+
+    def _plan_admin(self, tokens: Tokens, now: datetime) -> tuple[Tokens, Made]:
+        """Give the admin a token in the stead of any before."""
+        kept = tuple(token for token in tokens if token.name != self._admin_name)
+        made = _make(self._admin_name, [Scope(Kind.ADMIN)], None, now, {token.id for token in tokens})
+        return (*kept, made.token), made
+
+    def _change(self, plan: Callable[[Tokens], tuple[Tokens, T]]) -> T:
+        """Write first, so that what is good and what is kept are the same after a crash."""
+        results: list[T] = []
+
+        def rewrite(content: bytes | None) -> bytes:
+            tokens, result = plan(self._parse(content))
+            results.append(result)
+            return _FILE.dump_json(tokens, indent=2) + b"\n"
+
+        self._set(self._parse(self._document.change(rewrite)))
+        return results[-1]
 
     def _has_good_admin_file(self, now: datetime) -> bool:
         try:
@@ -215,40 +269,55 @@ class TokenStore:
         except (TokenInvalid, TokenExpired):
             return False
 
-    def _read(self) -> tuple[Token, ...]:
-        path = self._directory / TOKENS_FILE
-        try:
-            return _FILE.validate_json(path.read_bytes())
-        except FileNotFoundError:
+    def _parse(self, content: bytes | None) -> Tokens:
+        if content is None:
             return ()
-        except OSError as error:
-            raise StorageFailed("Reading", str(path), error.strerror or str(error)) from error
+        try:
+            return _FILE.validate_json(content)
         except ValidationError as error:
-            raise TokensUnreadable(str(path)) from error
+            raise TokensUnreadable(self._document.place) from error
 
-    def _keep(self, tokens: Collection[Token]) -> None:
-        """Write first, so that what is good and what is kept are the same after a crash."""
-        self._write(self._directory / TOKENS_FILE, _FILE.dump_json(tuple(tokens), indent=2) + b"\n")
-        self._set(tokens)
-
-    def _set(self, tokens: Collection[Token]) -> None:
+    def _set(self, tokens: Tokens) -> None:
         try:
             self._tokens = {token.id: (token, _caller_of(token)) for token in tokens}
         except ScopeInvalid as error:
-            raise TokensUnreadable(str(self._directory / TOKENS_FILE)) from error
+            raise TokensUnreadable(self._document.place) from error
 
-    def _write(self, path: Path, content: bytes) -> None:
+    def _write_admin_file(self, content: bytes) -> None:
         try:
-            replace_file(path, content, 0o600)
-            sync_directory(self._directory)  # or a token that was revoked may come back
+            replace_file(self.admin_file, content, 0o600)
+            sync_directory(self._directory)
         except OSError as error:
-            raise StorageFailed("Writing", str(path), error.strerror or str(error)) from error
+            raise StorageFailed("Writing", str(self.admin_file), error.strerror or str(error)) from error
 
     def _remove_admin_file(self) -> None:
         try:
             self.admin_file.unlink(missing_ok=True)
         except OSError as error:  # its token is good for nothing, so that the next start replaces it
             log.warning("access.admin_file_not_removed", path=str(self.admin_file), reason=str(error))
+
+
+def _make(
+    name: str, scopes: Collection[Scope], lifetime: timedelta | None, now: datetime, taken: Collection[str]
+) -> Made:
+    """Make a token whose id is none of those that are taken. Raises LifetimeInvalid."""
+    token_id = secrets.token_hex(4)
+    while token_id in taken:
+        token_id = secrets.token_hex(4)
+    text = f"gridiron_{token_id}_{secrets.token_hex(32)}"
+    try:
+        expires_at = None if lifetime is None else now + lifetime
+    except OverflowError as error:
+        raise LifetimeInvalid(str(lifetime)) from error
+    token = Token(
+        id=token_id,
+        name=name,
+        scopes=tuple(str(scope) for scope in scopes),
+        sha256=_digest(text),
+        created_at=now,
+        expires_at=expires_at,
+    )
+    return Made(token, text)
 
 
 def _caller_of(token: Token) -> Caller:

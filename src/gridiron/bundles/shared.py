@@ -301,7 +301,7 @@ class SharedStore(BundleStore):
         Raises ObjectDamaged and StorageFailed where it is not what was stored.
         """
         build_id = str(address)
-        if self.has_copy(build_id):
+        if self._read_copy(address) is not None:
             return True
         objects = next((each.objects for each in self._list(f"{BUILDS}{address.path}")), {})
         archive = next((name for name in objects if name.endswith(ARCHIVE_SUFFIX)), None)
@@ -319,6 +319,22 @@ class SharedStore(BundleStore):
             unpack_content(work / "archive", record, work / "build")
             self._put_in_place(work / "build", build_id, _render(record), sealed)
         return True
+
+    def ensure_copy(self, address: Address) -> bool:
+        """Have a copy of a build here that is what was stored; False where there is no such build.
+
+        As `fetch_copy`, and one that is here already is compared with its digests.
+        """
+        build = self._records.get(address) or self._read_copy(address)
+        if build is None:
+            return self.fetch_copy(address)
+        self.verify(build)
+        return self.fetch_copy(address)
+
+    def _read_copy(self, address: Address) -> Build | None:
+        """Read the record of the copy of a build; None where there is none that can be read."""
+        here = self._inventory.fetch(str(address)).builds  # what begins so
+        return next((build for build in here if build.address == address), None)
 
     def has_copy(self, build_id: str) -> bool:
         """Tell whether there is a copy of a build here."""

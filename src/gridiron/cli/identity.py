@@ -41,9 +41,10 @@ def rotate(data_dir: DataDir = None, as_json: Json = False) -> None:
     """Have Restate sign with a new key; the one before is refused from then on, and no call is lost.
 
     The cells accept the new key first; then Restate is started again, as `gridiron up` does by itself. What
-    was broken off goes on when this is called again.
+    was broken off goes on when this is called again. In a cluster, call it on each node, one after the other:
+    the first makes a key, the others take that up.
     """
-    store = _find_store(data_dir)
+    store = _find_store(data_dir, changes=True)
     with Progress(quiet=as_json) as progress:
         progress.say("Making a key, and having the cells accept it")
         kid = store.prepare_next()
@@ -55,11 +56,12 @@ def rotate(data_dir: DataDir = None, as_json: Json = False) -> None:
         print_text(f"Restate signs with {kid}. The key before is refused.")
 
 
-def _find_store(data_dir: DataDir) -> IdentityStore:
+def _find_store(data_dir: DataDir, *, changes: bool = False) -> IdentityStore:
     from gridiron.identity.store import IdentityStore  # noqa: PLC0415 - see gridiron.cli.edge
     from gridiron.settings import load_settings  # noqa: PLC0415 - the same
 
-    return IdentityStore.of(load_settings(data_dir=data_dir))
+    settings = load_settings(data_dir=data_dir)
+    return IdentityStore.of_node(settings) if changes else IdentityStore.of(settings)
 
 
 def _await_start(store: IdentityStore, kid: str) -> None:

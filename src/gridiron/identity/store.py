@@ -4,6 +4,8 @@
 {directory}/next.pem                what it signs with from its next start on, mode 0600: during a rotation
 {directory}/public/accepted.json    what the cells accept: see gridiron.identity.accepted
 
+In a cluster the key is that of all nodes (gridiron.identity.shared), where it can be had.
+
 A rotation is `prepare_next`, a new start of Restate, and `take_up` in that. The next of these goes on with
 what ended halfway, and at any time the cells accept what Restate signs with.
 """
@@ -21,7 +23,7 @@ import structlog
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from gridiron.ed25519 import parse_private_key, render_private_key
-from gridiron.errors import IdentityGiven, KeyInvalid, StorageFailed
+from gridiron.errors import GridironError, IdentityGiven, KeyInvalid, StorageFailed
 from gridiron.identity.accepted import (
     AcceptedKey,
     AcceptedKeys,
@@ -30,7 +32,9 @@ from gridiron.identity.accepted import (
     plan_accepted,
     render_accepted,
 )
+from gridiron.identity.shared import SharedKey
 from gridiron.process.files import OF_OTHERS, create_file, replace_file, sync_directory
+from gridiron.secrets.documents import Safe
 from gridiron.settings import Settings
 
 log = structlog.get_logger()
@@ -63,10 +67,19 @@ class IdentityStore:
     """The keys of a node. Every method blocks on the disk."""
 
     def __init__(
-        self, directory: Path, given: Path | None = None, wait: Callable[[float], None] = time.sleep
+        self,
+        directory: Path,
+        given: Path | None = None,
+        wait: Callable[[float], None] = time.sleep,
+        shared: SharedKey | None = None,
     ) -> None:
-        """Take the directory, and the private key where the node was given one (`GRIDIRON_IDENTITY_KEY`)."""
+        """Take the directory, and the private key where the node was given one (`GRIDIRON_IDENTITY_KEY`).
+
+        `shared` is the key of the node's cluster, for `take_up` and `prepare_next`; None: it has one of its
+        own.
+        """
         self._given = given
+        self._shared = shared
         self._wait = wait
         self._directory = directory
         self.next_key = directory / NEXT_FILE
@@ -77,6 +90,20 @@ class IdentityStore:
     def of(cls, settings: Settings) -> IdentityStore:
         """Give what keeps the keys of the node that the settings are of."""
         return cls(settings.identity_dir, settings.identity_key)
+
+    @classmethod
+    def of_node(cls, settings: Settings) -> IdentityStore:
+        """Give the same for who changes them: in a cluster, with the key of all nodes.
+
+        Nothing is connected to. Raises BucketRefused where the bucket's settings cannot be used.
+        """
+        if settings.cluster is None or settings.identity_key is not None:
+            return cls.of(settings)
+        from gridiron.objects.bucket import open_bucket  # noqa: PLC0415 - takes memory, on a node alone for nothing
+
+        objects = open_bucket(settings.cluster.bucket, settings.s3_endpoint)
+        safe = Safe(objects, settings.cluster.name, settings.secrets_dir)
+        return cls(settings.identity_dir, shared=SharedKey(safe, settings.identity_dir))
 
     @property
     def signing_key(self) -> Path:
@@ -93,12 +120,14 @@ class IdentityStore:
     def take_up(self) -> None:
         """Settle which key Restate signs with, and have the cells accept that one alone; it must not run now.
 
-        Makes a key where there is none. Takes `SETTLE` where the cells went by other keys until now. Safe to
-        repeat. Raises KeyInvalid, StorageFailed.
+        Makes a key where there is none. In a cluster it is the one of all nodes; where that cannot be had,
+        the log says why, and it is the one that this node has. Takes `SETTLE` where the cells went by other
+        keys until now. Safe to repeat. Raises KeyInvalid, StorageFailed.
         """
         self.prepare()
         if self._given is None:
             self._settle_signing()
+            self._agree()
         kid = self._accept_only(_fetch(self.signing_key))
         log.info("identity.taken_up", kid=kid)
 
@@ -106,12 +135,14 @@ class IdentityStore:
         """Have the key made that Restate signs with from its next start on, and give its kid.
 
         The cells accept it, too, when it is there. Takes `SETTLE`. Safe to repeat: what is prepared stays.
-        Raises IdentityGiven, StorageFailed, KeyInvalid.
+        In a cluster it is the key that another node has made before, or else becomes that of all nodes.
+        Raises IdentityGiven, StorageFailed, KeyInvalid; in a cluster what `SharedKey` does.
         """
         if self._given is not None:
             raise IdentityGiven(str(self._given))
         if not self.next_key.exists():
-            signing, following = _fetch(self.signing_key), Ed25519PrivateKey.generate()
+            signing = _fetch(self.signing_key)
+            following = self._shared.follow(signing) if self._shared else Ed25519PrivateKey.generate()
             self._write_accepted(self._describe(signing), self._describe(following))
             self._wait(SETTLE.total_seconds())
             self._create(self.next_key, following)  # or somebody else was first
@@ -137,6 +168,24 @@ class IdentityStore:
                 self._create(signing, Ed25519PrivateKey.generate())
         except OSError as error:
             raise StorageFailed("Writing", str(signing), error.strerror or str(error)) from error
+
+    def _agree(self) -> None:
+        """Sign with the key of all nodes; one that cannot be had keeps Restate from nothing."""
+        if self._shared is None:
+            return
+        own = _fetch(self.signing_key)
+        try:
+            key = self._shared.agree(own)
+        except GridironError as error:
+            log.warning("identity.not_shared", code=error.code, reason=str(error))
+            return
+        if key.public_key() == own.public_key():
+            return
+        try:
+            replace_file(self.signing_key, render_private_key(key), 0o600)
+            sync_directory(self._directory)
+        except OSError as error:
+            raise StorageFailed("Writing", str(self.signing_key), error.strerror or str(error)) from error
 
     def _accept_only(self, key: Ed25519PrivateKey) -> str:
         described = self._describe(key)

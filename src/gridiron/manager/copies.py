@@ -25,11 +25,11 @@ class Copies:
         self._limit = limit
 
     async def ensure(self, address: Address) -> bool:
-        """Have a copy of a build here; False where there is no such build. Safe to repeat.
+        """Have a copy of a build here that is what was stored; False where there is no such build.
 
-        Raises BucketUnavailable, BucketRefused, ObjectDamaged, StorageFailed.
+        Safe to repeat. Raises BucketUnavailable, BucketRefused, ObjectDamaged, StorageFailed.
         """
-        return await asyncio.to_thread(self._store.fetch_copy, address)
+        return await asyncio.to_thread(self._store.ensure_copy, address)
 
     async def tend(self) -> None:
         """Fetch what is registered and not here, and remove what nobody uses. Safe to repeat.

@@ -7,15 +7,22 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
+import structlog
+
 from gridiron.errors import GridironError, RegistrationUnknown
 from gridiron.manager.activation import Before
-from gridiron.manager.tolerate import tolerating
 from gridiron.model import Address
 from gridiron.secrets.store import Secrets, SecretStore, Snapshot
 
+log = structlog.get_logger()
+
 
 class Keeper:
-    """Does with the store of secrets what an activation needs. Every method raises StorageFailed."""
+    """Does with the store of secrets what an activation needs.
+
+    Every method raises StorageFailed; in a cluster BucketUnavailable, BucketRefused, and ObjectChanged where
+    another node has changed the secrets of the name since they were read.
+    """
 
     def __init__(self, secrets: SecretStore) -> None:
         self._secrets = secrets
@@ -31,7 +38,7 @@ class Keeper:
     async def keep(self, name: str, before: Before) -> None:
         """Keep the secrets of a name as they are wanted. Safe to repeat."""
         if before.wanted != before.kept:
-            await asyncio.to_thread(self._secrets.replace, name, before.wanted)
+            await asyncio.to_thread(self._secrets.replace, name, before.wanted, before.kept)
 
     @asynccontextmanager
     async def keeping(self, name: str, before: Before) -> AsyncIterator[None]:
@@ -45,6 +52,8 @@ class Keeper:
         except RegistrationUnknown:
             raise
         except GridironError:
-            with tolerating("secrets.not_restored", name=name):
+            try:
                 await self.keep(name, replace(before, kept=before.wanted, wanted=before.kept))
+            except GridironError as unrestored:  # what kept them from being registered is what to tell
+                log.warning("secrets.not_restored", name=name, reason=str(unrestored))
             raise

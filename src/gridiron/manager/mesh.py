@@ -17,6 +17,7 @@ from gridiron.manager.turns import Check
 from gridiron.objects.bucket import open_bucket
 from gridiron.objects.lease import LEASE, Leases
 from gridiron.restate.cluster import RestateCluster
+from gridiron.secrets.documents import Safe
 from gridiron.settings import Settings
 from gridiron.toolchain.programs import Toolchain
 
@@ -39,6 +40,7 @@ class Mesh:
         self.objects = open_bucket(cluster.bucket, settings.s3_endpoint)
         self.store = SharedStore(settings.bundles_dir, self.objects, settings.node_name)
         self.store.is_member = self.members.is_member
+        self.safe = Safe(self.objects, cluster.name, settings.secrets_dir)
         self._leases = Leases(self.objects, settings.node_name)
 
     def copies(self, observer: Observer) -> Copies:

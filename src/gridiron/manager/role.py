@@ -22,7 +22,7 @@ from gridiron.access.audit import AuditLog
 from gridiron.access.note import Note, leave_note, take_note_back
 from gridiron.access.restraint import Rates
 from gridiron.access.tls import Certificate
-from gridiron.access.tokens import ADMIN_FILE, TokenStore
+from gridiron.access.tokens import ADMIN_FILE
 from gridiron.bundles.intake import Intake, Policy
 from gridiron.bundles.store import BundleStore
 from gridiron.egress import is_loopback
@@ -33,6 +33,7 @@ from gridiron.manager.apply import ConfigApplier
 from gridiron.manager.context import Context
 from gridiron.manager.deployments import Deployments
 from gridiron.manager.execute import Executor
+from gridiron.manager.fetching import serve_fetching
 from gridiron.manager.health import HealthChecker
 from gridiron.manager.http.app import Control, make_app
 from gridiron.manager.http.connections import MAX_HEAD, make_protocol, raise_file_limit
@@ -46,17 +47,19 @@ from gridiron.manager.observe import Observer
 from gridiron.manager.registry import Registry
 from gridiron.manager.reload import reload_forever
 from gridiron.manager.stopping import CUT_LIMIT, INTAKE_LIMIT, REQUEST_LIMIT, end_in_time
+from gridiron.manager.stores import make_secret_store, make_token_store
 from gridiron.manager.sweep import Part, sweep_forever, watch_lag
+from gridiron.manager.tokens import TokenWatch
 from gridiron.manager.tolerate import tolerating
 from gridiron.manager.traces import NoTracer, Tracer
 from gridiron.manager.turns import Turns
 from gridiron.process.lock import lock_directory
 from gridiron.restate.admin import RestateAdmin, Starts
 from gridiron.restate.incarnation import NodePort
-from gridiron.secrets.store import SecretStore
 from gridiron.settings import Settings, user_data_dir
 from gridiron.toolchain.programs import fetch_versions, find_toolchain
 from gridiron.workers.cells import Cells
+from gridiron.workers.sockets import fetch_socket
 
 if TYPE_CHECKING:
     from gridiron.manager.mesh import Mesh
@@ -83,7 +86,8 @@ async def run_manager(load: Callable[[], Settings]) -> None:
 
     Raises DirectoryInUse when another manager has the state directory or the bundle directory,
     BundlesElsewhere when the bundle directory is another than before, SecretKeyInvalid, TokensUnreadable,
-    CertificateInvalid, StorageFailed, SettingsInvalid.
+    CertificateInvalid, StorageFailed, SettingsInvalid; in a cluster ClusterKeyDiffers, and BucketUnavailable
+    when this node was never part of it.
     """
     hung_up = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, hung_up.set)  # before they are read
@@ -105,7 +109,7 @@ async def run_manager(load: Callable[[], Settings]) -> None:
                 restate=restate,
                 cells=Cells(settings.run_dir, settings.workers_url, client),
                 registry=Registry(settings.manager_state_dir / "state.json"),
-                secrets=SecretStore(settings.secrets_dir),
+                secrets=make_secret_store(settings, mesh.safe if mesh else None),
                 tracer=_make_tracer(settings),
                 mesh=mesh,
             )
@@ -168,16 +172,22 @@ async def _serve(context: Context, load: Callable[[], Settings], hung_up: asynci
         ("builds", loop.sweep),
         ("uploads", lambda: asyncio.to_thread(context.intake.uploads.remove_old)),
     ]
-    if mesh is not None:
-        parts.append(("copies", mesh.copies(observer).tend))
+    copies = None if mesh is None else mesh.copies(observer)
+    if copies is not None:
+        parts.append(("copies", copies.tend))
     async with looking(context, loop) as looks, _cancelled_at_end() as tasks:
         health = HealthChecker(looks)
         tasks.create_task(health.watch(), name="health")
         sweeping = sweep_forever(context, parts, wake)
         tasks.create_task(sweeping if mesh is None else _settle_before(sweeping, activator), name="sweep")
-        if mesh is not None:
+        if mesh is not None and copies is not None:
             tasks.create_task(mesh.found(), name="found the cluster")
             tasks.create_task(mesh.members.watch(), name="watch members")
+            fetching = serve_fetching(fetch_socket(settings.run_dir), copies.ensure)
+            tasks.create_task(fetching, name="fetch builds")
+            tokens = TokenWatch(guard.tokens)
+            guard.look = tokens.look
+            tasks.create_task(tokens.watch(), name="watch tokens")
         tasks.create_task(watch_lag(context.meters.lag), name="watch lag")
         tasks.create_task(reload_forever(context, load, hung_up, wake), name="reload")
         if certificate is not None:
@@ -205,7 +215,7 @@ async def _settle_before(sweeping: Coroutine[None, None, None], activator: Activ
 
 def _make_guard(context: Context) -> Guard:
     settings = context.settings
-    tokens = TokenStore(settings.manager_state_dir)
+    tokens = make_token_store(settings, context.mesh.safe if context.mesh else None)
     tokens.prepare(context.now())
     return Guard(
         tokens=tokens,

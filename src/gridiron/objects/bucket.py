@@ -144,7 +144,7 @@ class Bucket:
             except AlreadyExistsError as error:  # a 409: of Amazon, where two writes meet
                 raise Interrupted("another write of the object had not ended") from error
             except (PreconditionError, FileNotFoundError) as error:
-                self._check_condition_failed(error)
+                self._check_missing(error)
                 written = self._find_own(key, content) if again else None
                 if written is None:
                     raise ObjectChanged(self.url, key) from error
@@ -165,7 +165,7 @@ class Bucket:
             try:
                 self._store.delete(key)
             except FileNotFoundError as error:
-                self._check_condition_failed(error)
+                self._check_missing(error)
 
         self._try(attempt)
 
@@ -224,8 +224,8 @@ class Bucket:
     def _condition(self, etag: str) -> PutMode:
         return {"version": etag} if self._place.version == "version" else {"e_tag": etag}
 
-    def _check_condition_failed(self, error: Exception) -> None:
-        """Raise an error again that says another thing than that an object is gone or another."""
+    def _check_missing(self, error: FileNotFoundError | PreconditionError) -> None:
+        """Raise an error again that says another thing than that an object is missing, or another."""
         if isinstance(error, FileNotFoundError) and parse_failure(str(error)).verdict is not Verdict.MISSING:
             raise error
 

@@ -8,6 +8,7 @@ from enum import Enum
 
 _STATUS = re.compile(r"Server returned non-2xx status code: (?P<text>(?P<number>\d{3})[^:\n]*)")
 _CODE = re.compile(r"<Code>(\w+)</Code>")
+_BULK = re.compile(r"Bulk delete request failed for key .*: (?P<reason>[^:\n]*) \(code: (?P<code>\w+)\)")
 _KIND = re.compile(r"HttpError \{\s+kind: (\w+)")
 _DETAILS = "\n\nDebug source:"
 _REDIRECT = "Received redirect"
@@ -16,6 +17,7 @@ MISSING = frozenset({"NoSuchKey", "BlobNotFound"})
 """Codes of S3 and Google, and of Azure, that say that there is no such object."""
 
 NO_BUCKET = frozenset({"NoSuchBucket", "ContainerNotFound"})
+DENIED = "AccessDenied"
 
 TRANSIENT_CODES = frozenset({"RequestTimeout", "ConditionalRequestConflict", "OperationAborted"})
 """Codes of S3 that say to come again. The second and third are given to a conditional write that met another
@@ -53,7 +55,7 @@ class Failure:
             return Verdict.MISSING
         if self.code in NO_BUCKET:
             return Verdict.NO_BUCKET
-        if self.status in {401, 403}:
+        if self.status in {401, 403} or self.code == DENIED:
             return Verdict.DENIED
         return Verdict.MAY_PASS if self._may_pass else Verdict.REFUSED
 
@@ -68,6 +70,9 @@ class Failure:
 def parse_failure(text: str) -> Failure:
     """Read the text of an error of obstore."""
     told, _, details = text.partition(_DETAILS)
+    bulk = _BULK.search(told)
+    if bulk is not None:
+        return _parse_bulk(bulk["code"], bulk["reason"])
     status, code = _STATUS.search(told), _CODE.search(told)
     if status is not None:
         word = code[1] if code else None
@@ -76,3 +81,10 @@ def parse_failure(text: str) -> Failure:
     kind = _KIND.search(details)
     reason = told.partition("\n")[0].rpartition(" - ")[2]  # without the request
     return Failure(None, None, KINDS.get(kind[1], reason) if kind else reason)
+
+
+def _parse_bulk(code: str, reason: str) -> Failure:
+    """Read what the answer to a deletion says of one object: a status (Azure) or a code (S3)."""
+    status = int(code) if code.isdecimal() else None
+    word = "BlobNotFound" if status == 404 else None if status else code
+    return Failure(status, word, f"it answers {reason} ({code})")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, TypeVar
 
 import httpx2
 from pydantic import ValidationError
@@ -19,6 +19,7 @@ from gridiron.restate.incarnation import NodePort
 from gridiron.restate.provisioning import Stage, Step, plan_provision, stage_of
 from gridiron.restate.queries import load_query
 from gridiron.restate.restatectl import Restatectl
+from gridiron.restate.segments import find_written, parse_segments
 from gridiron.restate.view import Member, Partition, View, find_doubt, name_incarnation, parse_view
 
 SNAPSHOT_LIMIT = timedelta(minutes=5)
@@ -31,6 +32,10 @@ SCHEMA_LIMIT, SCHEMA_PAUSE = timedelta(seconds=2), timedelta(milliseconds=50)
 """How long, and how often, a node is asked whether it knows what another has registered; 0.02 to 0.12 s
 were seen on an idle machine."""
 
+TRIMS = 3
+"""How often logs are shortened to get them off a node: a snapshot ends one record before the last one."""
+
+T = TypeVar("T")
 WorkerState = Literal["active", "draining"]
 
 
@@ -63,6 +68,14 @@ class RestateCluster:
     async def fetch_partitions(self) -> tuple[Partition, ...]:
         """List the partitions by their ids, as this node sees them."""
         return (await self._fetch_view(self._ctl)).partitions
+
+    async def fetch_fingerprint(self) -> str:
+        """Give what tells this cluster from any other, one of the same name and nodes among them."""
+        metadata = await self._ctl.fetch_metadata("nodes_config")
+        fingerprint = metadata.get("cluster_fingerprint")
+        if not fingerprint:  # Restate older than 1.5 gave none
+            raise self._ctl.unavailable("its nodes' configuration has no cluster_fingerprint")
+        return str(fingerprint)
 
     async def fetch_incarnation(self) -> str:
         """Name this state of the cluster, once all of it answers in full: see RestatePort.
@@ -105,9 +118,14 @@ class RestateCluster:
             return error
 
     async def _fetch_view(self, ctl: Restatectl) -> View:
-        rows = await ctl.query(load_query("cluster"))
+        return await self._fetch(ctl, "cluster", parse_view)
+
+    async def _fetch(
+        self, ctl: Restatectl, query: str, parse: Callable[[Sequence[Mapping[str, Any]]], T]
+    ) -> T:
+        rows = await ctl.query(load_query(query))
         try:
-            return parse_view(rows)
+            return parse(rows)
         except ValidationError as error:
             problems = describe_validation(list(error.errors(include_url=False))[:MAX_PROBLEMS])
             raise ctl.unavailable(f"restatectl's answer is not understood: {problems}") from error
@@ -121,7 +139,7 @@ class RestateCluster:
     async def ensure_provisioned(
         self, peers: Collection[str], claim: Callable[[], Awaitable[bool]], partitions: int, replication: int
     ) -> bool:
-        """Wait until this node is in a cluster; make that where it is for this node to do, and say whether.
+        """Wait until this node is in a cluster; make that if it is this node's part, and say whether it was.
 
         `peers` are the fabrics of all other nodes. `claim` tells whether this node alone may provision, for
         good: it must not tell so of a node that has lost its disk since. It is called only while all nodes
@@ -129,12 +147,13 @@ class RestateCluster:
         that has the claim. Safe to repeat and to cancel. Raises ClusterRejected.
         """
         others = [NodePort(url, self._http) for url in peers]
+        made = False
         while (step := await self._look(others)) is not Step.DONE:
             if step is Step.PROVISION and await claim() and await self._look(others) is Step.PROVISION:
                 await self.provision(partitions, replication)
-                return True
+                made = True
             await asyncio.sleep(LOOK_PAUSE.total_seconds())
-        return False
+        return made
 
     async def provision(self, partitions: int, replication: int) -> None:
         """Make this node the first of a new cluster. Only `ensure_provisioned` knows when that is right.
@@ -170,12 +189,44 @@ class RestateCluster:
         await self._ctl.change(action, ("config", "set", f"--replication={replication}"))
 
     async def create_snapshots(self) -> None:
-        """Store a snapshot of each partition now, as a node that joins needs; returns when all are stored."""
+        """Store a snapshot of each partition now, as a node that joins needs; returns when that is done."""
         await self._ctl.change("create snapshots", ("snapshots", "create-snapshot"), SNAPSHOT_LIMIT)
 
     async def remove_node(self, node_id: str) -> None:
-        """Remove a node that is down for good."""
-        raise NotImplementedError
+        """Take a node that is down for good out of the cluster; nothing happens where it is in none.
+
+        What it kept is on others by then. Raises ClusterRejected while it runs, where the others are too few
+        for the replication, and as long as something is kept on it: then the same call later goes on.
+        """
+        view = await self._fetch_view(self._ctl)
+        member = next((each for each in view.members if each.node_id == node_id), None)
+        if member is None:
+            return
+        action = f"remove node {node_id}"
+        if member.alive:
+            raise ClusterRejected(action, "it is running, so stop it first")
+        if member.worker_state == "active":
+            await self.set_worker_state(node_id, "draining")
+        if member.storage_state == "read-write":
+            storage = ("nodes", "set-storage-state", f"--nodes={node_id}", "--storage-state=read-only")
+            await self._ctl.change(action, storage)
+        if member.keeps_metadata:
+            await self._ctl.change(action, ("metadata-server", "remove-node", node_id))
+        await self._empty_logs(node_id, action)
+        for partition in await self.fetch_partitions():
+            if node_id in partition.replicas:
+                raise ClusterRejected(action, f"partition {partition.partition_id} is not kept elsewhere yet")
+        await self._ctl.change(action, ("nodes", "remove", f"--nodes={node_id}"))
+
+    async def _empty_logs(self, node_id: str, action: str) -> None:
+        """Write logs elsewhere, and shorten them until nothing of them is on a node, if that can be done."""
+        for _ in range(TRIMS):
+            segments = await self._fetch(self._ctl, "segments", parse_segments)
+            if not any(node_id in segment.nodes for segment in segments):
+                return
+            for log_id in find_written(segments, node_id):
+                await self._ctl.change(action, ("logs", "reconfigure", f"--log-id={log_id}"))
+            await self._ctl.change(action, ("snapshots", "create-snapshot", "--trim-log"), SNAPSHOT_LIMIT)
 
 
 async def _fetch_stage(port: NodePort) -> Stage:

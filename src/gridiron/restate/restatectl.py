@@ -43,7 +43,7 @@ AWAY = (
     "timeout",
     "timed out",
     "unreachable",
-    "error trying to connect",
+    "connect error",
 )
 """What it says of a cluster that did not answer, in lower case; anything else is a refusal."""
 
@@ -72,14 +72,13 @@ class Restatectl:
 
         Raises RestateUnavailable: where there is no answer, and where it is one in part.
         """
-        ended = await self._run(("sql", "--json", "--", sql), READ_LIMIT)
-        if ended.returncode or PARTIAL in ended.complaints:
-            raise self.unavailable(parse_reason(ended))
-        try:
-            rows: list[dict[str, Any]] = json.loads(ended.output)
-        except ValueError as error:
-            raise self.unavailable(f"restatectl's answer is not understood: {error}") from error
+        rows: list[dict[str, Any]] = await self._read("sql", "--json", "--", sql)
         return rows
+
+    async def fetch_metadata(self, key: str) -> dict[str, Any]:
+        """Give a value of the metadata, as the majority of its keepers has it. Raises RestateUnavailable."""
+        value: dict[str, Any] = await self._read("metadata", "get", "--key", key)
+        return value
 
     async def change(self, action: str, arguments: Sequence[str], limit: timedelta = CHANGE_LIMIT) -> None:
         """Change the cluster. `action` is what that is, for people: "drain node N2".
@@ -92,6 +91,15 @@ class Restatectl:
             if is_away(ended):
                 raise self.unavailable(reason)
             raise ClusterRejected(action, cut(reason))
+
+    async def _read(self, *arguments: str) -> Any:  # noqa: ANN401 - of whatever form JSON has
+        ended = await self._run(arguments, READ_LIMIT)
+        if ended.returncode or PARTIAL in ended.complaints:
+            raise self.unavailable(parse_reason(ended))
+        try:
+            return json.loads(ended.output)
+        except ValueError as error:
+            raise self.unavailable(f"restatectl's answer is not understood: {error}") from error
 
     def unavailable(self, reason: str) -> RestateUnavailable:
         """Make the error that says why nothing usable came from this node."""
@@ -139,15 +147,18 @@ def parse_reason(ended: Ended) -> str:
 
     That is the last one that says something; of an answer in part the one after the heading.
     """
-    lines = [line.strip(FRAME) for line in ended.complaints.splitlines()]
-    for line, following in zip(lines, [*lines[1:], ""], strict=True):
-        if PARTIAL in line:
-            return f"it answered in part: {following}"
-    printed = [line.strip(FRAME) for line in ended.output.decode(errors="replace").splitlines()]
-    failed = [line for line in (*printed, *lines) if line.startswith(FAILED)]
-    said = failed or [line for line in lines if line] or [line for line in printed if line]
-    last = said[-1] if said else f"restatectl ended with {ended.returncode}"
-    return last.removeprefix(FAILED).removeprefix(":").removeprefix("Error:").strip()
+    printed, complaints = _lines(ended.output.decode(errors="replace")), _lines(ended.complaints)
+    headings = [index for index, line in enumerate(complaints[:-1]) if PARTIAL in line]
+    if headings:
+        return f"it answered in part: {complaints[headings[0] + 1]}"
+    failed = [line for line in (*printed, *complaints) if line.startswith(FAILED)]
+    said = failed or complaints or printed or [f"restatectl ended with {ended.returncode}"]
+    return said[-1].removeprefix(FAILED).removeprefix(":").removeprefix("Error:").strip()
+
+
+def _lines(text: str) -> list[str]:
+    """Give the lines that say something."""
+    return [line for each in text.splitlines() if (line := each.strip(FRAME))]
 
 
 def is_away(ended: Ended) -> bool:

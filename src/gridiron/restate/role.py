@@ -17,13 +17,14 @@ def exec_restate(settings: Settings, toolchain: Toolchain) -> NoReturn:
     """Render the configuration, then become restate-server: same process id, signals and output.
 
     Raises RestoreUnfinished, TemplateInvalid, SettingsInvalid, KeyInvalid, StorageFailed, ToolMissing or
-    ToolVersionWrong before, and ComponentFailed when the program cannot be started.
+    ToolVersionWrong before, in a cluster BucketRefused, and ComponentFailed when the program cannot be
+    started.
     """
     if settings.restoring_dir.exists():
         raise RestoreUnfinished(str(settings.restoring_dir))
     binary = toolchain.restate_server().path
     ensure_restate_config(settings)
-    IdentityStore.of(settings).take_up()
+    IdentityStore.of_node(settings).take_up()
     try:
         settings.restate_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:

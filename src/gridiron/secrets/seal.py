@@ -1,8 +1,9 @@
 """Sealing: what is stored of secrets can be read with the node's key only, and only where it belongs. Pure.
 
 A sealed content is a nonce of 12 random bytes and what AES-256-GCM makes of the content. What it is for goes
-into the seal, so that it opens nowhere else: `value:{name}:{KEY}` and `snapshot:{build_id}`. The router of a
-cell (`workers/router.js`) opens snapshots by the same rules.
+into the seal, so that it opens nowhere else: `value:{name}:{KEY}`, `snapshot:{build_id}`, and
+`shared:{cluster}:{object}` for documents of a cluster. The router of a cell (`workers/router.js`) opens
+snapshots by the same rules.
 """
 
 from __future__ import annotations
@@ -46,6 +47,11 @@ def value_of(name: str, key: str) -> str:
 def snapshot_of(build_id: str) -> str:
     """Say what the seal of a build's snapshot is for."""
     return f"snapshot:{build_id}"
+
+
+def shared_of(cluster: str, key: str) -> str:
+    """Say what the seal of an object of a cluster is for."""
+    return f"shared:{cluster}:{key}"
 
 
 def canonical_json(values: Mapping[str, str]) -> bytes:

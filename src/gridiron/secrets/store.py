@@ -2,6 +2,8 @@
 
 {directory}/key            the node's key: see gridiron.secrets.key
 {directory}/{name}.json    by KEY: when it was set, and the sealed value
+
+In a cluster, `{name}.json` is an object in its bucket: see gridiron.secrets.keep.
 """
 
 from __future__ import annotations
@@ -13,10 +15,9 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
-from gridiron.errors import SecretsUnreadable, StorageFailed
-from gridiron.model import check_name
-from gridiron.process.files import replace_file, sync_directory
-from gridiron.secrets.key import KEPT_SUFFIX, KEY_FILE, ensure_key, fetch_key
+from gridiron.errors import SecretsUnreadable
+from gridiron.secrets.keep import Keep, LocalKeep
+from gridiron.secrets.key import fetch_key_for
 from gridiron.secrets.seal import canonical_json, seal, snapshot_of, tag_of, unseal, value_of
 
 
@@ -60,53 +61,46 @@ _FILE = TypeAdapter(dict[str, _Kept], config=ConfigDict(ser_json_bytes="base64")
 
 
 class SecretStore:
-    """What a node keeps of secrets. One process writes: the manager. Every method blocks on the disk.
+    """What is kept of secrets. One process of a node writes: the manager. Every method blocks.
 
     The key is read anew each time: what is restored is used at once. Methods that need it raise
-    SecretsUnreadable where it is gone or does not open what there is, and SecretKeyInvalid.
+    SecretsUnreadable where it is gone or does not open what there is, and SecretKeyInvalid. Those that need
+    what is kept of a name raise StorageFailed, or in a cluster BucketUnavailable and BucketRefused.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, keep: Keep | None = None) -> None:
+        """Take the directory of the key, and where secrets are kept; None: in the same directory."""
         self._directory = directory
+        self._keep = keep or LocalKeep(directory)
 
     def prepare(self) -> None:
-        """Make the directory and the key where they are missing; see `ensure_key`."""
-        ensure_key(self._directory)
+        """Make the directory, and the key where this node is to make it; see `ensure_key`, `settle_key`."""
+        self._keep.prepare()
 
     def fetch_times(self, name: str) -> dict[str, datetime]:
         """Say when each secret of a name was set, by KEY, sorted; needs no key of the node.
 
-        Raises SecretsUnreadable for a damaged file, StorageFailed.
+        Raises SecretsUnreadable for a damaged file.
         """
-        return {key: kept.set_at for key, kept in sorted(self._read(name).items())}
+        return {key: kept.set_at for key, kept in sorted(self._parse(name, self._keep.read(name)).items())}
 
     def fetch(self, name: str) -> Secrets:
         """Give the secrets of a name, by KEY, sorted."""
-        kept = sorted(self._read(name).items())
-        if not kept:
-            return {}
-        opener = self._fetch_key(name)
-        return {
-            key: Secret(unseal(opener, value_of(name, key), each.sealed, name).decode(), each.set_at)
-            for key, each in kept
-        }
+        return self._open(name, self._keep.read(name))
 
-    def replace(self, name: str, secrets: Secrets) -> None:
-        """Keep these secrets for a name and no others; in one step, and on the disk. Safe to repeat."""
-        path = self._path_of(name)
+    def replace(self, name: str, secrets: Secrets, before: Secrets) -> None:
+        """Keep these secrets for a name and no others; in one step, and for good. Safe to repeat.
+
+        `before` are those that this change goes by. Raises ObjectChanged where another node has changed them
+        since: nothing of its is lost.
+        """
         key = self._fetch_key(name)
         kept = {
             each: _Kept(set_at=secret.set_at, sealed=seal(key, value_of(name, each), secret.value.encode()))
             for each, secret in sorted(secrets.items())
         }
-        try:
-            if kept:
-                replace_file(path, _FILE.dump_json(kept, indent=2) + b"\n", 0o600)
-            else:
-                path.unlink(missing_ok=True)
-            sync_directory(self._directory)
-        except OSError as error:
-            raise StorageFailed("Writing", str(path), error.strerror or str(error)) from error
+        content = _FILE.dump_json(kept, indent=2) + b"\n" if kept else None
+        self._keep.replace(name, content, lambda there: self._open(name, there) in (before, secrets))
 
     def snapshot(self, build_id: str, name: str, secrets: Secrets) -> Snapshot:
         """Seal secrets of a name for one build of it."""
@@ -130,23 +124,23 @@ class SecretStore:
         """Raise SecretsUnreadable unless the cells can open what a build has of secrets."""
         unseal(self._fetch_key(build_id), snapshot_of(build_id), sealed, build_id)
 
-    def _read(self, name: str) -> dict[str, _Kept]:
-        path = self._path_of(name)
-        try:
-            return _FILE.validate_json(path.read_bytes())
-        except FileNotFoundError:
+    def _open(self, name: str, content: bytes | None) -> Secrets:
+        kept = sorted(self._parse(name, content).items())
+        if not kept:
             return {}
-        except OSError as error:
-            raise StorageFailed("Reading", str(path), error.strerror or str(error)) from error
-        except ValidationError as error:
-            raise SecretsUnreadable(name, f"{path} is damaged") from error
+        opener = self._fetch_key(name)
+        return {
+            key: Secret(unseal(opener, value_of(name, key), each.sealed, name).decode(), each.set_at)
+            for key, each in kept
+        }
 
-    def _path_of(self, name: str) -> Path:
-        return self._directory / f"{check_name(name)}{KEPT_SUFFIX}"
+    def _parse(self, name: str, content: bytes | None) -> dict[str, _Kept]:
+        if content is None:
+            return {}
+        try:
+            return _FILE.validate_json(content)
+        except ValidationError as error:
+            raise SecretsUnreadable(name, f"{self._keep.place(name)} is damaged") from error
 
     def _fetch_key(self, owner: str) -> bytes:
-        try:
-            return fetch_key(self._directory)
-        except StorageFailed as error:
-            reason = f"the node's key, {self._directory / KEY_FILE}, cannot be read ({error.reason})"
-            raise SecretsUnreadable(owner, reason) from error
+        return fetch_key_for(self._directory, owner)

@@ -30,8 +30,9 @@ from gridiron.workers.render import (
     render_haproxy_config,
     render_workerd_config,
 )
+from gridiron.workers.sockets import fetch_socket
 
-SCRIPTS = ("router.js", "identity.js", "problem.js", "main_module.js", "build_log.js")
+SCRIPTS = ("router.js", "fetching.js", "identity.js", "problem.js", "main_module.js", "build_log.js")
 """The router worker, and the modules that it imports."""
 
 
@@ -75,6 +76,7 @@ def plan_workerd_values(
         core_digests=json.dumps(core_digests),
         egress_allow=rules.allow,
         egress_deny=rules.deny,
+        manager_address=None if settings.cluster is None else f"unix:{fetch_socket(settings.run_dir)}",
     )
 
 

@@ -48,6 +48,7 @@ class WorkerdValues:
     core_digests: str  # JSON
     egress_allow: tuple[str, ...]  # rules of workerd's network: "public", or a range
     egress_deny: tuple[str, ...]
+    manager_address: str | None = None  # of the socket that builds are asked for at; None: a node alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +147,7 @@ def _escape(character: str) -> str:
         return f"\\x{ord(character):02x}"
     if "\ud800" <= character <= "\udfff":  # how Python keeps a byte of a path that is no UTF-8
         raise SettingsInvalid(
-            "bundles_dir, secrets_dir, identity_dir", "the path is no UTF-8, so workerd cannot be told it"
+            "bundles_dir, secrets_dir, identity_dir, run_dir",
+            "the path is no UTF-8, so workerd cannot be told it",
         )
     return character

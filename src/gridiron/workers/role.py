@@ -18,7 +18,7 @@ from gridiron.identity.store import IdentityStore
 from gridiron.process.events import configure_logging, render_foreign
 from gridiron.process.lines import LineWriter
 from gridiron.process.lock import lock_directory
-from gridiron.secrets.key import ensure_key
+from gridiron.secrets.key import ensure_key, expect_key
 from gridiron.settings import Settings
 from gridiron.toolchain.programs import Toolchain
 from gridiron.workers.cell import CellPlan, OnOutput
@@ -51,7 +51,7 @@ async def run_workers(settings: Settings, toolchain: Toolchain) -> None:
         remove_sockets(settings.run_dir)
         raise_descriptor_limit()
         _ensure_bundles_dir(settings)
-        ensure_key(settings.secrets_dir)  # nor without this directory
+        _ensure_secrets_dir(settings)  # nor without this directory
         IdentityStore.of(settings).prepare()  # nor without that one
         await asyncio.to_thread(ensure_config, settings, toolchain)
         quarantine = Quarantine(settings.workers_dir / QUARANTINE_FILE, settings.bundles_dir)
@@ -152,3 +152,11 @@ async def _apply_changes(
             await pool.replace_cells(Reason.CONFIG)
         except GridironError as error:
             log.error("config.not_applied", code=error.code, reason=str(error))  # noqa: TRY400 - it says it all
+
+
+def _ensure_secrets_dir(settings: Settings) -> None:
+    """Make the directory with the key; that of a cluster is the operator's, or the manager's, to bring."""
+    if settings.cluster is None:
+        ensure_key(settings.secrets_dir)
+    else:
+        expect_key(settings.secrets_dir)

@@ -6,10 +6,11 @@
 //   may stay so, since a build never changes; a file that could not be read must not. So a build whose code
 //   was never handed over gets a new loader name for its next request.
 // - What one request awaits, another may not. `builds` therefore holds plain values, and requests that come
-//   while a build loads meet in the loader, which is made for it.
+//   while a build loads meet in the loader, which is made for it; those that come while it is fetched, see fetching.js.
 // - A request whose client has gone is cancelled, unless `waitUntil` holds it.
 import { env } from "cloudflare:workers";
 import { OUR_READER } from "./build_log.js";
+import { Lack, readOrFetch } from "./fetching.js";
 import { findKeysProblem, findRefusal } from "./identity.js";
 import { OUR_ENTRYPOINT, OUR_EVICTOR, addMainModule, completeFlags } from "./main_module.js";
 import { Problem } from "./problem.js";
@@ -57,11 +58,12 @@ class Build {
   }
 }
 
-const notFound = (detail) => new Problem(404, "build_not_found", "No such build", detail);
-const unreadable = (detail) => new Problem(503, "bundle_unreadable", "The bundle cannot be read", detail);
+const notFound = (detail, Kind = Problem) => new Kind(404, "build_not_found", "No such build", detail);
+const unreadable = (detail, Kind = Problem) => new Kind(503, "bundle_unreadable", "The bundle cannot be read", detail);
 const secretsUnreadable = (detail) =>
   new Problem(503, "secrets_unreadable", "The secrets of the build cannot be read", detail);
 const noAnswer = (detail) => new Problem(504, "no_answer", "The build keeps its answer back", detail);
+const gone = (key) => `There is no build at /${key} (any more).`;
 const scriptFailed = (detail) => new Problem(502, "script_failed", "The bundle does not load", detail);
 
 export default {
@@ -250,9 +252,7 @@ function findUsable(key) {
  */
 async function startBuild(key) {
   try {
-    const { metadata, directory } = await fetchMetadata(key);
-    for (const module of metadata.modules) await fetchFile(directory, module, "HEAD");
-    await openSecrets(directory, metadata);
+    await readOrFetch(key, checkFiles);
   } catch (error) {
     if (findUsable(key) === undefined) builds.delete(key);
     throw toProblem(error);
@@ -267,13 +267,20 @@ async function handOver(build) {
   build.ready = false;
   build.handedOver = false;
   try {
-    const code = await fetchCode(build.key);
+    const code = await readOrFetch(build.key, fetchCode);
     build.handedOver = true;
     return code;
   } catch (error) {
     build.problem = toProblem(error);
     throw error;
   }
+}
+
+/** See that all files of a build are there, with the sizes that they had when it was stored. */
+async function checkFiles(key) {
+  const { metadata, directory } = await fetchMetadata(key);
+  for (const module of metadata.modules) await fetchFile(directory, module, "HEAD");
+  await openSecrets(directory, metadata);
 }
 
 /** Read all that workerd needs to know of a build. */
@@ -301,11 +308,13 @@ async function fetchMetadata(key) {
   }
   const directory = `${name}-${versionAndTimestamp}`;
   const file = await env.BUNDLES.fetch(`http://bundles/${directory}/metadata.json`);
-  if (file.status === 404) throw notFound(`There is no build at /${key} (any more).`);
+  if (file.status === 404) throw notFound(gone(key), Lack);
   if (file.status !== 200) throw unreadable(`metadata.json: HTTP ${file.status}.`);
-  const metadata = await file.json();
+  const metadata = await file.json().catch((error) => {
+    throw unreadable(`metadata.json: ${describe(error)}`, Lack);
+  });
   // my/app-1.0.0-1 and my-app/1.0.0-1 are the same directory
-  if (metadata.name !== name) throw notFound(`There is no build at /${key} (any more).`);
+  if (metadata.name !== name) throw notFound(gone(key));
   return { metadata, directory };
 }
 
@@ -313,10 +322,10 @@ async function fetchMetadata(key) {
 async function fetchFile(directory, module, method = "GET") {
   const path = module.name.split("/").map(encodeURIComponent).join("/");
   const file = await env.BUNDLES.fetch(`http://bundles/${directory}/${path}`, { method });
-  if (file.status === 404) throw unreadable(`${module.name} is missing.`);
+  if (file.status === 404) throw unreadable(`${module.name} is missing.`, Lack);
   if (file.status !== 200) throw unreadable(`${module.name}: HTTP ${file.status}.`);
   if (Number(file.headers.get("content-length")) !== module.size) {
-    throw unreadable(`${module.name} has another size than when it was stored.`);
+    throw unreadable(`${module.name} has another size than when it was stored.`, Lack);
   }
   return file;
 }
@@ -326,7 +335,7 @@ async function fetchModule(directory, module) {
   const file = await fetchFile(directory, module);
   const content = await file.arrayBuffer();
   if ((await digest(content)) !== module.sha256) {
-    throw unreadable(`${module.name} is not what was stored: its sha256 is another.`);
+    throw unreadable(`${module.name} is not what was stored: its sha256 is another.`, Lack);
   }
   const text = () => new TextDecoder().decode(content);
   switch (module.kind) {

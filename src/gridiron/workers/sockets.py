@@ -14,6 +14,8 @@ HAPROXY_SOCKET = "haproxy.sock"
 POOL_SOCKET = "pool.sock"
 QUARANTINE_MAP = "quarantine.map"
 """Beside the sockets: HAProxy reads it when it starts."""
+FETCH_SOCKET = "manager/fetch.sock"
+"""The manager's, in a directory of its own: the other is the workers', who may be another user."""
 
 _CONTROL_SOCKET = re.compile(r"(?P<cell>cell-[0-9]+)\.control\.sock")
 
@@ -26,6 +28,11 @@ def data_socket(cell: str) -> str:
 def control_socket(cell: str) -> str:
     """Name the socket that a cell takes orders on."""
     return f"{cell}.control.sock"
+
+
+def fetch_socket(run_dir: Path) -> Path:
+    """Say where the cells of a cluster's node ask the manager for a build that the disk lacks."""
+    return run_dir / FETCH_SOCKET
 
 
 def list_cells(run_dir: Path) -> list[str]:
@@ -46,21 +53,27 @@ def list_cells(run_dir: Path) -> list[str]:
 def ensure_run_dir(run_dir: Path) -> None:
     """Make the directory, for this user only: whoever reaches the sockets commands the data plane.
 
-    One that is shared with a group (`is_shared`: the manager's) stays so. Safe to repeat. Raises
-    SettingsInvalid when the paths of sockets in it would be too long, StorageFailed when it is another user's
-    or cannot be made.
+    See `ensure_own_dir`. Raises SettingsInvalid when the paths of sockets in it would be too long.
     """
     if len(os.fsencode(run_dir)) > MAX_SOCKET_DIRECTORY:
         problem = f"{run_dir} is longer than {MAX_SOCKET_DIRECTORY} bytes, too long for sockets in it"
         raise SettingsInvalid("run_dir", problem)
+    ensure_own_dir(run_dir)
+
+
+def ensure_own_dir(directory: Path) -> None:
+    """Make a directory for this user only; one that is shared with a group (`is_shared`) stays so.
+
+    Safe to repeat. Raises StorageFailed when it is another user's or cannot be made.
+    """
     try:
-        run_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if run_dir.stat().st_uid != os.getuid():
-            raise StorageFailed("Using", str(run_dir), "it belongs to another user")
-        if not is_shared(run_dir):
-            run_dir.chmod(0o700)
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if directory.stat().st_uid != os.getuid():
+            raise StorageFailed("Using", str(directory), "it belongs to another user")
+        if not is_shared(directory):
+            directory.chmod(0o700)
     except OSError as error:
-        raise StorageFailed("Making", str(run_dir), error.strerror or str(error)) from error
+        raise StorageFailed("Making", str(directory), error.strerror or str(error)) from error
 
 
 def remove_sockets(run_dir: Path) -> None:

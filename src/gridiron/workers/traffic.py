@@ -20,6 +20,7 @@ OUTCOMES = ("ok", "failed", "retrying", "suspended", "cancelled", "exception", "
 """How a request ends: all but the last are the router's, `cut` is one whose cell ended before it."""
 
 REFUSALS = (
+    "build_not_fetched",
     "build_not_found",
     "bundle_unreadable",
     "identity_unreadable",

@@ -15,6 +15,7 @@ from typing import Any
 
 import httpx2
 
+from gridiron.secrets.key import KEY_FILE, KEY_SIZE
 from gridiron.settings import Settings, load_settings
 from gridiron.testing.processes import descendants, fetch_program
 from gridiron.toolchain.programs import find_toolchain
@@ -29,6 +30,8 @@ LIGHT = {"cells": 1, "restate_memory": "64 MiB", "sweep_seconds": 1, "drain_grac
 """Three nodes share two cores."""
 
 EVERYWHERE = {"manager_host": "0.0.0.0", "ingress_host": "0.0.0.0"}  # noqa: S104 - on machines of our own
+
+CLUSTER_KEY = b"k" * KEY_SIZE
 
 HOLDABLE = """#!/bin/sh
 # workerd, which does not come to serve while the file beside it is there
@@ -90,6 +93,7 @@ class MeshNode:
     def start(self, **changes: Any) -> None:
         """Start it, with some other settings than before where they are given; `await_ready` waits for it."""
         self._own = self._own.model_copy(update=changes)
+        self._bring_key()
         environment = {**self._user(), **self._environment, **self._own.environment()}
         self._process = self.machine.start((*GRIDIRON, "up"), self._log, environment)
 
@@ -220,6 +224,14 @@ class MeshNode:
         """The environment of who works on this machine: it has a home of its own."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith("GRIDIRON_")}
         return {**kept, "XDG_DATA_HOME": str(self.directory / "home"), "NO_COLOR": "1"}
+
+    def _bring_key(self) -> None:
+        """Give it the key of the cluster, as its operator does."""
+        path = self._own.secrets_dir / KEY_FILE
+        if self._own.cluster is not None and not path.exists():
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            path.touch(mode=0o600)
+            path.write_bytes(CLUSTER_KEY)
 
     def _make_holdable(self) -> None:
         self._workerd.parent.mkdir(parents=True)

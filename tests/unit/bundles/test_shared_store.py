@@ -15,7 +15,7 @@ from gridiron.errors import (
     StorageFailed,
 )
 from gridiron.lifecycle.observation import Damaged, Inventory, Mark
-from gridiron.model import Build
+from gridiron.model import Address, Build
 from gridiron.testing.objects import FakeObjects
 from tests.files import write
 from tests.unit.bundles.test_store import FILES, content, plan
@@ -218,6 +218,32 @@ def test_a_damaged_copy_is_replaced(one: SharedStore, two: SharedStore, source: 
     module.write_bytes(b"export default [];\n")
     two.verify(build)
     assert module.read_bytes() == FILES["index.js"]
+
+
+def test_a_copy_is_seen_to_be_whole_also_by_who_never_saw_the_bucket(
+    one: SharedStore, source: Path, bucket: FakeObjects
+) -> None:
+    build = add(one, source)
+    bucket.away = True
+    anew = SharedStore(one.directory, bucket, "n1")
+    assert anew.ensure_copy(build.address)
+    (one.directory / build.build_id / "data.json").unlink()
+    with pytest.raises(BucketUnavailable):
+        anew.ensure_copy(build.address)
+    bucket.away = False
+    assert anew.ensure_copy(build.address)
+    assert (one.directory / build.build_id / "data.json").read_bytes() == FILES["data.json"]
+
+
+def test_an_address_that_only_looks_like_a_builds_has_no_copy(one: SharedStore, source: Path) -> None:
+    build = add(one, source)  # greeter/1.0.0-1
+    other = Address(name="greeter-1", version="0.0", timestamp=1)
+    assert build.build_id.startswith("greeter-1")
+    assert not one.ensure_copy(other)
+    twin = plan(one.stage(source), name="greeter-x", version="y").address
+    one.publish(one.stage(source), plan(one.stage(source), name="greeter-x", version="y"))
+    assert str(twin) == "greeter-x-y-1"
+    assert not one.ensure_copy(Address(name="greeter", version="x-y", timestamp=1))
 
 
 def test_a_rollback_on_another_node_begins_with_a_copy(

@@ -517,3 +517,29 @@ async def test_tokens_are_made_listed_and_revoked(manager: Manager) -> None:
         older = (await client.get("/audit", params={"limit": 1, "cursor": page["next"]})).json()
         assert older["entries"][0]["event"] == "began"
     assert text.rsplit("_", 1)[1] not in (manager.settings.manager_state_dir / "audit.jsonl").read_text()
+
+
+async def test_a_token_that_nobody_knows_yet_is_looked_for_once(manager: Manager) -> None:
+    made: list[str] = []
+    looks: list[int] = []
+
+    async def look() -> None:
+        looks.append(len(made))
+        if not made:  # as another node of a cluster does
+            made.append(manager.guard.tokens.create("ci", (parse_scope("read"),), None, manager.clock()).text)
+
+    manager.guard.look = look
+    unknown = f"gridiron_00000000_{'0' * 64}"
+    async with manager.serve() as client:
+
+        async def status(text: str) -> int:
+            answer = await client.get("/deployments", headers={"authorization": f"Bearer {text}"})
+            return answer.status_code
+
+        assert await status(unknown) == 401
+        assert looks == [0]
+        assert await status(made[0]) == 200
+        assert await status("no token") == 401
+        assert looks == [0]
+        assert await status(unknown) == 401
+        assert looks == [0, 1]

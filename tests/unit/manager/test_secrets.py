@@ -25,7 +25,7 @@ from gridiron.errors import (
 )
 from gridiron.manager.api import PruneRequest, RollbackRequest, SecretChanged
 from gridiron.manager.secrets import Change
-from gridiron.secrets import store as store_module
+from gridiron.secrets import keep as keep_module
 from gridiron.secrets.key import KEY_FILE, fetch_key
 from gridiron.secrets.seal import snapshot_of, unseal
 from gridiron.secrets.store import Secret
@@ -230,14 +230,14 @@ async def test_where_the_disk_fails_under_the_change_all_is_as_before(
 ) -> None:
     await put(manager, "A", "a")
     first = (await manager.activate("1")).build_id
-    sync, failures = store_module.sync_directory, iter([OSError(5, "Input/output error")])
+    sync, failures = keep_module.sync_directory, iter([OSError(5, "Input/output error")])
 
     def fail_once(directory: Path) -> None:
         for failure in failures:
             raise failure
         sync(directory)
 
-    monkeypatch.setattr(store_module, "sync_directory", fail_once)
+    monkeypatch.setattr(keep_module, "sync_directory", fail_once)
     failure = await fail(manager, "A", "b")
     assert (failure.step, type(failure.cause)) == ("register", StorageFailed)
     assert (kept(manager), await active(manager), manager.stored) == ({"A": "a"}, first, [first])
@@ -259,7 +259,7 @@ async def test_where_the_registration_is_unknown_the_secret_stays_with_the_build
 async def test_what_a_crash_left_is_finished_by_the_next_change(manager: Manager) -> None:
     await manager.activate("1")
     secrets = manager.context.secrets
-    secrets.replace("demo", {"A": Secret("a", NOW)})  # it was kept, and nothing more
+    secrets.replace("demo", {"A": Secret("a", NOW)}, {})  # it was kept, and nothing more
     later = manager.restart()
     again = await put(later, "A", "a")
     assert not again.changed
@@ -410,7 +410,7 @@ async def test_after_a_loss_what_is_required_is_set_one_after_the_other(manager:
     await put(manager, "A", "a")
     await put(manager, "B", "b")
     await require(manager, "1", "A", "B")
-    manager.context.secrets.replace("demo", {})
+    manager.context.secrets.replace("demo", {}, {})
     first = await put(manager, "A", "a")
     assert first == SecretChanged(name="demo", key="A", changed=True, activated=None, missing=("B",))
     second = await put(manager, "B", "x")

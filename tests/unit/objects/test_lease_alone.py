@@ -44,6 +44,7 @@ class Witness:
         self.holders: list[tuple[str, Lease]] = []
         self.turns: list[str] = []
         self.taken_over = 0
+        self.looks = 0
 
     @contextmanager
     def sees(self, node: str, lease: Lease) -> Iterator[None]:
@@ -60,6 +61,7 @@ class Witness:
             self.holders.remove((node, lease))
 
     def look(self) -> None:
+        self.looks += 1
         relying = [node for node, lease in self.holders if relies_on(lease)]
         assert len(relying) <= 1, (now(), relying)
 
@@ -168,10 +170,11 @@ def uneven_clock(random: Random) -> Callable[[], float]:
 
 
 @settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(st.randoms(use_true_random=True), st.sampled_from((0.0, 0.01, 0.1, 0.4)))
-def test_no_two_nodes_rely_on_a_lease_at_once(random: Random, trouble: float) -> None:
-    witness = run(tell(random, trouble))
-    assert witness.turns
+@given(st.integers(0, 2**32), st.sampled_from((0.0, 0.01, 0.1, 0.4)))
+def test_no_two_nodes_rely_on_a_lease_at_once(seed: int, trouble: float) -> None:
+    """The witness asserts it. Where much fails, nobody may come to have it in all of a story."""
+    witness = run(tell(Random(seed), trouble))  # noqa: S311 - no secret
+    assert witness.looks > 0
 
 
 def test_all_have_their_turns_where_nothing_fails() -> None:

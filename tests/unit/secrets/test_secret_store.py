@@ -32,25 +32,25 @@ def store(directory: Path) -> SecretStore:
 
 def test_what_is_kept_comes_back(store: SecretStore, directory: Path) -> None:
     assert (store.fetch("greeter"), store.fetch_times("greeter")) == ({}, {})
-    store.replace("greeter", BOTH)
-    store.replace("counter", {"B": Secret("other", NOW)})
+    store.replace("greeter", BOTH, {})
+    store.replace("counter", {"B": Secret("other", NOW)}, {})
     again = SecretStore(directory)
     assert again.fetch("greeter") == BOTH
     assert again.fetch_times("greeter") == {"API_KEY": NOW, "B": LATER}
     assert again.fetch("counter") == {"B": Secret("other", NOW)}
-    store.replace("greeter", {"B": BOTH["B"]})
+    store.replace("greeter", {"B": BOTH["B"]}, BOTH)
     assert again.fetch("greeter") == {"B": BOTH["B"]}
 
 
 def test_a_name_with_no_secrets_has_no_file(store: SecretStore, directory: Path) -> None:
-    store.replace("greeter", BOTH)
+    store.replace("greeter", BOTH, {})
     for _ in range(2):
-        store.replace("greeter", {})
+        store.replace("greeter", {}, BOTH)
     assert [path.name for path in directory.iterdir()] == [KEY_FILE]
 
 
 def test_the_file_shows_names_and_times_and_no_values(store: SecretStore, directory: Path) -> None:
-    store.replace("greeter", BOTH)
+    store.replace("greeter", BOTH, {})
     path = directory / "greeter.json"
     assert path.stat().st_mode & 0o777 == 0o600
     content = json.loads(path.read_text())
@@ -78,7 +78,7 @@ def change(path: Path) -> None:
 def test_what_was_changed_does_not_open(
     store: SecretStore, directory: Path, spoil: Callable[[Path], None]
 ) -> None:
-    store.replace("greeter", BOTH)
+    store.replace("greeter", BOTH, {})
     spoil(directory / "greeter.json")
     with pytest.raises(SecretsUnreadable) as caught:
         store.fetch("greeter")
@@ -86,7 +86,7 @@ def test_what_was_changed_does_not_open(
 
 
 def test_the_file_of_one_name_does_not_open_for_another(store: SecretStore, directory: Path) -> None:
-    store.replace("greeter", BOTH)
+    store.replace("greeter", BOTH, {})
     (directory / "greeter.json").rename(directory / "counter.json")
     with pytest.raises(SecretsUnreadable):
         store.fetch("counter")
@@ -102,7 +102,7 @@ def test_a_damaged_file_is_told(store: SecretStore, directory: Path, content: by
 
 
 def test_a_lost_key_is_told_and_helps_at_once_when_restored(store: SecretStore, directory: Path) -> None:
-    store.replace("greeter", BOTH)
+    store.replace("greeter", BOTH, {})
     path = directory / KEY_FILE
     key = path.read_bytes()
     path.unlink()
@@ -111,7 +111,7 @@ def test_a_lost_key_is_told_and_helps_at_once_when_restored(store: SecretStore, 
     reason = f"the node's key, {path}, cannot be read (No such file or directory)"
     for need in (
         lambda: store.fetch("greeter"),
-        lambda: store.replace("greeter", {}),
+        lambda: store.replace("greeter", {}, BOTH),
         lambda: store.fetch_tag("greeter", BOTH),
         lambda: store.snapshot("greeter-1-1", "greeter", BOTH),
     ):
@@ -159,10 +159,10 @@ def test_a_name_leads_nowhere_else(store: SecretStore, name: str) -> None:
 
 
 def test_a_disk_that_refuses_leaves_what_was_there(store: SecretStore, directory: Path) -> None:
-    store.replace("greeter", {"B": BOTH["B"]})
+    store.replace("greeter", {"B": BOTH["B"]}, BOTH)
     (directory / "counter.json").mkdir()
     with pytest.raises(StorageFailed, match=r"Writing .*counter\.json failed"):
-        store.replace("counter", BOTH)
+        store.replace("counter", BOTH, {})
     with pytest.raises(StorageFailed, match=r"Reading .*counter\.json failed"):
         store.fetch("counter")
     assert store.fetch("greeter") == {"B": BOTH["B"]}

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from gridiron.cluster import Cluster
 from gridiron.egress import parse_ranges
 from gridiron.errors import SettingsInvalid, StorageFailed, TemplateInvalid
 from gridiron.settings import Settings, load_settings, shared_path
@@ -52,6 +53,7 @@ def test_everything_that_is_generated_lies_side_by_side(settings: Settings, tool
     scripts = [name for name in names(settings) if name.endswith(".js")]
     assert sorted(name.partition("-")[2] for name in scripts) == [
         "build_log.js",
+        "fetching.js",
         "identity.js",
         "main_module.js",
         "problem.js",
@@ -103,6 +105,19 @@ def test_another_opened_range_is_a_change(settings: Settings, toolchain: Cores) 
     assert '"10.1.0.0/16"' in settings.workerd_config_path.read_text()
     assert not ensure_config(opened, toolchain)
     assert ensure_config(settings, toolchain)
+
+
+def test_a_cluster_is_a_change_and_a_node_alone_renders_as_before(
+    settings: Settings, toolchain: Cores
+) -> None:
+    ensure_config(settings, toolchain)
+    alone = settings.workerd_config_path.read_bytes()
+    given = {"address": "10.99.0.1", "peers": ["10.99.0.2"], "bucket": "s3://gridiron/mesh"}
+    member = settings.model_copy(update={"cluster": Cluster.model_validate(given)})
+    assert ensure_config(member, toolchain)
+    assert f'"unix:{settings.run_dir}/manager/fetch.sock"' in settings.workerd_config_path.read_text()
+    assert ensure_config(settings, toolchain)
+    assert settings.workerd_config_path.read_bytes() == alone
 
 
 def test_a_change_of_haproxys_alone_is_none_of_the_cells(settings: Settings, toolchain: Cores) -> None:

@@ -38,6 +38,9 @@ def render(kind: str, template: Template, given: dict[str, Any]) -> str:
             secrets_dir=given.get("secrets_dir", "/data/secrets"),
             identity_dir=given.get("identity_dir", "/data/identity"),
             egress_allow=given.get("egress_allow", []),
+            run_dir=given.get("run_dir", "/data/run"),
+            cluster=given.get("cluster"),
+            node_name="n1",
         )
         scripts = {name: content.encode() for name, content in given["scripts"].items()}
         values = plan_workerd_values(settings, scripts, tuple(given["cores"]))

@@ -9,7 +9,9 @@ from gridiron.errors import SettingsInvalid, StorageFailed
 from gridiron.workers.sockets import (
     control_socket,
     data_socket,
+    ensure_own_dir,
     ensure_run_dir,
+    fetch_socket,
     list_cells,
     remove_sockets,
 )
@@ -17,6 +19,18 @@ from gridiron.workers.sockets import (
 
 def test_names() -> None:
     assert (data_socket("cell-7"), control_socket("cell-7")) == ("cell-7.sock", "cell-7.control.sock")
+
+
+def test_the_managers_socket_has_a_directory_of_its_own(tmp_path: Path) -> None:
+    socket = fetch_socket(tmp_path)
+    assert socket == tmp_path / "manager" / "fetch.sock"
+    for _ in range(2):
+        ensure_own_dir(socket.parent)
+        assert socket.parent.stat().st_mode & 0o7777 == 0o700
+    socket.parent.chmod(0o2750)
+    ensure_own_dir(socket.parent)
+    assert socket.parent.stat().st_mode & 0o7777 == 0o2750
+    assert list_cells(tmp_path) == []
 
 
 def test_the_cells_of_a_directory(tmp_path: Path) -> None:

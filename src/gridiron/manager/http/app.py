@@ -262,7 +262,7 @@ def _add_secrets(app: FastAPI, activator: Activator, secrets: SecretStore) -> No
     @app.get(
         "/secrets/{name}",
         summary="List the secrets of a name, without values",
-        responses=describe_problems(422, 500),
+        responses=describe_problems(422, 500, 502, 503),
     )
     async def list_secrets(name: str) -> SecretList:
         times = await asyncio.to_thread(secrets.fetch_times, name)

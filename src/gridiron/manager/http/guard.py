@@ -10,7 +10,7 @@ import asyncio
 import math
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -59,6 +59,10 @@ WRITTEN = 16 * 1024
 Event = Literal["began", "done", "failed", "refused"]
 
 
+async def _look_nowhere() -> None:
+    """Look for new tokens on a node alone: there are none that it does not know."""
+
+
 @dataclass
 class Guard:
     """What decides over requests, and remembers them."""
@@ -73,6 +77,7 @@ class Guard:
     refusals: Rates = field(default_factory=lambda: Rates(0.1, 20))  # that are written down, of one client
     all_refusals: Rates = field(default_factory=lambda: Rates(2.0, 200))  # the same, of all clients
     left_out: int = 0  # refusals since the last one that was written down
+    look: Callable[[], Awaitable[None]] = _look_nowhere  # for tokens that other nodes have made
 
     async def admit(self, request: Request, need: Need) -> Caller | None:
         """Let a request in and say who sends it, None where nobody needs to know; or raise why it is refused.
@@ -84,7 +89,7 @@ class Guard:
             self._count(f"{client}, open")  # who floods the rest from there keeps no probe from its answer
             return None
         try:
-            caller = self._identify(request)
+            caller = await self._identify(request)
         except (TokenInvalid, TokenExpired):
             self._count(client)
             await self._hold_up(client)
@@ -99,13 +104,16 @@ class Guard:
         """Count a request that no endpoint answers for its address, whoever sends it. Raises RateExceeded."""
         self._count(client_of(_address_of(request) or ""))
 
-    def _identify(self, request: Request) -> Caller:
+    async def _identify(self, request: Request) -> Caller:
         given = request.headers.get("authorization")
         if given is not None:
             scheme, _, text = given.partition(" ")
             if scheme.lower() != "bearer":
                 raise TokenInvalid
-            return self.tokens.check(text.strip(), self.now())
+            text = text.strip()
+            if not self.tokens.knows(text):
+                await self.look()
+            return self.tokens.check(text, self.now())
         if self.open_loopback and _is_from_here(request):
             return LOOPBACK
         raise TokenMissing

@@ -1,0 +1,45 @@
+"""What the logs of a cluster consist of: values and decisions, no I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, TypeAdapter
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A part of a log; it never moves, and goes when snapshots have all that is in it."""
+
+    log_id: int
+    index: int  # the highest one of a log is written to
+    nodes: frozenset[str]  # ids of those that keep it
+
+
+class _Row(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    log_id: int
+    segment_index: int
+    nodeset: str = ""  # "[N1, N3]"
+
+
+_ROWS = TypeAdapter(tuple[_Row, ...])
+
+
+def parse_segments(rows: Sequence[Mapping[str, Any]]) -> tuple[Segment, ...]:
+    """Read the rows of segments.sql. Raises pydantic's ValidationError when they have another form."""
+    return tuple(
+        Segment(row.log_id, row.segment_index, frozenset(row.nodeset.strip("[]").split(", ")) - {""})
+        for row in _ROWS.validate_python(rows)
+    )
+
+
+def find_written(segments: Sequence[Segment], node_id: str) -> tuple[int, ...]:
+    """List the logs that are written to a node, in order."""
+    last: dict[int, Segment] = {}
+    for segment in sorted(segments, key=lambda one: one.index):
+        last[segment.log_id] = segment
+    return tuple(sorted(log_id for log_id, segment in last.items() if node_id in segment.nodes))
