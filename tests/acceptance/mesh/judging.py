@@ -25,6 +25,7 @@ def steady_load(mesh: Mesh, what: str, tell: Callable[[str], None]) -> Iterator[
     if not mesh.nodes[0].answers(STEADY, VERSION):
         mesh.deploy(mesh.nodes[0], STEADY, VERSION)
     with under_load(mesh.urls, STEADY) as load:
+        wait_until(lambda: count_in_flight(load, mesh) >= load.callers, 30, "all are in flight")
         yield load
     tell(f"{what}: {load.describe()}")
     judge(load, mesh)
@@ -32,14 +33,16 @@ def steady_load(mesh: Mesh, what: str, tell: Callable[[str], None]) -> Iterator[
 
 def judge(load: Load, mesh: Mesh) -> None:
     """Assert that no call was lost, made twice or answered by a wrong version."""
-    assert load.failures == []
+    assert load.failures == [], f"{len(load.failures)} failures, such as {load.failures[0]}"
     assert len(load.outcomes) == load.sent, f"{load.sent - len(load.outcomes)} of {load.sent} calls are lost"
-    assert load.wrong(VERSION) == []
+    wrong = load.wrong(VERSION)
+    assert wrong == [], f"{len(wrong)} wrong answers, such as {wrong[0]}"
     for counter, values in load.counted().items():
-        assert values == list(range(1, len(values) + 1))
+        assert values == list(range(1, len(values) + 1)), f"{counter} has answered {values}"
         kept = mesh.nodes[0].client.call(f"{STEADY}-counter/{counter}", "read")
-        assert kept == {"begun": VERSION, "ended": VERSION, "value": len(values)}
-    assert count_invocations(load, mesh) == {"completed": load.sent}
+        assert kept == {"begun": VERSION, "ended": VERSION, "value": len(values)}, f"{counter} has {kept}"
+    invocations = count_invocations(load, mesh)
+    assert invocations == {"completed": load.sent}, f"{load.sent} calls are {invocations}"
 
 
 def count_invocations(load: Load, mesh: Mesh) -> dict[str, int]:
@@ -49,6 +52,10 @@ def count_invocations(load: Load, mesh: Mesh) -> dict[str, int]:
         f"where idempotency_key like '{load.name}-%' group by status"
     )
     return {row["status"]: row["invocations"] for row in rows}
+
+
+def count_in_flight(load: Load, mesh: Mesh) -> int:
+    return sum(number for status, number in count_invocations(load, mesh).items() if status != "completed")
 
 
 def last(seconds: float) -> None:
