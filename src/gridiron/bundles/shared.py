@@ -317,6 +317,12 @@ class SharedStore(BundleStore):
         """Tell whether there is a copy of a build here."""
         return (self._directory_of(build_id) / METADATA_FILE).is_file()
 
+    def list_copies(self) -> frozenset[str]:
+        """Give the ids of the builds that there are copies of here. Raises StorageFailed."""
+        with storing("Reading", self.directory):
+            names = [path.name for path in self.directory.iterdir() if not path.name.startswith(".")]
+        return frozenset(name for name in names if self.has_copy(name))
+
     def drop_copy(self, build_id: str) -> None:
         """Remove the copy of a build, if there is one. Safe to repeat."""
         super().remove(build_id)

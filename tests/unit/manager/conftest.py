@@ -35,6 +35,7 @@ from gridiron.manager.loop import Loop
 from gridiron.manager.metrics.exporter import Exporter
 from gridiron.manager.node_status import NodeReader
 from gridiron.manager.observe import Observer
+from gridiron.manager.peers.client import Peers
 from gridiron.manager.registry import Registry
 from gridiron.manager.turns import Turns
 from gridiron.model import Address
@@ -98,6 +99,9 @@ class Manager:
         restate: FakeRestate | None = None,
         cells: FakeCells | None = None,
         clock: Clock | None = None,
+        *,
+        store: BundleStore | None = None,
+        peers: Peers | None = None,
     ) -> None:
         self.directory = directory
         self.settings = settings
@@ -107,7 +111,7 @@ class Manager:
         self.cells = cells or FakeCells()
         self.cells.logs = open_logs(settings)
         self.settings.manager_state_dir.mkdir(parents=True, exist_ok=True)
-        store = BundleStore(self.settings.bundles_dir)
+        store = store or BundleStore(self.settings.bundles_dir)
         intake = Intake(store, Policy.of(self.settings))
         self.context = Context(
             settings=self.settings,
@@ -126,8 +130,8 @@ class Manager:
         self.executor = Executor(self.context, self.observer, turns)
         self.loop = Loop(self.context, self.observer, self.executor)
         self.activator = Activator(self.context, self.observer, self.executor, turns, self.loop)
-        self.deployments = Deployments(self.context, self.observer)
-        self.logs = Logs(self.context, self.observer)
+        self.deployments = Deployments(self.context, self.observer, peers)
+        self.logs = Logs(self.context, self.observer, peers)
         tokens = TokenStore(self.settings.manager_state_dir)
         tokens.prepare(self.clock())
         self.guard = Guard(

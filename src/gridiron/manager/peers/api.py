@@ -7,13 +7,14 @@ know, and a field may be added, with a default, but none be taken away.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Annotated
 
-from pydantic import Field
+from pydantic import AwareDatetime, ConfigDict, Field, Json
 
 from gridiron.manager.api import Health, NodeStatus
 from gridiron.model import Value
 from gridiron.workers.log_files import Ring
-from gridiron.workers.logs import LogEvent
+from gridiron.workers.logs import Level, LogEvent
 from gridiron.workers.status import PoolQuarantined
 
 NEWS_MEDIA_TYPE = "application/x-ndjson"
@@ -40,6 +41,18 @@ class NodeHealth(Value):
 
     status: NodeStatus
     health: Health
+
+
+class LogQuery(Value):
+    """The parameters of `GET /builds/{name}/{version}-{timestamp}/logs`."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    follow: bool = False
+    level: Level = "debug"  # and what is graver
+    since: AwareDatetime | None = None
+    limit: Annotated[int, Field(ge=0, le=10_000)] = 1000  # the newest so many
+    place: Json[dict[Ring, tuple[int, int]]] | None = None  # of LogNews; what is followed goes on from there
 
 
 class LogNews(Value):

@@ -115,7 +115,9 @@ class Peers:
         """Ask every node for what the build at a path has printed there."""
         return await self._ask_all("GET", f"/builds{path}/logs", LogList, LOG_LIMIT, newest.query)
 
-    async def follow(self, peer: Peer, path: str, newest: Newest) -> AsyncIterator[LogNews | Unreached]:
+    async def follow(
+        self, peer: Peer, path: str, newest: Newest
+    ) -> AsyncGenerator[LogNews | Unreached, None]:
         """Follow what the build at a path prints on one node. The last thing that comes is why it ended."""
         try:
             async with aclosing(self._stream(f"{peer.url}/builds{path}/logs", newest)) as stream:
