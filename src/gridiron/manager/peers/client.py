@@ -36,7 +36,8 @@ SILENCE_LIMIT = timedelta(seconds=20)
 """How long a node that is followed may say nothing: it gives a sign of life every ten seconds."""
 
 MAX_ASKED, MAX_FOLLOWED = 64, 256
-"""Connections at once. Those who follow have some of their own, so that they hold up nothing else."""
+"""Connections at once: less than a manager takes of one client. Those who follow have some of their own, so
+that they hold up nothing else."""
 
 KEPT_OPEN = 20
 """Connections that nobody uses at the moment."""
