@@ -12,7 +12,7 @@ from tests.machines import Machine
 from tests.seaweed import BUCKET, Seaweed, await_seaweed, own_directories, prepare_seaweed
 
 PORTS = tuple(20_000 + os.getpid() % 1000 * 8 + number for number in range(8))
-"""On a machine of its own any would do, but the server's parts also meet at sockets in /tmp that have the ports
+"""On a machine of its own any would do, but the server's parts also meet at sockets in /tmp, which have ports
 for names: two of these tests may run side by side."""
 
 
