@@ -151,7 +151,7 @@ class SourceOutsideRoots(BadInput):
 
 @dataclass(eq=False)
 class SourcePrivate(BadInput):
-    """A `file://` source would show what the node keeps to itself: secrets, tokens, keys."""
+    """A source would show what a node or its cluster keeps to itself: secrets, tokens, keys, other builds."""
 
     code = "source_private"
     sentence = "{path} is, or holds, what this node keeps to itself. Give a directory with the bundle alone."
