@@ -27,7 +27,7 @@ SNAPSHOT_LIMIT = timedelta(minutes=5)
 LOOK_PAUSE = timedelta(milliseconds=200)
 """How long the nodes are left alone between two looks at whether they can be provisioned."""
 
-TRIMS = 3
+TRIMS = 2
 """How often logs are shortened to get them off a node: a snapshot ends one record before the last one."""
 
 T = TypeVar("T")
@@ -184,7 +184,8 @@ class RestateCluster:
         """Take a node that is down for good out of the cluster; nothing happens where it is in none.
 
         What it kept is on others by then. Raises ClusterRejected while it runs, where the others are too few
-        for the replication, and as long as something is kept on it: then the same call later goes on.
+        for the replication, and as long as something is kept on it: then the same call later goes on. The end
+        of a log stays where it is until something more is written to it: an invocation, say.
         """
         view = await self._fetch_view(self._ctl)
         member = next((each for each in view.members if each.node_id == node_id), None)

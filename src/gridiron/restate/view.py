@@ -44,7 +44,7 @@ class Partition:
     active: bool  # whether that leader was seen to have all that came before it; up to 1.5 s late
     replicas: tuple[str, ...]  # ids of nodes
     applied_lsn: int | None  # how far the leader has come in the log; None where that is not known
-    archived_lsn: int | None  # up to where snapshots are stored; None without one
+    archived_lsn: int | None  # up to where snapshots are stored; None where no living replica stored any
 
 
 @dataclass(frozen=True, slots=True)
