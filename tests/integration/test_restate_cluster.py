@@ -162,6 +162,7 @@ async def test_while_nothing_happens_its_state_has_one_name(mesh: Mesh) -> None:
     named = set()
     for machine in mesh.machines:
         async with seen_from(machine) as cluster:
+            await cluster.check()
             seen = {await cluster.fetch_incarnation() for _ in range(3)}
             assert len(seen) == 1
             named |= seen
@@ -215,6 +216,8 @@ async def test_a_node_that_is_cut_off_gives_no_name(mesh: Mesh) -> None:
                 for _ in range(3):
                     with pytest.raises(RestateUnavailable, match="cut off from the others"):
                         await alone.fetch_incarnation()
+                    with pytest.raises(RestateUnavailable, match="cut off from the others"):
+                        await alone.check()
                 assert await alone.fetch_stage() is Stage.JOINED  # it does not know better
         async with seen_from(first) as cluster:
             assert leaders_of(await eventually(cluster.fetch_incarnation)) != leaders_of(before)
