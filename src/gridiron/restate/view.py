@@ -155,7 +155,7 @@ def find_doubt(views: Mapping[str, View]) -> str | None:
         return "this node is cut off from the others, or most of them are down"
     unasked = {m.name for view in views.values() for m in view.members if m.alive and m.node_id not in views}
     if unasked:
-        return f"{', '.join(sorted(unasked))} came while its nodes were asked"
+        return f"its nodes do not agree whether {', '.join(sorted(unasked))} is alive"
     return _find_inactive(first, views)
 
 
