@@ -9,9 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.machines import Machine
-from tests.seaweed import BUCKET, Seaweed, await_seaweed, own_directories, prepare_seaweed
+from tests.seaweed import BUCKET, Seaweed, await_seaweed, own_directories, prepare_seaweed, remove_sockets
 
-PORTS = (8333, 9333, 8380, 8888, 19333, 18380, 18888, 18333)
+PORTS = range(10_000 + os.getpid() % 2_000 * 8, 30_000)[:8]
+"""Of no other process's server: those of two networks meet at sockets in /tmp that are named by ports."""
 
 
 class Bucket:
@@ -49,6 +50,7 @@ class Bucket:
         self._process.kill()
         self._process.wait()
         self._process = None
+        remove_sockets(PORTS)
 
     def processes(self) -> list[int]:
         return [self._process.pid] if self._process else []
