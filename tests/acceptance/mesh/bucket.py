@@ -11,8 +11,9 @@ from pathlib import Path
 from tests.machines import Machine
 from tests.seaweed import BUCKET, Seaweed, await_seaweed, own_directories, prepare_seaweed, remove_sockets
 
-PORTS = range(10_000 + os.getpid() % 2_000 * 8, 30_000)[:8]
-"""Of no other process's server: those of two networks meet at sockets in /tmp that are named by ports."""
+PORTS = tuple(20_000 + os.getpid() % 1000 * 8 + number for number in range(8))
+"""On a machine of its own any would do, but the server's parts also meet at sockets in /tmp, which have ports
+for names: two of these tests may run side by side."""
 
 
 class Bucket:

@@ -136,6 +136,13 @@ class MeshNode:
         """All of its processes that run."""
         return descendants(self._process.pid) if self._process else []
 
+    def give_key(self, key: bytes) -> None:
+        """Give it the key of its cluster, as an operator does before its first start."""
+        self._own.secrets_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path = self._own.secrets_dir / KEY_FILE
+        path.write_bytes(key)
+        path.chmod(0o600)
+
     def wipe(self) -> None:
         """Lose its disk."""
         shutil.rmtree(self._own.data_dir)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from gridiron.secrets.key import KEY_SIZE
 from gridiron.settings import load_settings
 from gridiron.testing.probe import ProbeBundles, build_probe
 from gridiron.toolchain.programs import find_toolchain
@@ -31,6 +33,7 @@ class Mesh:
         self.directory = directory
         self.bundles = make_bundles(directory)
         self._switch = switch
+        self._key = secrets.token_bytes(KEY_SIZE)
         self._machines = [switch.add() for _ in range(NODES)]
         self.bucket = Bucket(switch.add(), directory / "bucket")
         self.nodes = [self._make(machine, f"n{number}") for number, machine in enumerate(self._machines, 1)]
@@ -93,7 +96,9 @@ class Mesh:
             "s3_endpoint": self.bucket.endpoint,
             "source_roots": [self.bundles.root],
         }
-        return MeshNode(machine, self.directory / name, self.bucket.environment, **{**given, **settings})
+        node = MeshNode(machine, self.directory / name, self.bucket.environment, **{**given, **settings})
+        node.give_key(self._key)
+        return node
 
 
 class Bundles(ProbeBundles):
