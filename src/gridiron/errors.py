@@ -15,7 +15,7 @@
     │   ├── script         ScriptFailed NoRestateService
     │   ├── project        ProjectNotRecognised BuildStepFailed IdentityMissing DirectoryNotEmpty
     │   ├── secrets        SecretInvalid SecretTooLarge SecretsMissing SecretIsVariable
-    │   ├── backup         BackupExists BackupInvalid BackupMismatch DataNotEmpty
+    │   ├── backup         BackupExists BackupInvalid BackupMismatch BackupOfCluster DataNotEmpty
     │   ├── access         ScopeInvalid TokenNameInvalid LifetimeInvalid TokenUnusable TokenNotSent
     │   │                  ListenerForeign CertificateInvalid
     │   └── other          RequestInvalid RequestTooLarge RequestTooSlow SettingsInvalid TemplateInvalid
@@ -1192,6 +1192,20 @@ class ConfigNotApplied(Environment):
 
 
 # -- backup ----------------------------------------------------------------------------------------------
+
+
+@dataclass(eq=False)
+class BackupOfCluster(BadInput):
+    """A node of a cluster was to be backed up, or to be what it was once."""
+
+    code = "backup_of_cluster"
+    sentence = (
+        "{node} is a node of the cluster {cluster}: the others count on what is on its disk now, and would lose "
+        "it with an earlier one. Have the bucket keep versions of its objects, and put a new node in the place "
+        "of one whose disk is lost (docs/cluster.md)."
+    )
+    node: str
+    cluster: str
 
 
 @dataclass(eq=False)
