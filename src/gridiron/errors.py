@@ -1200,9 +1200,9 @@ class BackupOfCluster(BadInput):
 
     code = "backup_of_cluster"
     sentence = (
-        "{node} is a node of the cluster {cluster}: the others count on what is on its disk now, and would lose "
-        "it with an earlier one. Have the bucket keep versions of its objects, and put a new node in the place "
-        "of one whose disk is lost (docs/cluster.md)."
+        "{node} is a node of the cluster {cluster}: the others count on what is on its disk now, and would "
+        "lose it with an earlier one. Have the bucket keep versions of its objects, and put a new node in "
+        "the place of one whose disk is lost (docs/cluster.md)."
     )
     node: str
     cluster: str
