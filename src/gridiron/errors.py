@@ -19,7 +19,7 @@
     │   ├── access         ScopeInvalid TokenNameInvalid LifetimeInvalid TokenUnusable TokenNotSent
     │   │                  ListenerForeign CertificateInvalid
     │   └── other          RequestInvalid RequestTooLarge RequestTooSlow SettingsInvalid TemplateInvalid
-    ├── Unauthenticated  TokenMissing TokenInvalid TokenExpired
+    ├── Unauthenticated  TokenMissing TokenInvalid TokenExpired PeerUnknown PeerClockDiffers
     ├── Forbidden        ScopeMissing TakeoverForbidden
     ├── TooMany          RateExceeded LoginsSlowed
     ├── NotFound         BuildNotFound SecretNotFound TokenNotFound ObjectMissing
@@ -634,6 +634,31 @@ class TokenExpired(Unauthenticated):
     sentence = "The token {name} expired at {expired_at}. An admin makes one: `gridiron token create`."
     name: str
     expired_at: str
+
+
+@dataclass(eq=False)
+class PeerUnknown(Unauthenticated):
+    """A request at the port for a cluster's nodes is not signed with the key that they share."""
+
+    code = "peer_unknown"
+    sentence = (
+        "This port is for the nodes of one cluster, and the request is not signed with their key. All "
+        "of them need the same file `key` in GRIDIRON_SECRETS_DIR: copy it from the node that was first."
+    )
+
+
+@dataclass(eq=False)
+class PeerClockDiffers(Unauthenticated):
+    """A node signed a request at a time that is not now."""
+
+    code = "peer_clock_differs"
+    sentence = (
+        "The clock of {node} is {seconds} s from this node's, and {limit} s is the most. "
+        "Have all nodes of the cluster keep their clocks, as with chrony or systemd-timesyncd."
+    )
+    node: str
+    seconds: int
+    limit: int
 
 
 @dataclass(eq=False)

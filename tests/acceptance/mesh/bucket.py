@@ -11,7 +11,9 @@ from pathlib import Path
 from tests.machines import Machine
 from tests.seaweed import BUCKET, Seaweed, await_seaweed, own_directories, prepare_seaweed
 
-PORTS = (8333, 9333, 8380, 8888, 19333, 18380, 18888, 18333)
+PORTS = tuple(20_000 + os.getpid() % 1000 * 8 + number for number in range(8))
+"""On a machine of its own any would do, but the server's parts also meet at sockets in /tmp, which have ports
+for names: two of these tests may run side by side."""
 
 
 class Bucket:
