@@ -69,8 +69,7 @@ V = TypeVar("V", bound=Value)
 
 
 class ManagerClient:
-    """One manager, reached over HTTP, or the first of several that can be; a context manager. Reads may be
-    repeated.
+    """One manager, or the first of several that can be reached; a context manager. Reads may be repeated.
 
     Every method raises ManagerUnavailable when the manager cannot be reached or what answers is not one, and
     ManagerRefused with the problem that it answered.
