@@ -67,6 +67,7 @@ from gridiron.workers.cells import Cells
 from gridiron.workers.sockets import fetch_socket
 
 if TYPE_CHECKING:
+    from gridiron.manager.copies import Copies
     from gridiron.manager.mesh import Mesh
 
 log = structlog.get_logger()
@@ -192,13 +193,7 @@ async def _serve(
         sweeping = sweep_forever(context, parts, wake)
         tasks.create_task(sweeping if mesh is None else _settle_before(sweeping, activator), name="sweep")
         if mesh is not None and copies is not None:
-            tasks.create_task(mesh.found(), name="found the cluster")
-            tasks.create_task(mesh.members.watch(), name="watch members")
-            fetching = serve_fetching(fetch_socket(settings.run_dir), copies.ensure)
-            tasks.create_task(fetching, name="fetch builds")
-            tokens = TokenWatch(guard.tokens)
-            guard.look = tokens.look
-            tasks.create_task(tokens.watch(), name="watch tokens")
+            _take_part(tasks, mesh, copies, guard, settings)
         tasks.create_task(watch_lag(context.meters.lag), name="watch lag")
         tasks.create_task(reload_forever(context, load, hung_up, wake), name="reload")
         if certificate is not None:
@@ -211,6 +206,19 @@ async def _serve(
             context.tracer.connect(app)
             stops = (end_in_time, health.stop, logs.close, limit, stop_peers)
             await _listen(_make_server(app, settings, certificate), context, stops)
+
+
+def _take_part(
+    tasks: asyncio.TaskGroup, mesh: Mesh, copies: Copies, guard: Guard, settings: Settings
+) -> None:
+    """Begin what a node does in its cluster, beside sweeping."""
+    tasks.create_task(mesh.found(), name="found the cluster")
+    tasks.create_task(mesh.members.watch(), name="watch members")
+    fetching = serve_fetching(fetch_socket(settings.run_dir), copies.ensure)
+    tasks.create_task(fetching, name="fetch builds")
+    tokens = TokenWatch(guard.tokens)
+    guard.look = tokens.look
+    tasks.create_task(tokens.watch(), name="watch tokens")
 
 
 async def _settle_before(sweeping: Coroutine[None, None, None], activator: Activator) -> None:
