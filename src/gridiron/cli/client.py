@@ -47,6 +47,7 @@ from gridiron.manager.api import (
     TokenView,
     Uploaded,
 )
+from gridiron.manager.cluster_api import ClusterStatus, Grown, NodeChanged, NodeRemoved
 from gridiron.model import State, Value, describe_validation
 from gridiron.workers.logs import LogEvent, Wanted
 from gridiron.workers.status import PoolStatus
@@ -61,6 +62,10 @@ PAGE = 500
 
 AUDIT_PAGE = 1000
 """Entries of the audit log that are asked for at once."""
+
+REMOVAL_LIMIT = timedelta(minutes=20)
+"""How long a node may take to leave the cluster: snapshots of all partitions are stored, three times at the
+most, in five minutes each."""
 
 PIECE = 256 * 1024
 """Bytes of an archive that are sent at once."""
@@ -263,6 +268,26 @@ class ManagerClient:
         """Read what the node says of itself."""
         return self._send("GET", "/node", NodeStatus)
 
+    def fetch_cluster(self) -> ClusterStatus:
+        """Read how the cluster is that the node belongs to."""
+        return self._send("GET", "/cluster", ClusterStatus)
+
+    def drain_node(self, node: str) -> NodeChanged:
+        """Have a node of the cluster lead nothing. Safe to repeat."""
+        return self._send("POST", f"{_node_path(node)}/drain", NodeChanged)
+
+    def activate_node(self, node: str) -> NodeChanged:
+        """Let a node of the cluster lead again. Safe to repeat."""
+        return self._send("POST", f"{_node_path(node)}/activate", NodeChanged)
+
+    def remove_node(self, node: str) -> NodeRemoved:
+        """Take a node that is down out of the cluster. Where that is not done yet, it is safe to repeat."""
+        return self._send("DELETE", _node_path(node), NodeRemoved, timeout=REMOVAL_LIMIT.total_seconds())
+
+    def grow(self) -> Grown:
+        """Have everything kept on as many nodes as the settings of the manager's node say. Safe to repeat."""
+        return self._send("POST", "/cluster/grow", Grown, timeout=REMOVAL_LIMIT.total_seconds())
+
     def fetch_pool(self) -> PoolStatus:
         """Read how the cells are."""
         return self._send("GET", "/workers", PoolStatus)
@@ -309,6 +334,10 @@ def _read_pieces(file: BinaryIO, size: int, on_progress: Callable[[int, int], No
 
 def _secret_path(name: str, key: str) -> str:
     return f"/secrets/{quote(name, safe='')}/{quote(key, safe='')}"
+
+
+def _node_path(node: str) -> str:
+    return f"/cluster/nodes/{quote(node, safe='')}"
 
 
 def _log_path(build_id: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import structlog
 
@@ -14,8 +14,10 @@ from gridiron.manager.context import Context
 from gridiron.manager.members import Members
 from gridiron.manager.peers.builds import CELLS_LIMIT, OwnBuilds
 from gridiron.manager.peers.client import Peers
-from gridiron.restate.cluster import WorkerState
-from gridiron.restate.view import Member, View
+
+if TYPE_CHECKING:  # a node that is alone has no use for them
+    from gridiron.restate.cluster import WorkerState
+    from gridiron.restate.view import Member, View
 
 log = structlog.get_logger()
 
@@ -160,10 +162,10 @@ def find_removed(view: View, name: str, replication: int) -> Member:
     left = len(find_leading(view))
     if left < replication:
         reason = f"{left} other nodes are alive and active, and everything is kept on {replication}"
-        raise NodeNeeded("removed", name, reason, "Start another node first; it joins by itself.")
+        raise NodeNeeded(name, "removed", reason, "Start another node first; it joins by itself.")
     return member
 
 
 def _nobody_left(name: str) -> NodeNeeded:
     mend = "Start another node first, or let one lead again: `gridiron cluster activate NODE`."
-    return NodeNeeded("drained", name, "no other node is alive and active, so that nothing would run", mend)
+    return NodeNeeded(name, "drained", "no other node is alive and active, so that nothing would run", mend)

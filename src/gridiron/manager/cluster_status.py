@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import gridiron
 from gridiron.cluster import Cluster
@@ -25,7 +25,9 @@ from gridiron.manager.peers.api import NodeBuilds, NodeHealth
 from gridiron.manager.peers.client import Peer, Unreached
 from gridiron.objects.port import Listed, Objects
 from gridiron.restate.config import SNAPSHOTS_FOLDER
-from gridiron.restate.view import Member, Partition, View
+
+if TYPE_CHECKING:  # a node that is alone has no use for it
+    from gridiron.restate.view import Member, Partition, View
 
 LIMIT = timedelta(seconds=3)
 """How long the bucket, and the majority of the nodes, may take to answer. What they say is unknown then."""

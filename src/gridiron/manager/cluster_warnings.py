@@ -37,16 +37,16 @@ def _of_nodes(status: ClusterStatus) -> Iterator[ClusterWarning]:
     if keepers and not _is_majority(alive, len(keepers)):
         yield ClusterWarning(
             code="majority_lost",
-            detail=f"{status.node} sees {alive} of the {len(keepers)} nodes that decide together: it is cut off, "
-            "or others are down. Until it sees most of them, nothing can be changed, and calls here wait.",
+            detail=f"{status.node} sees {alive} of the {len(keepers)} nodes that decide together: it is cut "
+            "off, or others are down. Until it sees most, nothing can be changed, and calls here wait.",
         )
     for member in status.members:
         if not member.alive:
             yield ClusterWarning(
                 code="node_down",
                 node=member.name,
-                detail=f"{member.name} is down, or cut off from {status.node}. Start it again; where its disk "
-                f"is lost, start another in its place, then `gridiron cluster replace {member.name}`.",
+                detail=f"{member.name} is down, or cut off from {status.node}. Start it again; where its "
+                f"disk is lost, start another in its place, then `gridiron cluster replace {member.name}`.",
             )
         if member.worker_state == "draining":
             yield ClusterWarning(
@@ -122,8 +122,8 @@ def _of_partitions(status: ClusterStatus) -> Iterator[ClusterWarning]:
         idle = usable - len(status.partitions)
         yield ClusterWarning(
             code="few_partitions",
-            detail=f"{usable} nodes share {len(status.partitions)} partitions, each led by one node at a time: "
-            f"{idle} lead{'s' if idle == 1 else ''} nothing, and wait{'s' if idle == 1 else ''} to stand in.",
+            detail=f"{usable} nodes share {len(status.partitions)} partitions, each led by one node at a "
+            f"time. So {idle} of them lead nothing, and stand in where another fails.",
         )
 
 
@@ -141,8 +141,8 @@ def _of_redundancy(status: ClusterStatus) -> Iterator[ClusterWarning]:
     elif replication != wanted:
         yield ClusterWarning(
             code="replication_differs",
-            detail=f"Everything is kept on {replication} nodes, and the settings of {status.node} say {wanted}: "
-            "`gridiron cluster grow` raises it, and nothing lowers it.",
+            detail=f"Everything is kept on {replication} nodes, and the settings of {status.node} say "
+            f"{wanted}: `gridiron cluster grow` raises it, and nothing lowers it.",
         )
     alive = sum(_may_lead(member) for member in status.members)
     keepers = [member for member in status.members if member.keeps_metadata]
@@ -160,8 +160,8 @@ def _of_snapshots(status: ClusterStatus) -> Iterator[ClusterWarning]:
     if without:
         yield ClusterWarning(
             code="no_snapshot",
-            detail=f"{_name(without)} no snapshot in the bucket yet, so that a node that joins reads the whole "
-            "log. Restate makes one within some minutes, once there are a thousand records.",
+            detail=f"{_name(without)} no snapshot in the bucket yet, so that a node that joins reads the "
+            "whole log. Restate makes one within some minutes, once there are a thousand records.",
         )
     for each in status.partitions:
         age = None if each.snapshot_at is None else status.now - each.snapshot_at
