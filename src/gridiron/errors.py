@@ -15,7 +15,7 @@
     │   ├── script         ScriptFailed NoRestateService
     │   ├── project        ProjectNotRecognised BuildStepFailed IdentityMissing DirectoryNotEmpty
     │   ├── secrets        SecretInvalid SecretTooLarge SecretsMissing SecretIsVariable
-    │   ├── backup         BackupExists BackupInvalid BackupMismatch DataNotEmpty
+    │   ├── backup         BackupExists BackupInvalid BackupMismatch BackupOfCluster DataNotEmpty
     │   ├── access         ScopeInvalid TokenNameInvalid LifetimeInvalid TokenUnusable TokenNotSent
     │   │                  ListenerForeign CertificateInvalid
     │   └── other          RequestInvalid RequestTooLarge RequestTooSlow SettingsInvalid TemplateInvalid
@@ -153,7 +153,7 @@ class SourceOutsideRoots(BadInput):
 
 @dataclass(eq=False)
 class SourcePrivate(BadInput):
-    """A `file://` source would show what the node keeps to itself: secrets, tokens, keys."""
+    """A source would show what a node or its cluster keeps to itself: secrets, tokens, keys, other builds."""
 
     code = "source_private"
     sentence = "{path} is, or holds, what this node keeps to itself. Give a directory with the bundle alone."
@@ -1194,6 +1194,20 @@ class ConfigNotApplied(Environment):
 
 
 # -- backup ----------------------------------------------------------------------------------------------
+
+
+@dataclass(eq=False)
+class BackupOfCluster(BadInput):
+    """A node of a cluster was to be backed up, or to be what it was once."""
+
+    code = "backup_of_cluster"
+    sentence = (
+        "{node} is a node of the cluster {cluster}: the others count on what is on its disk now, and would "
+        "lose it with an earlier one. Have the bucket keep versions of its objects, and put a new node in "
+        "the place of one whose disk is lost (docs/cluster.md)."
+    )
+    node: str
+    cluster: str
 
 
 @dataclass(eq=False)

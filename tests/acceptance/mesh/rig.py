@@ -67,7 +67,7 @@ class Mesh:
         """Have a node activate a version of a name, which is also that of its service."""
         return node.client.activate(self.bundles.make(version, name), version, name)
 
-    def await_healthy(self, seconds: float = 60) -> None:
+    def await_healthy(self, seconds: float = 120) -> None:
         """Wait until every node is ready, and answers a call: what is cut off says that it is ready."""
         for node in self.nodes:
             node.await_ready(seconds)
