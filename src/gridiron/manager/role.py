@@ -28,6 +28,7 @@ from gridiron.errors import BucketRefused, BucketUnavailable, PortTaken
 from gridiron.manager.activate import Activator
 from gridiron.manager.admission import Admission
 from gridiron.manager.apply import ConfigApplier
+from gridiron.manager.cluster_control import make_cluster_control
 from gridiron.manager.context import Context
 from gridiron.manager.deployments import Deployments
 from gridiron.manager.execute import Executor
@@ -164,7 +165,8 @@ async def _serve(
     toolchain = find_toolchain(settings)
     node = NodeReader(context, toolchain, load)
     guard = await asyncio.to_thread(_make_guard, context)
-    control = Control(activator, loop, Deployments(context, observer, peers), logs, node, guard)
+    deployments = Deployments(context, observer, peers)
+    control = Control(activator, loop, deployments, logs, node, guard, make_cluster_control(context, peers))
     applier = ConfigApplier(settings, toolchain)
     programs = await asyncio.to_thread(fetch_versions, toolchain)
     versions = {
