@@ -73,6 +73,16 @@ class Mesh:
             node.await_ready(seconds)
             wait_until(lambda node=node: node.answers(CANARY, "1"), seconds, f"{node!r} answers calls")
 
+    def mend(self) -> None:
+        """Bring back what a test may have left away, and wait until the mesh is whole."""
+        if not self.bucket.processes():
+            self.bucket.start()
+        for node in self.nodes:
+            node.heal()
+            if not node.processes():
+                node.start()
+        self.await_healthy()
+
     def close(self) -> None:
         """End everything, and see that it has ended."""
         nodes = [*self.nodes, *self._others]
