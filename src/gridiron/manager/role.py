@@ -39,7 +39,7 @@ from gridiron.manager.http.app import Control, make_app
 from gridiron.manager.http.connections import MAX_HEAD, make_protocol, raise_file_limit
 from gridiron.manager.http.guard import Guard
 from gridiron.manager.logs import Logs
-from gridiron.manager.looks import looking
+from gridiron.manager.looks import CELLS, PROXY, judge_workers, looking
 from gridiron.manager.loop import Loop
 from gridiron.manager.metrics.exporter import Exporter
 from gridiron.manager.node_status import NodeReader
@@ -183,6 +183,8 @@ async def _serve(context: Context, load: Callable[[], Settings], hung_up: asynci
         if mesh is not None and copies is not None:
             tasks.create_task(mesh.found(), name="found the cluster")
             tasks.create_task(mesh.members.watch(), name="watch members")
+            guarding = mesh.guardian.watch(lambda: judge_workers(health.find(PROXY), health.find(CELLS)))
+            tasks.create_task(guarding, name="guard the node")
             fetching = serve_fetching(fetch_socket(settings.run_dir), copies.ensure)
             tasks.create_task(fetching, name="fetch builds")
             tokens = TokenWatch(guard.tokens)
