@@ -15,11 +15,11 @@
     │   ├── script         ScriptFailed NoRestateService
     │   ├── project        ProjectNotRecognised BuildStepFailed IdentityMissing DirectoryNotEmpty
     │   ├── secrets        SecretInvalid SecretTooLarge SecretsMissing SecretIsVariable
-    │   ├── backup         BackupExists BackupInvalid BackupMismatch DataNotEmpty
+    │   ├── backup         BackupExists BackupInvalid BackupMismatch BackupOfCluster DataNotEmpty
     │   ├── access         ScopeInvalid TokenNameInvalid LifetimeInvalid TokenUnusable TokenNotSent
     │   │                  ListenerForeign CertificateInvalid
     │   └── other          RequestInvalid RequestTooLarge RequestTooSlow SettingsInvalid TemplateInvalid
-    ├── Unauthenticated  TokenMissing TokenInvalid TokenExpired
+    ├── Unauthenticated  TokenMissing TokenInvalid TokenExpired PeerUnknown PeerClockDiffers
     ├── Forbidden        ScopeMissing TakeoverForbidden
     ├── TooMany          RateExceeded LoginsSlowed
     ├── NotFound         BuildNotFound SecretNotFound TokenNotFound ObjectMissing
@@ -151,7 +151,7 @@ class SourceOutsideRoots(BadInput):
 
 @dataclass(eq=False)
 class SourcePrivate(BadInput):
-    """A `file://` source would show what the node keeps to itself: secrets, tokens, keys."""
+    """A source would show what a node or its cluster keeps to itself: secrets, tokens, keys, other builds."""
 
     code = "source_private"
     sentence = "{path} is, or holds, what this node keeps to itself. Give a directory with the bundle alone."
@@ -634,6 +634,31 @@ class TokenExpired(Unauthenticated):
     sentence = "The token {name} expired at {expired_at}. An admin makes one: `gridiron token create`."
     name: str
     expired_at: str
+
+
+@dataclass(eq=False)
+class PeerUnknown(Unauthenticated):
+    """A request at the port for a cluster's nodes is not signed with the key that they share."""
+
+    code = "peer_unknown"
+    sentence = (
+        "This port is for the nodes of one cluster, and the request is not signed with their key. All "
+        "of them need the same file `key` in GRIDIRON_SECRETS_DIR: copy it from the node that was first."
+    )
+
+
+@dataclass(eq=False)
+class PeerClockDiffers(Unauthenticated):
+    """A node signed a request at a time that is not now."""
+
+    code = "peer_clock_differs"
+    sentence = (
+        "The clock of {node} is {seconds} s from this node's, and {limit} s is the most. "
+        "Have all nodes of the cluster keep their clocks, as with chrony or systemd-timesyncd."
+    )
+    node: str
+    seconds: int
+    limit: int
 
 
 @dataclass(eq=False)
@@ -1167,6 +1192,20 @@ class ConfigNotApplied(Environment):
 
 
 # -- backup ----------------------------------------------------------------------------------------------
+
+
+@dataclass(eq=False)
+class BackupOfCluster(BadInput):
+    """A node of a cluster was to be backed up, or to be what it was once."""
+
+    code = "backup_of_cluster"
+    sentence = (
+        "{node} is a node of the cluster {cluster}: the others count on what is on its disk now, and would "
+        "lose it with an earlier one. Have the bucket keep versions of its objects, and put a new node in "
+        "the place of one whose disk is lost (docs/cluster.md)."
+    )
+    node: str
+    cluster: str
 
 
 @dataclass(eq=False)

@@ -200,6 +200,7 @@ class Settings(BaseSettings):
     admin_port: Port = 9070
     fabric_host: str = Field(default_factory=_fabric_host)
     fabric_port: Port = 5122
+    peer_port: Port = 8082  # of managers for each other, at the cluster's address; a node alone has none
 
     # who may ask the manager, and how: see docs/access.md
     open_loopback: bool = False  # whether requests from this machine have the scope admin without a token
@@ -321,6 +322,11 @@ class Settings(BaseSettings):
             admin=self.admin_port + offset,
             fabric=self.fabric_port + offset,
         )
+
+    @property
+    def used_peer_port(self) -> int:
+        """Where a manager listens to those of the cluster's other nodes; it is the same on all of them."""
+        return self.peer_port + self.port_offset
 
     @property
     def drain_grace(self) -> timedelta:

@@ -44,6 +44,7 @@ class Policy:
     roots: tuple[Path, ...]  # of file:// sources
     admin_roots: tuple[Path, ...]  # the same, where an admin asks
     private: tuple[Path, ...]  # what no source may lie in, or hold
+    private_bucket: str | None  # the same of s3:// sources: the bucket of the cluster, with the prefix
     access: Access
     limits: Limits
     keys: tuple[TrustedKey, ...]
@@ -62,6 +63,7 @@ class Policy:
             roots=settings.source_roots,
             admin_roots=settings.source_roots or ((Path("/"),) if settings.source_anywhere else ()),
             private=settings.private_paths,
+            private_bucket=settings.cluster.bucket if settings.cluster else None,
             access=Access.of(settings),
             limits=limits,
             keys=keys,
@@ -98,8 +100,10 @@ class Intake:
     def fetch(self, source: HttpSource | S3Source, report: Report = report_nothing) -> Fetched:
         """Fetch a source that is elsewhere, for `take_in`; `drop` it in the end.
 
-        Nothing is left when it fails. Raises what `gridiron.bundles.fetch.fetch` raises.
+        Nothing is left when it fails. Raises what `gridiron.bundles.fetch.fetch` raises, and SourcePrivate.
         """
+        if isinstance(source, S3Source) and _overlap(source, self.policy.private_bucket):
+            raise SourcePrivate(f"s3://{source.bucket}/{source.key}")
         meter = Meter(self.policy.limits, report, self._stopping)
         work = self._store.make_workplace()
         try:
@@ -193,6 +197,14 @@ class Intake:
             return _copy(real, work / "archive", meter)
         check_directory(real)
         return real
+
+
+def _overlap(source: S3Source, private: str | None) -> bool:
+    """Tell whether a source lies in a private part of a bucket, or holds some of it."""
+    if private is None:
+        return False
+    own, given = f"{private.rstrip('/')}/", f"s3://{source.bucket}/{source.key}"
+    return given.startswith(own) or own.startswith(f"{given.rstrip('/')}/")
 
 
 def _resolve(path: Path) -> Path:

@@ -100,7 +100,7 @@ def render_list(deployments: tuple[DeploymentView, ...], now: datetime) -> Table
         tuple(
             (
                 view.build_id,
-                view.state.value if view.quarantine is None else f"{view.state.value}, quarantined",
+                f"{view.state.value}, quarantined" if view.is_quarantined else view.state.value,
                 render_services(view),
                 _in_flight(view),
                 render_age(now - view.created_at) if view.created_at else UNKNOWN,
@@ -172,13 +172,15 @@ def _in_flight(view: DeploymentView) -> str:
 
 
 def _loaded(view: DeploymentView) -> str:
-    """`yes`, `no`, `unknown`; with several nodes, how many of them: `2/3 nodes`."""
+    """`yes`, `no`, `unknown`; with several nodes, how many of them: `1/3 nodes, 1 unknown`."""
     if view.nodes is None:
         return UNKNOWN
-    loaded = sum(node.loaded for node in view.nodes)
-    if len(view.nodes) > 1:
-        return f"{loaded}/{len(view.nodes)} nodes"
-    return "yes" if loaded else "no"
+    said = [node.loaded for node in view.nodes]
+    unknown = said.count(None)
+    if len(said) > 1:
+        more = f", {unknown} unknown" if unknown else ""
+        return f"{said.count(True)}/{len(said)} nodes{more}"
+    return UNKNOWN if unknown else "yes" if any(said) else "no"
 
 
 def _describe_services(view: DeploymentView) -> list[str]:
@@ -223,9 +225,16 @@ def _describe_nodes(nodes: tuple[NodeView, ...] | None) -> str:
     """A line for each node: which cells have the build loaded, and what they are answering."""
     if nodes is None:
         return "unknown: the cells do not answer"
-    return "\n".join(f"{node.node}: {_describe_cells(node)}" for node in nodes)
+    apart = ", quarantined" if len(nodes) > 1 else ""  # else the quarantine has lines of its own
+    return "\n".join(
+        f"{node.node}: {_describe_cells(node)}{apart if node.quarantined else ''}" for node in nodes
+    )
 
 
 def _describe_cells(node: NodeView) -> str:
+    if node.loaded is None:
+        return f"unknown: {node.reason}"
     cells = [f"{cell.cell} ({cell.in_flight} in flight)" for cell in node.cells if cell.loaded]
-    return f"in {', '.join(cells)}" if cells else f"in none of {len(node.cells)} cells"
+    where = f"in {', '.join(cells)}" if cells else f"in none of {len(node.cells)} cells"
+    absent = ", and not on its disk" if node.present is False else ""
+    return f"{where}{absent}"

@@ -32,7 +32,8 @@ STYLES = {
 def render_log_event(event: LogEvent, now: datetime, *, coloured: bool, with_build: bool = False) -> str:
     """Write an event: `12:00:00.123  warn       Greeter/greet  message`; further lines are set in.
 
-    The time is UTC, with the day unless that is today. `with_build` names the build. An outcome that is not
+    The time is UTC, with the day unless that is today. In a cluster the node comes before the handler; so
+    does, by `with_build`, the build. An outcome that is not
     good, and an exception, name their invocation.
     """
     word = event.outcome or (event.level if event.kind == "log" else event.kind)
@@ -42,6 +43,7 @@ def render_log_event(event: LogEvent, now: datetime, *, coloured: bool, with_bui
     parts = (
         _render_time(event.time, now),
         shown,
+        event.node or "",
         event.build_id if with_build else "",
         event.handler or "",
         _render_message(event),

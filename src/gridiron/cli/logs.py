@@ -162,8 +162,8 @@ def _show_kept(
     events = sorted((event for each in lists for event in each.events), key=lambda event: event.time)
     for event in events if newest.limit is None else events[max(0, len(events) - newest.limit) :]:
         show(event)
-    for cell in sorted({cell for each in lists for cell in each.silent}):
-        warn(f"{cell} does not answer: what was printed there last may be missing.")
+    for silent in sorted({name for each in lists for name in each.silent}):
+        warn(f"{silent} does not answer: what was printed there last may be missing.")
 
 
 def _follow(

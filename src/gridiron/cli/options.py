@@ -63,6 +63,37 @@ Cells = Annotated[
         show_default=False,
     ),
 ]
+Join = Annotated[
+    str | None,
+    typer.Option(
+        "--join",
+        metavar="ADDRESS,…",
+        help="Be a node of a cluster: where its other nodes are. What is not given here is in the table "
+        "\\[cluster] of gridiron.toml.",
+        show_default=False,
+    ),
+]
+Address = Annotated[
+    str | None,
+    typer.Option(
+        "--address", metavar="ADDRESS", help="Of this node for the others of its cluster.", show_default=False
+    ),
+]
+Bucket = Annotated[
+    str | None,
+    typer.Option(
+        "--bucket", metavar="URL", help="What the cluster shares: s3://BUCKET/PREFIX.", show_default=False
+    ),
+]
+NodeName = Annotated[
+    str | None,
+    typer.Option(
+        "--node-name",
+        metavar="NAME",
+        help="Default: GRIDIRON_NODE_NAME; n1 for a node alone.",
+        show_default=False,
+    ),
+]
 ProjectName = Annotated[
     str | None, typer.Option("--name", metavar="NAME", help="Default: what the project says.")
 ]

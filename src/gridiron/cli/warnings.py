@@ -52,7 +52,7 @@ def _of_components(health: Health) -> Iterator[str]:
 
 
 def _of_builds(builds: Collection[DeploymentView], now: datetime) -> Iterator[str]:
-    quarantined = [build.build_id for build in builds if build.quarantine is not None]
+    quarantined = [build.build_id for build in builds if build.is_quarantined]
     if quarantined:
         yield f"{_name(quarantined, 'is', 'are')} in quarantine: deploy a version that brings no cell down."
     failed = [build.build_id for build in builds if build.state is State.FAILED]

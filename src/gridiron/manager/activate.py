@@ -235,17 +235,17 @@ class Activator:
 
         In a cluster others change it, so that it may take some looks until one is whole.
         """
-        patience = CHANGING_LIMIT.total_seconds() if self._context.store.others_write else 0
-        until = time.monotonic() + patience
+        if not self._context.store.others_write:
+            incarnation = await self._await_restate(deadline)
+            await self._loop.tend(incarnation)
+            return incarnation
+        deadline = max(deadline, time.monotonic() + CHANGING_LIMIT.total_seconds())
         while True:
-            incarnation = await self._await_restate(max(deadline, until))
             try:
-                await self._loop.tend(incarnation)
+                return await self._loop.look_and_tend()
             except RoutingUnknown:
-                if time.monotonic() >= until:
+                if time.monotonic() > deadline:
                     raise
-            else:
-                return incarnation
             await asyncio.sleep(START_INTERVAL.total_seconds())
 
     @asynccontextmanager

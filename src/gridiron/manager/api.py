@@ -144,8 +144,19 @@ class NodeView(Value):
     """One node's part in a build."""
 
     node: str
-    loaded: bool = Field(description="Whether any cell of the node has it loaded.")
-    cells: tuple[CellView, ...]
+    loaded: bool | None = Field(
+        description="Whether any cell of the node has it loaded; None: unknown, in a cluster only."
+    )
+    cells: tuple[CellView, ...] = Field(description="Empty where they do not answer.")
+    present: bool | None = Field(
+        default=None,
+        description="Whether a copy of the build is on its disk. None: unknown, or the node is alone: it has "
+        "the builds themselves.",
+    )
+    quarantined: bool | None = Field(
+        default=None, description="Whether a cell of its own serves it there; None: unknown."
+    )
+    reason: str | None = Field(default=None, description="Why `loaded` is unknown.")
 
 
 class QuarantineView(Value):
@@ -201,12 +212,19 @@ class DeploymentView(Value):
     draining_at: datetime | None
     drained_at: datetime | None
     timings_ms: dict[str, float] = Field(description="The steps of its activation, in order.")
-    nodes: tuple[NodeView, ...] | None = Field(description="None: the cells could not be asked.")
+    nodes: tuple[NodeView, ...] | None = Field(
+        description="All of the cluster. None: the node is alone, and its cells could not be asked."
+    )
     quarantine: QuarantineView | None = Field(
         default=None,
-        description="None: cells that it shares with others serve it. A new version, or "
+        description="On this node. None: cells that it shares with others serve it. A new version, or "
         "`POST /deployments/{build_id}/release`, leads out of quarantine.",
     )
+
+    @property
+    def is_quarantined(self) -> bool:
+        """Whether some node serves it by a cell of its own."""
+        return self.quarantine is not None or any(node.quarantined for node in self.nodes or ())
 
 
 class DeploymentList(Value):
@@ -232,7 +250,8 @@ class LogList(Value):
 
     events: tuple[LogEvent, ...] = Field(description="Oldest first.")
     silent: tuple[str, ...] = Field(
-        description="Cells that do not answer, so that their newest may be missing; `workers` for all."
+        description="Cells that do not answer, so that their newest may be missing; `workers` for all. In a "
+        "cluster `cell-1 of n2`, or `n2` for a node: all that it has is missing."
     )
 
 
@@ -459,7 +478,7 @@ class Guarding(Value):
 class Listener(Value):
     """A port that the node listens on."""
 
-    purpose: Literal["manager", "workers", "ingress", "admin", "fabric"]
+    purpose: Literal["manager", "workers", "ingress", "admin", "fabric", "peers"]
     host: str
     port: int
     is_loopback: bool = Field(description="Whether only this machine reaches it.")

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass
-from typing import TypeVar
 
-from gridiron.errors import BuildNotFound, RestateRejected, RestateUnavailable, WorkersUnavailable
+from gridiron.errors import BuildNotFound, RestateRejected, RestateUnavailable
 from gridiron.lifecycle.plan import find_status
 from gridiron.lifecycle.states import IDLE, BuildStatus
 from gridiron.manager.api import (
@@ -23,28 +21,25 @@ from gridiron.manager.api import (
 )
 from gridiron.manager.context import Context
 from gridiron.manager.observe import Observer
+from gridiron.manager.peers.api import NodeBuilds
+from gridiron.manager.peers.builds import OwnBuilds
+from gridiron.manager.peers.client import Peers, Unreached
 from gridiron.manager.registry import Record
 from gridiron.manager.shared import Shared
 from gridiron.model import State
 from gridiron.restate.port import Holding
-from gridiron.workers.cells import LoadedBuild
 from gridiron.workers.status import PoolQuarantined
-
-T = TypeVar("T")
 
 MAX_HOLDERS = 20
 """Invocations that are told of one build: enough to see what they are."""
 
-Loaded = Mapping[str, Mapping[str, int]]
-"""What each cell has loaded, by the cell's name: the requests in flight for each build, by its path."""
-
 
 @dataclass(frozen=True, slots=True)
-class Workers:
-    """What the workers say of themselves."""
+class Nodes:
+    """What the nodes have of all builds."""
 
-    loaded: Loaded | None  # None: a cell does not answer, which is not the same as nothing loaded
-    quarantined: Mapping[str, PoolQuarantined]  # by path; nothing where it cannot be known
+    own: NodeBuilds
+    others: tuple[NodeBuilds | Unreached, ...] | None  # None: the node is alone
 
 
 class Deployments:
@@ -54,17 +49,20 @@ class Deployments:
     are, and whoever asks whether the manager is ready would wait for all of them.
     """
 
-    def __init__(self, context: Context, observer: Observer) -> None:
+    def __init__(self, context: Context, observer: Observer, peers: Peers | None = None) -> None:
+        """`peers` are the other nodes of the cluster; None: the node is alone."""
         self._context = context
         self._observer = observer
+        self._own = OwnBuilds.of(context)
+        self._peers = peers
         self._look = Shared("look for clients", self._read)
         self._rendering = asyncio.Lock()  # pages are made one by one: dozens at once would hold up all else
 
     async def fetch(self, build_id: str) -> DeploymentView:
         """Read one build. Raises BuildNotFound."""
-        statuses, workers = await self._look()
+        statuses, nodes = await self._look()
         status = find_status(statuses, build_id)
-        view = self._render(status, workers)
+        view = self._render(status, nodes)
         return view.model_copy(update={"held_by": await self._fetch_holders(status)})
 
     async def fetch_name(self, build_id: str) -> str | None:
@@ -98,7 +96,7 @@ class Deployments:
         self, name: str | None, state: State | None, cursor: str | None, limit: int
     ) -> DeploymentList:
         """Read up to `limit` builds that match, oldest first, beginning after the build `cursor`."""
-        statuses, workers = await self._look()
+        statuses, nodes = await self._look()
         matching = [
             status
             for status in statuses
@@ -107,30 +105,21 @@ class Deployments:
         page, following = paginate(matching, cursor, limit)
         async with self._rendering:
             await asyncio.sleep(0)  # with the lock held, so that others have their turn before the next page
-            views = tuple(self._render(status, workers) for status in page)
+            views = tuple(self._render(status, nodes) for status in page)
         return DeploymentList(deployments=views, next=following)
 
-    def _render(self, status: BuildStatus, workers: Workers) -> DeploymentView:
+    def _render(self, status: BuildStatus, nodes: Nodes) -> DeploymentView:
         record = self._context.registry.records.get(status.build_id)
-        name = self._context.settings.node_name
-        node = None if workers.loaded is None else render_node(name, status, workers.loaded)
-        return render_deployment(status, record, node, workers.quarantined.get(status.path or ""))
+        return render_deployment(status, record, nodes)
 
-    async def _read(self) -> tuple[tuple[BuildStatus, ...], Workers]:
-        look = await self._observer.look()
-        return look.statuses, await self._fetch_workers()
+    async def _read(self) -> tuple[tuple[BuildStatus, ...], Nodes]:
+        look, own, others = await asyncio.gather(
+            self._observer.look(), self._own.fetch(), self._fetch_others()
+        )
+        return look.statuses, Nodes(own, others)
 
-    async def _fetch_workers(self) -> Workers:
-        cells = self._context.cells
-        pool = await _or_none(cells.fetch_pool())
-        quarantined = pool.quarantined if pool else ()
-        loaded = await _or_none(cells.fetch_loaded())
-        in_flight = None if loaded is None else _in_flight(loaded)
-        return Workers(in_flight, {each.path: each for each in quarantined})
-
-
-def _in_flight(loaded: Mapping[str, tuple[LoadedBuild, ...]]) -> Loaded:
-    return {cell: {build.path: build.in_flight for build in builds} for cell, builds in loaded.items()}
+    async def _fetch_others(self) -> tuple[NodeBuilds | Unreached, ...] | None:
+        return None if self._peers is None else tuple((await self._peers.fetch_builds()).values())
 
 
 def render_holder(holding: Holding, admin_url: str) -> HolderView:
@@ -159,13 +148,6 @@ def render_holder(holding: Holding, admin_url: str) -> HolderView:
     )
 
 
-async def _or_none(reading: Awaitable[T]) -> T | None:
-    try:
-        return await reading
-    except WorkersUnavailable:
-        return None
-
-
 def paginate(
     matching: list[BuildStatus], cursor: str | None, limit: int
 ) -> tuple[list[BuildStatus], str | None]:
@@ -185,26 +167,42 @@ def paginate(
     return page, str(page[-1].timestamp) if len(rest) > size else None
 
 
-def render_node(node: str, status: BuildStatus, loaded: Loaded) -> NodeView:
-    """Say which cells of a node have a build loaded."""
+def render_nodes(status: BuildStatus, nodes: Nodes) -> tuple[NodeView, ...] | None:
+    """Say of each node what it has of a build, by name; None where the only one cannot say it."""
+    if nodes.others is None and nodes.own.loaded is None:
+        return None
+    views = (render_node(status, node) for node in (nodes.own, *(nodes.others or ())))
+    return tuple(sorted(views, key=lambda view: view.node))
+
+
+def render_node(status: BuildStatus, node: NodeBuilds | Unreached) -> NodeView:
+    """Say what a node has of a build, and which of its cells have it loaded."""
+    if isinstance(node, Unreached):
+        return NodeView(node=node.node, loaded=None, cells=(), reason=node.reason)
     path = status.path or ""
     cells = tuple(
         CellView(cell=cell, loaded=path in in_flight, in_flight=in_flight.get(path, 0))
-        for cell, in_flight in sorted(loaded.items())
+        for cell, in_flight in sorted((node.loaded or {}).items())
     )
-    return NodeView(node=node, loaded=any(cell.loaded for cell in cells), cells=cells)
+    return NodeView(
+        node=node.node,
+        loaded=None if node.loaded is None else any(cell.loaded for cell in cells),
+        cells=cells,
+        present=None if node.copies is None else status.build_id in node.copies,
+        quarantined=None if node.quarantined is None else _find_quarantined(node, path) is not None,
+        reason="its cells do not answer" if node.loaded is None else None,
+    )
 
 
-def render_deployment(
-    status: BuildStatus,
-    record: Record | None,
-    node: NodeView | None,
-    quarantined: PoolQuarantined | None = None,
-) -> DeploymentView:
+def _find_quarantined(node: NodeBuilds, path: str) -> PoolQuarantined | None:
+    return next((each for each in node.quarantined or () if each.path == path), None)
+
+
+def render_deployment(status: BuildStatus, record: Record | None, nodes: Nodes) -> DeploymentView:
     """Put together what is known of one build."""
     build, registration = status.build, status.registration
     known = registration or record
-    demand = status.demand
+    demand, quarantined = status.demand, _find_quarantined(nodes.own, status.path or "")
     return DeploymentView(
         build_id=status.build_id,
         name=_name_of(status),
@@ -231,7 +229,7 @@ def render_deployment(
         draining_at=record.draining_at if record else None,
         drained_at=record.drained_at if record else None,
         timings_ms=record.timings_ms if record else {},
-        nodes=None if node is None else (node,),
+        nodes=render_nodes(status, nodes),
         quarantine=None
         if quarantined is None
         else QuarantineView(since=quarantined.since, reason=quarantined.reason, cell=quarantined.cell),

@@ -59,20 +59,30 @@ class Loop:
         """See to it that this start of Restate has what it is to have, before anything new is registered.
 
         It may have lost its data: what is registered then must not come before what was. Costs nothing for a
-        start that was tended before, unless other managers may have registered something since. Raises
-        RoutingUnknown where that cannot be, StorageFailed.
+        start that was tended before. Raises RoutingUnknown where that cannot be, StorageFailed.
         """
-        if self._tended == incarnation and not self._context.store.others_write:
-            return
+        if self._tended != incarnation and await self.look_and_tend() != incarnation:
+            raise RoutingUnknown("Restate was started anew")
+
+    async def look_and_tend(self) -> str:
+        """Do as `tend` does by a new look, which has what other managers registered, too.
+
+        Gives the incarnation of Restate that was seen. Raises as `tend` does.
+        """
         look = await self._observer.look()
         self._record(look)
-        if isinstance(look.observation.registrations, Unknown):
-            raise RoutingUnknown(look.observation.registrations.reason)
+        incarnation = look.observation.incarnation
+        if isinstance(look.observation.registrations, Unknown) or incarnation is None:
+            unknown = look.observation.registrations
+            raise RoutingUnknown(unknown.reason if isinstance(unknown, Unknown) else "it is starting")
+        if incarnation == self._tended:
+            return incarnation
         results = await self._executor.carry_out(look, lambda again: plan_repairs(again.statuses))
         self._note_tended(look, results)
         if self._tended != incarnation:
             failures = [result.reason for result in results if result.failed_for_now]
             raise RoutingUnknown("; ".join(failures) or "Restate was started anew")
+        return incarnation
 
     def _note_tended(self, look: Look, results: Sequence[Result]) -> None:
         if isinstance(look.observation.registrations, Unknown):

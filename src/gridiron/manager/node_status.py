@@ -65,7 +65,7 @@ class NodeReader:
 
 def list_listeners(settings: Settings) -> tuple[Listener, ...]:
     """Say where a node listens."""
-    return tuple(
+    listeners = tuple(
         Listener(
             purpose=purpose,
             host=(host := getattr(settings, f"{purpose}_host")),
@@ -75,6 +75,11 @@ def list_listeners(settings: Settings) -> tuple[Listener, ...]:
         )
         for purpose, port in settings.ports._asdict().items()
     )
+    if settings.cluster is None:
+        return listeners
+    host, port = str(settings.cluster.address), settings.used_peer_port
+    peers = Listener(purpose="peers", host=host, port=port, is_loopback=False, is_encrypted=False)
+    return (*listeners, peers)
 
 
 def _compare_written(running: Settings, load: Callable[[], Settings]) -> WrittenSettings:

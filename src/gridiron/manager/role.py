@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import gc
 import signal
-import socket
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
 import httpx2
 import structlog
-import uvicorn
 from fastapi import FastAPI
 
 import gridiron
@@ -36,17 +34,23 @@ from gridiron.manager.execute import Executor
 from gridiron.manager.fetching import serve_fetching
 from gridiron.manager.health import HealthChecker
 from gridiron.manager.http.app import Control, make_app
-from gridiron.manager.http.connections import MAX_HEAD, make_protocol, raise_file_limit
+from gridiron.manager.http.connections import raise_file_limit
 from gridiron.manager.http.guard import Guard
+from gridiron.manager.http.serving import Server, make_config
 from gridiron.manager.logs import Logs
 from gridiron.manager.looks import CELLS, PROXY, judge_workers, looking
 from gridiron.manager.loop import Loop
 from gridiron.manager.metrics.exporter import Exporter
 from gridiron.manager.node_status import NodeReader
 from gridiron.manager.observe import Observer
+from gridiron.manager.peers.builds import OwnBuilds
+from gridiron.manager.peers.client import Peers
+from gridiron.manager.peers.running import opened_peers, serving_peers
+from gridiron.manager.peers.server import OwnNode
+from gridiron.manager.peers.spread import spread
 from gridiron.manager.registry import Registry
 from gridiron.manager.reload import reload_forever
-from gridiron.manager.stopping import CUT_LIMIT, INTAKE_LIMIT, REQUEST_LIMIT, end_in_time
+from gridiron.manager.stopping import CUT_LIMIT, INTAKE_LIMIT, end_in_time
 from gridiron.manager.stores import make_secret_store, make_token_store
 from gridiron.manager.sweep import Part, sweep_forever, watch_lag
 from gridiron.manager.tokens import TokenWatch
@@ -62,6 +66,7 @@ from gridiron.workers.cells import Cells
 from gridiron.workers.sockets import fetch_socket
 
 if TYPE_CHECKING:
+    from gridiron.manager.copies import Copies
     from gridiron.manager.mesh import Mesh
 
 log = structlog.get_logger()
@@ -118,7 +123,8 @@ async def run_manager(load: Callable[[], Settings]) -> None:
             with tolerating("registry.not_written"):
                 context.registry.bind(identity)
             try:
-                await _serve(context, load, hung_up)
+                async with opened_peers(context) as peers:
+                    await _serve(context, load, hung_up, peers)
             finally:
                 await asyncio.to_thread(context.tracer.close)
 
@@ -143,18 +149,22 @@ def _make_tracer(settings: Settings) -> Tracer:
     return OtlpTracer(settings.traces_endpoint, settings.node_name)
 
 
-async def _serve(context: Context, load: Callable[[], Settings], hung_up: asyncio.Event) -> None:
+async def _serve(
+    context: Context, load: Callable[[], Settings], hung_up: asyncio.Event, peers: Peers | None
+) -> None:
     mesh, observer = context.mesh, Observer(context)
     turns = Turns() if mesh is None else Turns(mesh.take_turn)
     executor = Executor(context, observer, turns)
     loop = Loop(context, observer, executor)
     activator = Activator(context, observer, executor, turns, loop)
-    logs = Logs(context, observer)
+    logs = Logs(context, observer, peers)
+    if peers is not None:
+        context.spread = partial(spread, peers)
     settings = context.settings
     toolchain = find_toolchain(settings)
     node = NodeReader(context, toolchain, load)
     guard = await asyncio.to_thread(_make_guard, context)
-    control = Control(activator, loop, Deployments(context, observer), logs, node, guard)
+    control = Control(activator, loop, Deployments(context, observer, peers), logs, node, guard)
     applier = ConfigApplier(settings, toolchain)
     programs = await asyncio.to_thread(fetch_versions, toolchain)
     versions = {
@@ -181,26 +191,34 @@ async def _serve(context: Context, load: Callable[[], Settings], hung_up: asynci
         sweeping = sweep_forever(context, parts, wake)
         tasks.create_task(sweeping if mesh is None else _settle_before(sweeping, activator), name="sweep")
         if mesh is not None and copies is not None:
-            tasks.create_task(mesh.found(), name="found the cluster")
-            tasks.create_task(mesh.members.watch(), name="watch members")
+            _take_part(tasks, mesh, copies, guard, settings)
             guarding = mesh.guardian.watch(lambda: judge_workers(health.find(PROXY), health.find(CELLS)))
             tasks.create_task(guarding, name="guard the node")
-            fetching = serve_fetching(fetch_socket(settings.run_dir), copies.ensure)
-            tasks.create_task(fetching, name="fetch builds")
-            tokens = TokenWatch(guard.tokens)
-            guard.look = tokens.look
-            tasks.create_task(tokens.watch(), name="watch tokens")
         tasks.create_task(watch_lag(context.meters.lag), name="watch lag")
         tasks.create_task(reload_forever(context, load, hung_up, wake), name="reload")
         if certificate is not None:
             tasks.create_task(certificate.watch(), name="watch certificate")
         exporter = Exporter(context, observer, health, versions)
         exporter.keep_looking(tasks)
-        async with _ended_in_time() as (activations, limit):
+        own = OwnNode(OwnBuilds.of(context), logs.own, node, health)
+        async with _ended_in_time() as (activations, limit), serving_peers(context, own) as stop_peers:
             app = make_app(context, control, health, exporter, activations)
             context.tracer.connect(app)
-            stops = (end_in_time, health.stop, logs.close, limit)
+            stops = (end_in_time, health.stop, logs.close, limit, stop_peers)
             await _listen(_make_server(app, settings, certificate), context, stops)
+
+
+def _take_part(
+    tasks: asyncio.TaskGroup, mesh: Mesh, copies: Copies, guard: Guard, settings: Settings
+) -> None:
+    """Begin what a node does in its cluster, beside sweeping."""
+    tasks.create_task(mesh.found(), name="found the cluster")
+    tasks.create_task(mesh.members.watch(), name="watch members")
+    fetching = serve_fetching(fetch_socket(settings.run_dir), copies.ensure)
+    tasks.create_task(fetching, name="fetch builds")
+    tokens = TokenWatch(guard.tokens)
+    guard.look = tokens.look
+    tasks.create_task(tokens.watch(), name="watch tokens")
 
 
 async def _settle_before(sweeping: Coroutine[None, None, None], activator: Activator) -> None:
@@ -269,21 +287,15 @@ def _end() -> None:
     raise _Ended
 
 
-def _make_server(app: FastAPI, settings: Settings, certificate: Certificate | None) -> _Server:
-    config = uvicorn.Config(
-        app,
-        host=settings.manager_host,
-        port=settings.ports.manager,
-        http=make_protocol(None if certificate is None else certificate.context),
-        h11_max_incomplete_event_size=MAX_HEAD,
-        proxy_headers=False,  # whoever asks could say that he is somebody else
-        server_header=False,
-        log_config=None,
-        access_log=False,
-        lifespan="off",
-        timeout_graceful_shutdown=round(REQUEST_LIMIT.total_seconds()),
-    )
-    return _Server(config, lambda: leave_note(user_data_dir(), settings.ports.manager, _note_of(settings)))
+def _make_server(app: FastAPI, settings: Settings, certificate: Certificate | None) -> Server:
+    port = settings.ports.manager
+
+    def tell() -> None:
+        leave_note(user_data_dir(), port, _note_of(settings))
+        log.info("manager.ready", port=port)
+
+    context = None if certificate is None else certificate.context
+    return Server(make_config(app, settings.manager_host, port, context), tell)
 
 
 def _note_of(settings: Settings) -> Note:
@@ -295,7 +307,7 @@ def _note_of(settings: Settings) -> Note:
     )
 
 
-async def _listen(server: _Server, context: Context, stops: Iterable[Callable[[], None]]) -> None:
+async def _listen(server: Server, context: Context, stops: Iterable[Callable[[], None]]) -> None:
     """Serve the HTTP API until SIGTERM or SIGINT, see gridiron.manager.stopping. Raises PortTaken."""
     settings = context.settings
     events = asyncio.get_running_loop()
@@ -315,23 +327,3 @@ async def _listen(server: _Server, context: Context, stops: Iterable[Callable[[]
         raise PortTaken(settings.ports.manager, "the manager", "MANAGER_PORT") from error
     finally:
         take_note_back(user_data_dir(), settings.ports.manager, _note_of(settings))
-
-
-class _Server(uvicorn.Server):
-    """uvicorn without its own signal handlers, which would end the process by the signal and not in order."""
-
-    def __init__(self, config: uvicorn.Config, on_listening: Callable[[], None]) -> None:
-        super().__init__(config)
-        self._on_listening = on_listening
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        self._on_listening()
-        log.info("manager.ready", port=self.config.port)
-
-    def stop(self) -> None:
-        self.should_exit = True

@@ -55,6 +55,9 @@ SERVER_ADVICE = (
 
 T = TypeVar("T")
 
+# whoever asked is told what came of it; stamina would log each attempt at a bucket that is away
+stamina.instrumentation.set_on_retry_hooks(())
+
 
 def open_bucket(url: str, s3_endpoint: str | None = None) -> Bucket:
     """Give the objects of a cluster; the bucket is not connected to.

@@ -104,6 +104,8 @@ class RestatePort(Protocol):
     async def fetch_incarnation(self) -> str:
         """Name this start of Restate, once it answers in full: see `gridiron.restate.incarnation`.
 
+        On several nodes it names this node's start and all that lead: see `gridiron.restate.cluster`.
+
         What is read between two calls that give the same is whole. RestateUnavailable while it is starting.
         """
         ...

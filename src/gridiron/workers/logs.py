@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
@@ -30,6 +30,7 @@ class LogEvent(Value):
     level: Level
     message: str = Field(description="As the console prints it, objects as JSON; cut after 16 Ki characters.")
     build_id: str
+    node: str | None = Field(default=None, description="Where it was printed; None: the node is alone.")
     cell: str
     handler: str | None = Field(
         default=None, description="`Service/handler`, or `GET /path`; None: not printed in a request."
@@ -101,6 +102,12 @@ def make_gap(source: Source, time: datetime, message: str) -> LogEvent:
     return LogEvent(
         time=time, kind="gap", level="warn", message=message, build_id=source.build_id, cell=source.cell
     )
+
+
+def order_events(events: Iterable[LogEvent], limit: int) -> tuple[LogEvent, ...]:
+    """Give the newest `limit` events, oldest first; those of one time in the order in which they come."""
+    ordered = sorted(events, key=lambda event: event.time)
+    return tuple(ordered[max(0, len(ordered) - limit) :])
 
 
 def _parse_event(source: Source, each: Mapping[str, Any], now: datetime) -> LogEvent:

@@ -1,4 +1,4 @@
-"""Nodes whose cells stay down, that are cut off, or that somebody drains: who leads, and who says that it is ready."""
+"""Nodes whose cells stay down, that are cut off, or that somebody drains: who leads, who says what of itself."""
 
 from __future__ import annotations
 

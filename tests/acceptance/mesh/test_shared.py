@@ -1,9 +1,11 @@
-"""Tokens and secrets of a mesh: what one node is told of them holds on all."""
+"""Tokens, secrets and the identity of a mesh: what one node is told of them holds on all."""
 
 from __future__ import annotations
 
 import httpx2
+import pytest
 
+from gridiron.identity.store import IdentityStore
 from tests.acceptance.mesh.node import MeshNode
 from tests.acceptance.mesh.rig import Mesh
 from tests.harness import wait_until
@@ -34,6 +36,23 @@ def test_secrets_are_set_on_whichever_node(mesh: Mesh) -> None:
     assert [node.answers("secret", "1") for node in mesh.nodes] == [True] * 3
     for node in mesh.nodes:
         assert not list(node.settings.secrets_dir.glob("*.json"))
+
+
+def test_the_key_that_all_sign_with_is_changed_from_node_to_node(
+    mesh: Mesh, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in mesh.bucket.environment.items():
+        monkeypatch.setenv(name, value)
+    stores = [IdentityStore.of_node(node.settings) for node in mesh.nodes]
+    (old,) = {store.fetch().signing for store in stores}
+    new = set()
+    for node, store in zip(mesh.nodes, stores, strict=True):
+        kid = store.prepare_next()
+        new.add(kid)
+        wait_until(lambda store=store, kid=kid: store.fetch().is_settled_on(kid), 60, f"{node!r} signs anew")
+        mesh.await_healthy()
+    assert len(new) == 1
+    assert old not in new
 
 
 def status(node: MeshNode, token: str) -> int:

@@ -11,6 +11,7 @@ import pytest
 
 from gridiron.bundles.intake import Intake, Policy, Wanted
 from gridiron.bundles.signature import KeyPair, create_key, sign
+from gridiron.bundles.source import S3Source
 from gridiron.bundles.store import BundleStore
 from gridiron.ed25519 import parse_private_key
 from gridiron.errors import (
@@ -24,6 +25,8 @@ from gridiron.errors import (
     SourceHasTooManyFiles,
     SourceMissing,
     SourceOutsideRoots,
+    SourcePrivate,
+    SourceRefused,
     SourceTooLarge,
     SourceTooSlow,
     SourceUnreadable,
@@ -297,3 +300,21 @@ def test_rules_take_no_more_time_than_a_source_may(tmp_path: Path, tree: Path, *
     with pytest.raises(SourceTooSlow):
         intake.take_in(Wanted(source.as_uri()))
     assert left_in_staging(tmp_path) == []
+
+
+CLUSTER = {"address": "10.99.0.1", "peers": ["10.99.0.2"], "bucket": "s3://bundles/mesh"}
+
+
+@pytest.mark.parametrize("key", ["mesh", "mesh/", "mesh/builds/demo/1-1", "", "mesh/shared/tokens.json"])
+def test_what_a_cluster_keeps_in_its_bucket_is_no_source(tmp_path: Path, key: str) -> None:
+    intake = make_intake(tmp_path, node_name="n1", cluster=CLUSTER)
+    with pytest.raises(SourcePrivate):
+        intake.fetch(S3Source("bundles", key))
+    assert left_in_staging(tmp_path) == []
+
+
+@pytest.mark.parametrize("source", [S3Source("bundles", "meshes/demo"), S3Source("bundle", "s/mesh")])
+def test_what_lies_beside_it_is_a_source(tmp_path: Path, source: S3Source) -> None:
+    intake = make_intake(tmp_path, node_name="n1", cluster=CLUSTER, s3_endpoint="no server")
+    with pytest.raises(SourceRefused, match="is no URL of a server"):
+        intake.fetch(source)

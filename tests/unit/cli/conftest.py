@@ -164,6 +164,9 @@ def make_view() -> Callable[..., dict[str, Any]]:
                         {"cell": "cell-0", "loaded": True, "in_flight": 2},
                         {"cell": "cell-1", "loaded": False, "in_flight": 0},
                     ],
+                    "present": None,
+                    "quarantined": False,
+                    "reason": None,
                 }
             ],
         }

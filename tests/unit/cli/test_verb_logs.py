@@ -66,6 +66,7 @@ def sent(*events: dict[str, Any], end: bool = True) -> str:
             make_event(kind="exception", level="error", message="Error: no"),
             "11:59:58.123  exception  greeter/greet  Error: no  (inv_1)",
         ),
+        (make_event(node="n2"), "11:59:58.123  warn       n2  greeter/greet  careful"),
         (make_event(kind="gap", handler=None, message="left out"), "11:59:58.123  gap        left out"),
     ],
 )

@@ -174,6 +174,34 @@ def test_show_of_a_build_that_no_cell_has_loaded(run: Run, manager: Any, make_vi
     assert "loaded      n1: in none of 2 cells" in run("show", "greeter-1.0.0-1").stdout.splitlines()
 
 
+def make_node(node: str, loaded: bool | None, **more: Any) -> dict[str, Any]:
+    cells = [] if loaded is None else [{"cell": "cell-1", "loaded": loaded, "in_flight": 0}]
+    return {"node": node, "loaded": loaded, "cells": cells, **more}
+
+
+def test_a_cluster_is_shown_node_by_node(run: Run, manager: Any, make_view: Make) -> None:
+    nodes = [
+        make_node("n1", True, present=True, quarantined=False),
+        make_node("n2", False, present=False, quarantined=False),
+        make_node("n3", True, present=True, quarantined=True),
+        make_node("n4", None, reason="it does not answer in time"),
+    ]
+    view = make_view(nodes=nodes)
+    manager.on("GET /deployments", {"deployments": [view], "next": None})
+    row = run("ls").stdout.splitlines()[1]
+    assert "  active, quarantined  " in row
+    assert row.endswith("  2/4 nodes, 1 unknown")
+    manager.on("GET /deployments/greeter-1.0.0-1", view)
+    lines = run("show", "greeter-1.0.0-1").stdout.splitlines()
+    begin = next(number for number, line in enumerate(lines) if line.startswith("loaded"))
+    assert [line[12:] for line in lines[begin : begin + 4]] == [
+        "n1: in cell-1 (0 in flight)",
+        "n2: in none of 1 cells, and not on its disk",
+        "n3: in cell-1 (0 in flight), quarantined",
+        "n4: unknown: it does not answer in time",
+    ]
+
+
 def test_show_as_json_is_what_the_manager_says(run: Run, manager: Any, make_view: Make) -> None:
     manager.on("GET /deployments/greeter-1.0.0-1", make_view())
     assert json.loads(run("show", "greeter-1.0.0-1", "--json").stdout) == make_view()

@@ -35,6 +35,7 @@ from gridiron.manager.loop import Loop
 from gridiron.manager.metrics.exporter import Exporter
 from gridiron.manager.node_status import NodeReader
 from gridiron.manager.observe import Observer
+from gridiron.manager.peers.client import Peers
 from gridiron.manager.registry import Registry
 from gridiron.manager.turns import Everywhere, Turns, alone
 from gridiron.model import Address
@@ -101,6 +102,7 @@ class Manager:
         *,
         store: BundleStore | None = None,
         everywhere: Everywhere = alone,
+        peers: Peers | None = None,
     ) -> None:
         self.directory = directory
         self.settings = settings
@@ -129,8 +131,8 @@ class Manager:
         self.executor = Executor(self.context, self.observer, turns)
         self.loop = Loop(self.context, self.observer, self.executor)
         self.activator = Activator(self.context, self.observer, self.executor, turns, self.loop)
-        self.deployments = Deployments(self.context, self.observer)
-        self.logs = Logs(self.context, self.observer)
+        self.deployments = Deployments(self.context, self.observer, peers)
+        self.logs = Logs(self.context, self.observer, peers)
         tokens = TokenStore(self.settings.manager_state_dir)
         tokens.prepare(self.clock())
         self.guard = Guard(

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from gridiron.errors import BuildNotFound
-from gridiron.manager import logs as logs_module
+from gridiron.manager import own_logs
 from gridiron.manager.api import LogEnd, LogList, PruneRequest
 from gridiron.manager.logs import Beat, render_news
 from gridiron.manager.observe import Look
@@ -125,7 +125,7 @@ async def test_many_who_ask_at_once_ask_the_cells_together(manager: Manager) -> 
 async def test_who_follows_gets_signs_of_life_and_hears_of_the_end(
     manager: Manager, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(logs_module, "BEAT_SECONDS", 0.0)
+    monkeypatch.setattr(own_logs, "BEAT_SECONDS", 0.0)
     build = await manager.activate()
     followed = await manager.logs.follow(build.build_id, Wanted(), 10)
     assert await anext(followed) == Beat()

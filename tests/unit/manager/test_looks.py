@@ -40,7 +40,7 @@ class Restate:
         return "1"
 
 
-async def is_usable(restate: Restate, looks: InCluster) -> bool:
+async def is_usable(looks: InCluster) -> bool:
     try:
         await looks.check()
     except RestateUnavailable:
@@ -51,15 +51,15 @@ async def is_usable(restate: Restate, looks: InCluster) -> bool:
 async def test_a_partition_without_a_leader_counts_after_a_start_only() -> None:
     restate = Restate()
     looks = InCluster(restate, restate)  # type: ignore[arg-type] - of each it has what is used
-    assert not await is_usable(restate, looks)
+    assert not await is_usable(looks)
     restate.whole = True
-    assert await is_usable(restate, looks)
+    assert await is_usable(looks)
     restate.whole = False
-    assert await is_usable(restate, looks)
+    assert await is_usable(looks)
     restate.away = True
-    assert not await is_usable(restate, looks)
+    assert not await is_usable(looks)
     restate.away, restate.name = False, "N1:2#2"
-    assert not await is_usable(restate, looks)
+    assert not await is_usable(looks)
 
 
 async def look(members: Members, reached: Collection[str]) -> Seen:

@@ -23,6 +23,8 @@ from gridiron.errors import (
     Forbidden,
     GridironError,
     NotFound,
+    PeerClockDiffers,
+    PeerUnknown,
     Rejected,
     RequestInvalid,
     RequestTooLarge,
@@ -35,6 +37,7 @@ from gridiron.errors import (
 from gridiron.manager.api import PROBLEM_MEDIA_TYPE, Problem
 from gridiron.manager.http.bodies import BODY_LIMIT, MAX_BODY
 from gridiron.manager.http.request_ids import HEADER, fetch_request_id
+from gridiron.manager.peers.signing import SCHEME
 from gridiron.model import describe_validation
 
 log = structlog.get_logger()
@@ -124,6 +127,8 @@ def headers_of(error: GridironError) -> dict[str, str]:
         return {"retry-after": str(error.retry_seconds)}
     if isinstance(error, TokenMissing):
         return {"www-authenticate": 'Bearer realm="gridiron"'}
+    if isinstance(error, PeerUnknown | PeerClockDiffers):
+        return {"www-authenticate": f'{SCHEME} realm="gridiron"'}
     if isinstance(error, Unauthenticated):
         return {"www-authenticate": 'Bearer realm="gridiron", error="invalid_token"'}
     return {}

@@ -1,0 +1,95 @@
+"""What one node of a cluster has of all builds."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Mapping
+from datetime import timedelta
+from typing import Protocol, Self, TypeVar
+
+import gridiron
+from gridiron.bundles.shared import SharedStore
+from gridiron.errors import BuildNotFound, StorageFailed, WorkersUnavailable
+from gridiron.manager.context import Context
+from gridiron.manager.peers.api import Copied, NodeBuilds
+from gridiron.model import Address
+from gridiron.workers.cells import CellsPort, LoadedBuild
+
+T = TypeVar("T")
+
+CELLS_LIMIT = timedelta(seconds=0.7)
+"""How long the cells may take where another node waits: it does for one second, see `client`."""
+
+COPIES_AT_ONCE = 3
+"""Builds that are fetched at once for other nodes, each in a thread of those that all work shares."""
+
+Loaded = Mapping[str, Mapping[str, int]]
+"""What each cell has loaded, by the cell's name: the requests in flight for each build, by its path."""
+
+
+class Copies(Protocol):
+    """The copies of builds on the disk of a node: a SharedStore."""
+
+    def list_copies(self) -> frozenset[str]:
+        """Give the ids of the builds that there are copies of. Raises StorageFailed."""
+
+    def fetch_copy(self, address: Address) -> bool:
+        """Have a copy of a build here; False where there is no such build. Safe to repeat, in parallel."""
+
+
+class OwnBuilds:
+    """Reads what this node has of all builds, and has it fetch more."""
+
+    def __init__(self, node: str, cells: CellsPort, copies: Copies | None) -> None:
+        """Take the name of the node, its cells and its copies; none where it has the builds themselves."""
+        self._node = node
+        self._cells = cells
+        self._copies = copies
+        self._fetching = asyncio.Semaphore(COPIES_AT_ONCE)
+
+    @classmethod
+    def of(cls, context: Context) -> Self:
+        """Make it of what a manager works with."""
+        copies = context.store if isinstance(context.store, SharedStore) else None
+        return cls(context.settings.node_name, context.cells, copies)
+
+    async def fetch(self, limit: timedelta | None = None) -> NodeBuilds:
+        """Read it. What cannot be read, the cells within the limit, is None."""
+        loaded, pool, copies = await asyncio.gather(
+            _or_none(self._cells.fetch_loaded(), limit),
+            _or_none(self._cells.fetch_pool(), limit),
+            _or_none(self._list_copies(), None),
+        )
+        return NodeBuilds(
+            node=self._node,
+            version=gridiron.__version__,
+            copies=copies,
+            loaded=None if loaded is None else count_in_flight(loaded),
+            quarantined=None if pool is None else pool.quarantined,
+        )
+
+    async def copy(self, address: Address) -> Copied:
+        """Have a copy of a build on this node. Safe to repeat.
+
+        Raises BuildNotFound, and what the bucket does and the disk.
+        """
+        async with self._fetching:
+            if self._copies is None or not await asyncio.to_thread(self._copies.fetch_copy, address):
+                raise BuildNotFound(str(address))
+        return Copied(present=True)
+
+    async def _list_copies(self) -> frozenset[str] | None:
+        return None if self._copies is None else await asyncio.to_thread(self._copies.list_copies)
+
+
+def count_in_flight(loaded: Mapping[str, tuple[LoadedBuild, ...]]) -> Loaded:
+    """Put what each cell has loaded into another form."""
+    return {cell: {build.path: build.in_flight for build in builds} for cell, builds in loaded.items()}
+
+
+async def _or_none(reading: Awaitable[T], limit: timedelta | None) -> T | None:
+    try:
+        async with asyncio.timeout(None if limit is None else limit.total_seconds()):
+            return await reading
+    except (WorkersUnavailable, StorageFailed, TimeoutError):
+        return None
