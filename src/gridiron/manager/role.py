@@ -39,7 +39,7 @@ from gridiron.manager.http.connections import raise_file_limit
 from gridiron.manager.http.guard import Guard
 from gridiron.manager.http.serving import Server, make_config
 from gridiron.manager.logs import Logs
-from gridiron.manager.looks import looking
+from gridiron.manager.looks import CELLS, PROXY, judge_workers, looking
 from gridiron.manager.loop import Loop
 from gridiron.manager.metrics.exporter import Exporter
 from gridiron.manager.node_status import NodeReader
@@ -194,6 +194,8 @@ async def _serve(
         tasks.create_task(sweeping if mesh is None else _settle_before(sweeping, activator), name="sweep")
         if mesh is not None and copies is not None:
             _take_part(tasks, mesh, copies, guard, settings)
+            guarding = mesh.guardian.watch(lambda: judge_workers(health.find(PROXY), health.find(CELLS)))
+            tasks.create_task(guarding, name="guard the node")
         tasks.create_task(watch_lag(context.meters.lag), name="watch lag")
         tasks.create_task(reload_forever(context, load, hung_up, wake), name="reload")
         if certificate is not None:
