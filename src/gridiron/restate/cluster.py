@@ -7,7 +7,7 @@ import time
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import httpx2
 from pydantic import ValidationError
@@ -16,10 +16,11 @@ from gridiron.errors import ClusterRejected, RestateUnavailable
 from gridiron.model import describe_validation
 from gridiron.restate.connection import MAX_PROBLEMS
 from gridiron.restate.incarnation import NodePort
+from gridiron.restate.port import WorkerState
 from gridiron.restate.provisioning import Stage, Step, plan_provision, stage_of
 from gridiron.restate.queries import load_query
 from gridiron.restate.restatectl import Restatectl
-from gridiron.restate.segments import find_written, parse_segments
+from gridiron.restate.segments import find_written, parse_replication, parse_segments
 from gridiron.restate.view import Member, Partition, View, find_doubt, name_incarnation, parse_view
 
 SNAPSHOT_LIMIT = timedelta(minutes=5)
@@ -36,7 +37,6 @@ TRIMS = 2
 """How often logs are shortened to get them off a node: a snapshot ends one record before the last one."""
 
 T = TypeVar("T")
-WorkerState = Literal["active", "draining"]
 
 
 class RestateCluster:
@@ -60,6 +60,10 @@ class RestateCluster:
             await self._http.aclose()
 
     # -- what it is ----------------------------------------------------------------------------------------
+
+    async def fetch_view(self) -> View:
+        """Give the nodes and the partitions as this node sees them, for the price of either."""
+        return await self._fetch_view(self._ctl)
 
     async def fetch_nodes(self) -> tuple[Member, ...]:
         """List the nodes of the cluster by their ids, as this one sees them."""
@@ -85,6 +89,13 @@ class RestateCluster:
         if not fingerprint:  # Restate older than 1.5 gave none
             raise self._ctl.unavailable("its nodes' configuration has no cluster_fingerprint")
         return str(fingerprint)
+
+    async def fetch_replication(self) -> int:
+        """Say on how many nodes everything is kept, as the majority of the keepers of metadata has it."""
+        try:
+            return parse_replication(await self._ctl.fetch_metadata("bifrost_config"))
+        except ValidationError as error:
+            raise self._ctl.unavailable(f"what it says of its logs is not understood: {error}") from error
 
     async def fetch_incarnation(self) -> str:
         """Name this state of the cluster, once all of it answers in full: see RestatePort.

@@ -69,7 +69,7 @@ class Mesh:
         return node.client.activate(self.bundles.make(version, name), version, name)
 
     def await_healthy(self, seconds: float = 120) -> None:
-        """Wait until every node is ready, and answers a call: what is cut off says that it is ready."""
+        """Wait until every node is ready, and answers a call: a partition may have no leader yet."""
         for node in self.nodes:
             node.await_ready(seconds)
             wait_until(lambda node=node: node.answers(CANARY, "1"), seconds, f"{node!r} answers calls")
