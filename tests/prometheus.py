@@ -58,8 +58,9 @@ def samples_of(metrics: list[Metric]) -> dict[str, set[str]]:
     return told
 
 
-def read_rules() -> list[dict[str, Any]]:
-    rules: list[dict[str, Any]] = yaml.safe_load(RULES.read_text())["groups"][0]["rules"]
+def read_rules(group: int = 0) -> list[dict[str, Any]]:
+    """Give the rules of a node, or with 1 those of a cluster."""
+    rules: list[dict[str, Any]] = yaml.safe_load(RULES.read_text())["groups"][group]["rules"]
     return rules
 
 

@@ -121,6 +121,7 @@ def running_seaweed(host: str = "127.0.0.1") -> Iterator[Seaweed]:
         finally:
             process.kill()
             process.wait()
+            remove_sockets(ports)
 
 
 def prepare_seaweed(directory: Path, host: str, ports: Sequence[int]) -> tuple[str, ...]:
@@ -161,6 +162,13 @@ def await_seaweed(seaweed: Seaweed, process: subprocess.Popen[bytes]) -> None:
     assert not has_ended(), seaweed.log.read_text()[-2000:]
     wait_until(lambda: _has_bucket(seaweed), 60, "weed has a bucket")
     wait_until(seaweed.is_ready, 60, "weed stores")
+
+
+def remove_sockets(ports: Sequence[int]) -> None:
+    """Remove the sockets that a server has left in /tmp, wherever its temporary directory is."""
+    for port in ports:
+        for path in Path("/tmp").glob(f"seaweedfs-*-{port}.sock"):  # noqa: S108 - it uses no other
+            path.unlink(missing_ok=True)
 
 
 def _has_bucket(seaweed: Seaweed) -> bool:

@@ -15,7 +15,7 @@
     │   ├── script         ScriptFailed NoRestateService
     │   ├── project        ProjectNotRecognised BuildStepFailed IdentityMissing DirectoryNotEmpty
     │   ├── secrets        SecretInvalid SecretTooLarge SecretsMissing SecretIsVariable
-    │   ├── backup         BackupExists BackupInvalid BackupMismatch DataNotEmpty
+    │   ├── backup         BackupExists BackupInvalid BackupMismatch BackupOfCluster DataNotEmpty
     │   ├── access         ScopeInvalid TokenNameInvalid LifetimeInvalid TokenUnusable TokenNotSent
     │   │                  ListenerForeign CertificateInvalid
     │   └── other          RequestInvalid RequestTooLarge RequestTooSlow SettingsInvalid TemplateInvalid
@@ -23,8 +23,10 @@
     ├── Forbidden        ScopeMissing TakeoverForbidden
     ├── TooMany          RateExceeded LoginsSlowed
     ├── NotFound         BuildNotFound SecretNotFound TokenNotFound ObjectMissing
+    │                  NodeAlone NodeNotFound
     ├── Conflict         ActivationInProgress BuildInUse ServiceTaken BreakingChange NothingToRollBackTo
-    │                    RegistrationLost BackupUnderWay ObjectExists ObjectChanged
+    │                    RegistrationLost BackupUnderWay ObjectExists ObjectChanged NodeNeeded
+    │                    NodeRunning
     ├── Unavailable      RestateUnavailable RegistrationUnknown WorkersUnavailable ManagerUnavailable
     │                    DrainUnknown RoutingUnknown SourceUnreachable IntakeBusy ManagerStopping
     │                    RotationPending BackupFailed BucketUnavailable LeaseTaken LeaseLost
@@ -1195,6 +1197,20 @@ class ConfigNotApplied(Environment):
 
 
 @dataclass(eq=False)
+class BackupOfCluster(BadInput):
+    """A node of a cluster was to be backed up, or to be what it was once."""
+
+    code = "backup_of_cluster"
+    sentence = (
+        "{node} is a node of the cluster {cluster}: the others count on what is on its disk now, and would "
+        "lose it with an earlier one. Have the bucket keep versions of its objects, and put a new node in "
+        "the place of one whose disk is lost (docs/cluster.md)."
+    )
+    node: str
+    cluster: str
+
+
+@dataclass(eq=False)
 class BackupFailed(Unavailable):
     """A backup could not be made now."""
 
@@ -1264,6 +1280,50 @@ class RestoreUnfinished(Environment):
         "A restore did not come to its end: there is {path}. Empty the data directory, and restore again."
     )
     path: str
+
+
+# -- the nodes of a cluster ------------------------------------------------------------------------------
+
+
+@dataclass(eq=False)
+class NodeAlone(NotFound):
+    """What was asked for only a cluster has."""
+
+    code = "node_alone"
+    sentence = (
+        "This node is alone, and in no cluster. Give it a table [cluster] in gridiron.toml, "
+        "then `gridiron cluster grow` makes it the first node of one; docs/cluster.md has each step."
+    )
+
+
+@dataclass(eq=False)
+class NodeNotFound(NotFound):
+    """The cluster has no node of this name."""
+
+    code = "node_not_found"
+    sentence = "The cluster has no node {node}. `gridiron cluster status` shows those that it has."
+    node: str
+
+
+@dataclass(eq=False)
+class NodeNeeded(Conflict):
+    """The cluster could not go on without this node."""
+
+    code = "node_needed"
+    sentence = "{node} was not {action}: {reason}. {mend}"
+    node: str
+    action: str
+    reason: str
+    mend: str
+
+
+@dataclass(eq=False)
+class NodeRunning(Conflict):
+    """A node that runs is not removed: it would go on, and be refused everywhere."""
+
+    code = "node_running"
+    sentence = "{node} is running, and was not removed. Drain it, stop it, and remove it then."
+    node: str
 
 
 # -- the bucket of a cluster -----------------------------------------------------------------------------

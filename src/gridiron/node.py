@@ -139,11 +139,15 @@ def check_ports(settings: Settings) -> None:
 
     Raises SettingsInvalid when two roles are to listen on one.
     """
-    if len(set(settings.ports)) < len(settings.ports):
-        ports = ", ".join(f"{purpose} {port}" for purpose, port in settings.ports._asdict().items())
-        raise SettingsInvalid("the ports", f"each has to be another one, and they are {ports}")
-    for purpose in settings.ports._fields:
-        host, port = getattr(settings, f"{purpose}_host"), getattr(settings.ports, purpose)
+    ports = settings.ports._asdict()
+    hosts = {purpose: getattr(settings, f"{purpose}_host") for purpose in ports}
+    if settings.cluster is not None:
+        ports["peer"], hosts["peer"] = settings.used_peer_port, str(settings.cluster.address)
+    if len(set(ports.values())) < len(ports):
+        listed = ", ".join(f"{purpose} {port}" for purpose, port in ports.items())
+        raise SettingsInvalid("the ports", f"each has to be another one, and they are {listed}")
+    for purpose, port in ports.items():
+        host = hosts[purpose]
         with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from gridiron.cli.roles import plan_cluster
 from gridiron.cluster import Cluster, fabric_urls
 from gridiron.errors import SettingsInvalid
 from gridiron.settings import Settings, load_settings, variable_name
@@ -49,6 +50,20 @@ def test_a_child_of_a_node_loads_the_same_cluster(monkeypatch: pytest.MonkeyPatc
         monkeypatch.setenv(name, value)
     assert load_settings() == settings
     assert settings.fabric_url == "http://[fd00::1]:5122"
+
+
+def test_a_flag_says_a_part_and_the_file_the_rest(tmp_path: Path) -> None:
+    (tmp_path / "gridiron.toml").write_text(TABLE)
+    flags = plan_cluster("10.99.0.4, 10.99.0.5", None, None)
+    assert load_settings(cluster=flags).cluster == Cluster.model_validate(
+        {**GIVEN, "peers": ["10.99.0.4", "10.99.0.5"]}
+    )
+    assert plan_cluster(None, None, None) is None
+
+
+def test_flags_alone_name_a_cluster() -> None:
+    flags = plan_cluster("10.99.0.3,10.99.0.2", "10.99.0.1", "s3://gridiron/mesh")
+    assert load_settings(node_name="n1", cluster=flags).cluster == Cluster.model_validate(GIVEN)
 
 
 def test_the_members_are_all_that_are_told_of_each_once() -> None:

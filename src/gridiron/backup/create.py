@@ -14,7 +14,7 @@ from typing import BinaryIO
 
 import gridiron
 from gridiron.backup.archive import Manifest, access_of, write_archive
-from gridiron.backup.exclusive import exclusive
+from gridiron.backup.exclusive import check_alone, exclusive
 from gridiron.backup.snapshot import Snapshot, take_snapshot
 from gridiron.bundles.disk import storing, sync
 from gridiron.errors import BackupExists
@@ -48,8 +48,9 @@ def make_backup(settings: Settings, path: Path | None, on_progress: OnProgress) 
     `gridiron.backup.snapshot`), and this process yields to all others from then on. When it fails, nothing of
     the name is left; when it is killed, it is `{path}.partial`, which the next one overwrites.
 
-    Raises BackupExists, BackupFailed, BackupUnderWay, StorageFailed.
+    Raises BackupExists, BackupFailed, BackupOfCluster, BackupUnderWay, StorageFailed.
     """
+    check_alone(settings)
     with ExitStack() as stack:
         stack.enter_context(exclusive(settings.data_dir))
         file = stack.enter_context(_standard_output() if path is None else _new_file(path))

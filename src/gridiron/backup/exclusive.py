@@ -1,4 +1,7 @@
-"""One backup or restore of a node at a time: each would let go on what another one has stopped."""
+"""Who may be backed up or restored: a node alone, by one at a time.
+
+Each of two would let go on what the other has stopped.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from gridiron.bundles.disk import storing
-from gridiron.errors import BackupUnderWay
+from gridiron.errors import BackupOfCluster, BackupUnderWay
+from gridiron.settings import Settings
+
+
+def check_alone(settings: Settings) -> None:
+    """Raise BackupOfCluster for a node of a cluster, whose data are no whole without the others'."""
+    if settings.cluster is not None:
+        raise BackupOfCluster(settings.node_name, settings.cluster.name)
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from typing import BinaryIO
 
 from gridiron.backup.archive import Access, ArchiveReader, Entry, Manifest
 from gridiron.backup.create import OnProgress, restate_version
-from gridiron.backup.exclusive import exclusive
+from gridiron.backup.exclusive import check_alone, exclusive
 from gridiron.backup.parts import Part, plan_parts
 from gridiron.bundles.disk import make_directory, storing, sync, sync_tree
 from gridiron.errors import BackupInvalid, BackupMismatch, DataNotEmpty
@@ -44,8 +44,9 @@ def restore_backup(settings: Settings, file: BinaryIO, name: str, on_progress: O
     removes it. As root, each file gets the owner that it had, otherwise this user; so does the data directory
     where it is missing. What the backup does not say of it, it is for its user alone.
 
-    Raises DataNotEmpty, BackupInvalid, BackupMismatch, BackupUnderWay, StorageFailed.
+    Raises DataNotEmpty, BackupInvalid, BackupMismatch, BackupOfCluster, BackupUnderWay, StorageFailed.
     """
+    check_alone(settings)
     with storing("Reading", Path(name)):
         reader = ArchiveReader(file, name)
     check_manifest(reader.manifest, settings)

@@ -12,6 +12,7 @@ from gridiron.cli import (
     backup,
     builds,
     call,
+    cluster,
     demo_verb,
     deploy,
     dev_verb,
@@ -57,6 +58,7 @@ app.add_typer(token.app, name="token")
 app.command()(token.audit)
 app.command(epilog=call.EPILOG, context_settings=call.CONTEXT_SETTINGS)(call.call)
 app.command(epilog=digest.EPILOG)(digest.digest)
+app.add_typer(cluster.app, name="cluster")
 app.add_typer(keys.app, name="keys")
 app.add_typer(identity.app, name="identity")
 app.command(epilog=logs.EPILOG)(logs.logs)

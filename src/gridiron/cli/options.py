@@ -27,7 +27,8 @@ Url = Annotated[
     typer.Option(
         "--url",
         metavar="URL",
-        help="The manager's URL. Default: GRIDIRON_MANAGER_URL, or the manager's port on this machine.",
+        help="The manager's URL; several with commas: the first that can be reached is asked. "
+        "Default: GRIDIRON_MANAGER_URL, or the manager's port on this machine.",
         show_default=False,
     ),
 ]
@@ -60,6 +61,37 @@ Cells = Annotated[
         min=0,
         max=256,
         help="How many workerd processes. Default: GRIDIRON_CELLS, or one for each core (0).",
+        show_default=False,
+    ),
+]
+Join = Annotated[
+    str | None,
+    typer.Option(
+        "--join",
+        metavar="ADDRESS,…",
+        help="Be a node of a cluster: where its other nodes are. What is not given here is in the table "
+        "\\[cluster] of gridiron.toml.",
+        show_default=False,
+    ),
+]
+Address = Annotated[
+    str | None,
+    typer.Option(
+        "--address", metavar="ADDRESS", help="Of this node for the others of its cluster.", show_default=False
+    ),
+]
+Bucket = Annotated[
+    str | None,
+    typer.Option(
+        "--bucket", metavar="URL", help="What the cluster shares: s3://BUCKET/PREFIX.", show_default=False
+    ),
+]
+NodeName = Annotated[
+    str | None,
+    typer.Option(
+        "--node-name",
+        metavar="NAME",
+        help="Default: GRIDIRON_NODE_NAME; n1 for a node alone.",
         show_default=False,
     ),
 ]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from gridiron.cli.options import Cells, DataDir, Json, PortOffset, Url
+from gridiron.cli.options import Address, Bucket, Cells, DataDir, Join, Json, NodeName, PortOffset, Url
 from gridiron.cli.output import print_json, print_text
 from gridiron.cli.outside import connect
 
@@ -21,7 +21,15 @@ RESTART_LIMIT = timedelta(hours=1)
 # Each verb imports what it runs: it would cost every other verb its start.
 
 
-def up(data_dir: DataDir = None, port_offset: PortOffset = None, cells: Cells = None) -> None:
+def up(  # noqa: PLR0913, PLR0917 - what a user may say of a node
+    data_dir: DataDir = None,
+    port_offset: PortOffset = None,
+    cells: Cells = None,
+    node_name: NodeName = None,
+    join: Join = None,
+    address: Address = None,
+    bucket: Bucket = None,
+) -> None:
     """Run a whole node in the foreground. Prints `ready …` with the URLs when it serves; Ctrl-C stops it."""
     import asyncio  # noqa: PLC0415 - see above
     from functools import partial  # noqa: PLC0415 - the same
@@ -32,9 +40,17 @@ def up(data_dir: DataDir = None, port_offset: PortOffset = None, cells: Cells = 
     from gridiron.settings import load_settings  # noqa: PLC0415 - the same
     from gridiron.toolchain.progress import ensure_toolchain  # noqa: PLC0415 - the same
 
-    load = partial(load_settings, data_dir=data_dir, port_offset=port_offset, cells=cells)
+    flags = {"data_dir": data_dir, "port_offset": port_offset, "cells": cells, "node_name": node_name}
+    load = partial(load_settings, **flags, cluster=plan_cluster(join, address, bucket))
     ensure_toolchain(load(), Console(stderr=True))
     asyncio.run(run_node(load))
+
+
+def plan_cluster(join: str | None, address: str | None, bucket: str | None) -> dict[str, object] | None:
+    """Give what flags say of a cluster, which comes before what the file says of it; None: nothing."""
+    peers = [part.strip() for part in join.split(",") if part.strip()] if join else None
+    said = {"peers": peers, "address": address, "bucket": bucket}
+    return {key: value for key, value in said.items() if value is not None} or None
 
 
 def restate(data_dir: DataDir = None, port_offset: PortOffset = None) -> None:

@@ -28,6 +28,7 @@ from gridiron.errors import BucketRefused, BucketUnavailable, PortTaken
 from gridiron.manager.activate import Activator
 from gridiron.manager.admission import Admission
 from gridiron.manager.apply import ConfigApplier
+from gridiron.manager.cluster_control import make_cluster_control
 from gridiron.manager.context import Context
 from gridiron.manager.deployments import Deployments
 from gridiron.manager.execute import Executor
@@ -38,7 +39,7 @@ from gridiron.manager.http.connections import raise_file_limit
 from gridiron.manager.http.guard import Guard
 from gridiron.manager.http.serving import Server, make_config
 from gridiron.manager.logs import Logs
-from gridiron.manager.looks import looking
+from gridiron.manager.looks import CELLS, PROXY, judge_workers, looking
 from gridiron.manager.loop import Loop
 from gridiron.manager.metrics.exporter import Exporter
 from gridiron.manager.node_status import NodeReader
@@ -164,7 +165,8 @@ async def _serve(
     toolchain = find_toolchain(settings)
     node = NodeReader(context, toolchain, load)
     guard = await asyncio.to_thread(_make_guard, context)
-    control = Control(activator, loop, Deployments(context, observer, peers), logs, node, guard)
+    deployments = Deployments(context, observer, peers)
+    control = Control(activator, loop, deployments, logs, node, guard, make_cluster_control(context, peers))
     applier = ConfigApplier(settings, toolchain)
     programs = await asyncio.to_thread(fetch_versions, toolchain)
     versions = {
@@ -192,6 +194,8 @@ async def _serve(
         tasks.create_task(sweeping if mesh is None else _settle_before(sweeping, activator), name="sweep")
         if mesh is not None and copies is not None:
             _take_part(tasks, mesh, copies, guard, settings)
+            guarding = mesh.guardian.watch(lambda: judge_workers(health.find(PROXY), health.find(CELLS)))
+            tasks.create_task(guarding, name="guard the node")
         tasks.create_task(watch_lag(context.meters.lag), name="watch lag")
         tasks.create_task(reload_forever(context, load, hung_up, wake), name="reload")
         if certificate is not None:

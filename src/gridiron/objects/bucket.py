@@ -55,7 +55,7 @@ SERVER_ADVICE = (
 
 T = TypeVar("T")
 
-# whoever asked is told what came of it; stamina would log each attempt, some each second while a bucket is away
+# whoever asked is told what came of it; stamina would log each attempt at a bucket that is away
 stamina.instrumentation.set_on_retry_hooks(())
 
 

@@ -44,7 +44,7 @@ class Partition:
     active: bool  # whether that leader was seen to have all that came before it; up to 1.5 s late
     replicas: tuple[str, ...]  # ids of nodes
     applied_lsn: int | None  # how far the leader has come in the log; None where that is not known
-    archived_lsn: int | None  # up to where snapshots are stored; None without one
+    archived_lsn: int | None  # up to where snapshots are stored; None where no living replica stored any
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +155,7 @@ def find_doubt(views: Mapping[str, View]) -> str | None:
         return "this node is cut off from the others, or most of them are down"
     unasked = {m.name for view in views.values() for m in view.members if m.alive and m.node_id not in views}
     if unasked:
-        return f"{', '.join(sorted(unasked))} came while its nodes were asked"
+        return f"its nodes do not agree whether {', '.join(sorted(unasked))} is alive"
     return _find_inactive(first, views)
 
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.machines import Machine
-from tests.seaweed import BUCKET, Seaweed, await_seaweed, own_directories, prepare_seaweed
+from tests.seaweed import BUCKET, Seaweed, await_seaweed, own_directories, prepare_seaweed, remove_sockets
 
 PORTS = tuple(20_000 + os.getpid() % 1000 * 8 + number for number in range(8))
 """On a machine of its own any would do, but the server's parts also meet at sockets in /tmp, which have ports
@@ -51,6 +51,7 @@ class Bucket:
         self._process.kill()
         self._process.wait()
         self._process = None
+        remove_sockets(PORTS)
 
     def processes(self) -> list[int]:
         return [self._process.pid] if self._process else []

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from tests.acceptance.mesh.load import Load, under_load
+from tests.acceptance.mesh.load import IN_FLIGHT, Load, under_load
 from tests.acceptance.mesh.rig import Mesh
 from tests.harness import wait_until
 
@@ -25,7 +25,7 @@ def steady_load(mesh: Mesh, what: str, tell: Callable[[str], None]) -> Iterator[
     if not mesh.nodes[0].answers(STEADY, VERSION):
         mesh.deploy(mesh.nodes[0], STEADY, VERSION)
     with under_load(mesh.urls, STEADY) as load:
-        wait_until(lambda: count_in_flight(load, mesh) >= load.callers, 30, "all are in flight")
+        wait_until(lambda: count_in_flight(load, mesh) >= IN_FLIGHT, 60, "they are in flight")
         yield load
     tell(f"{what}: {load.describe()}")
     judge(load, mesh)

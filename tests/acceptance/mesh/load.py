@@ -19,7 +19,9 @@ from gridiron.workers.control import NO_TLS
 from soak.calls import ERROR_SOURCE, Again, Answer, Failed, parse_attempt
 from tests.harness import wait_until
 
-CALLERS = 200
+IN_FLIGHT, CALLERS = 200, 220
+"""Invocations, and those who call: some are always between two calls."""
+
 MILLIS = (6000, 14_000)
 """How long an invocation sleeps: with so many callers, 20 end in each second, which take 0.7 of a core."""
 

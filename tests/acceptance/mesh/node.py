@@ -97,7 +97,7 @@ class MeshNode:
         environment = {**self._user(), **self._environment, **self._own.environment()}
         self._process = self.machine.start((*GRIDIRON, "up"), self._log, environment)
 
-    def await_ready(self, seconds: float = 60) -> None:
+    def await_ready(self, seconds: float = 120) -> None:
         """Wait until everything of it was looked at from now on, and is usable."""
         assert self._process is not None, "it was not started"
         process = self._process

@@ -67,11 +67,21 @@ class Mesh:
         """Have a node activate a version of a name, which is also that of its service."""
         return node.client.activate(self.bundles.make(version, name), version, name)
 
-    def await_healthy(self, seconds: float = 60) -> None:
-        """Wait until every node is ready, and answers a call: what is cut off says that it is ready."""
+    def await_healthy(self, seconds: float = 120) -> None:
+        """Wait until every node is ready, and answers a call: a partition may have no leader yet."""
         for node in self.nodes:
             node.await_ready(seconds)
             wait_until(lambda node=node: node.answers(CANARY, "1"), seconds, f"{node!r} answers calls")
+
+    def mend(self) -> None:
+        """Bring back what a test may have left away, and wait until the mesh is whole."""
+        if not self.bucket.processes():
+            self.bucket.start()
+        for node in self.nodes:
+            node.heal()
+            if not node.processes():
+                node.start()
+        self.await_healthy()
 
     def close(self) -> None:
         """End everything, and see that it has ended."""

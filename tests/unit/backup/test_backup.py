@@ -24,12 +24,13 @@ from gridiron.errors import (
     BackupFailed,
     BackupInvalid,
     BackupMismatch,
+    BackupOfCluster,
     DataNotEmpty,
     RestoreUnfinished,
     StorageFailed,
 )
 from gridiron.restate.role import exec_restate
-from gridiron.settings import Settings
+from gridiron.settings import Settings, load_settings
 from gridiron.toolchain.programs import find_toolchain
 from tests.files import write
 
@@ -376,3 +377,13 @@ def test_the_directory_of_a_part_may_be_a_link(node: Settings, tmp_path: Path) -
     node.bundles_dir.symlink_to(tmp_path / "shelf")
     made = make_backup(node, tmp_path / "node.tar.gz", lambda _done, _size: None)
     assert (made.files, made.skipped) == (len(NODE), ())
+
+
+def test_a_node_of_a_cluster_is_neither_backed_up_nor_restored(tmp_path: Path) -> None:
+    cluster = {"address": "10.99.0.1", "peers": ["10.99.0.2"], "bucket": "s3://bundles/mesh"}
+    settings = load_settings(data_dir=tmp_path / "data", node_name="n1", cluster=cluster)
+    with pytest.raises(BackupOfCluster):
+        make_backup(settings, tmp_path / "backup", lambda *_: None)
+    with pytest.raises(BackupOfCluster):
+        restore_backup(settings, io.BytesIO(), "backup", lambda *_: None)
+    assert list(tmp_path.iterdir()) == []

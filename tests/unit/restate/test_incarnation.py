@@ -97,5 +97,5 @@ async def test_another_program_on_that_port_is_no_restate() -> None:
 
 async def test_without_the_node_nothing_is_known_of_its_start() -> None:
     async with RestateAdmin("http://restate.test:9070") as restate:
-        with pytest.raises(RestateUnavailable, match="not known"):
+        with pytest.raises(RestateUnavailable, match="nothing tells"):
             await restate.fetch_incarnation()

@@ -19,7 +19,7 @@ Caused by:
 """
 UNKNOWN_NODE = "Error: node N9 was not found in config\n"
 KEPT = """Error: It is not safe to disable node {node_id}
-  ├─ log server is part of a node set of loglet 4_0. You need to trim this loglet before disabling it
+  ├─ log server is part of a node set of loglet 4_0. You need to trim this loglet first
 
 """
 PARTIAL = """WARNING (partial results):
@@ -41,10 +41,7 @@ NOT_PROVISIONED = b"[ERR]: Failed to provision cluster during dry run: tcp conne
         (Ended(1, b"", UNKNOWN_NODE), "node N9 was not found in config", False),
         (
             Ended(1, b"", KEPT),
-            (
-                "log server is part of a node set of loglet 4_0. "
-                "You need to trim this loglet before disabling it"
-            ),
+            "log server is part of a node set of loglet 4_0. You need to trim this loglet first",
             False,
         ),
         (

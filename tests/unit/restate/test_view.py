@@ -103,7 +103,7 @@ CHANGING = "its nodes see different leaders: they are changing"
             },
             "its nodes see different starts of one another",
         ),
-        ({"N1": WITHOUT_3, "N2": ALL}, "n3 came while its nodes were asked"),
+        ({"N1": WITHOUT_3, "N2": ALL}, "its nodes do not agree whether n3 is alive"),
         (dict.fromkeys(("N1", "N2", "N3"), replace(ALL, partitions=())), "it has no partitions yet"),
         (
             dict.fromkeys(
