@@ -9,12 +9,12 @@ from typing import Any
 
 import httpx2
 
+from gridiron.access.tls import NO_TLS
 from gridiron.cli.demo.subject import Subject
 from gridiron.identity.store import IdentityStore
 from gridiron.testing.login import AdminToken
 from gridiron.testing.processes import descendants
 from gridiron.testing.signing import Signer
-from gridiron.workers.control import NO_TLS
 
 
 def manager_client(subject: Subject, **more: Any) -> httpx2.Client:
