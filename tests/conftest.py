@@ -10,8 +10,17 @@ from typing import Any
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
+from tests.guard import guarded
+
 LONG = frozenset({"tests/acceptance/test_kill_points.py", "tests/acceptance/test_restate_killed.py"})
 """Modules whose tests take minutes each, and share nothing."""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nothing_left() -> Iterator[None]:
+    """Leave no process behind, not even when the tests are interrupted or killed."""
+    with guarded():
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)
