@@ -22,6 +22,7 @@ from gridiron.cli.options import (
 )
 from gridiron.cli.output import print_json, print_text
 from gridiron.cli.outside import connect
+from gridiron.process.staying import staying
 
 if TYPE_CHECKING:  # see gridiron.cli.edge
     from gridiron.settings import Settings
@@ -52,9 +53,10 @@ def up(  # noqa: PLR0913, PLR0917 - what a user may say of a node
 
     from rich.console import Console  # noqa: PLC0415 - the same
 
-    from gridiron.node import run_node  # noqa: PLC0415 - the same
-    from gridiron.settings import load_settings  # noqa: PLC0415 - the same
-    from gridiron.toolchain.progress import ensure_toolchain  # noqa: PLC0415 - the same
+    with staying():
+        from gridiron.node import run_node  # noqa: PLC0415 - the same
+        from gridiron.settings import load_settings  # noqa: PLC0415 - the same
+        from gridiron.toolchain.progress import ensure_toolchain  # noqa: PLC0415 - the same
 
     flags = {"data_dir": data_dir, "port_offset": port_offset, "cells": cells, "node_name": node_name}
     load = partial(load_settings, **flags, cluster=plan_cluster(join, address, bucket))
@@ -88,8 +90,9 @@ def workers(
         return
     import asyncio  # noqa: PLC0415 - see above
 
-    from gridiron.toolchain.programs import find_toolchain  # noqa: PLC0415 - the same
-    from gridiron.workers.role import run_workers  # noqa: PLC0415 - the same
+    with staying():
+        from gridiron.toolchain.programs import find_toolchain  # noqa: PLC0415 - the same
+        from gridiron.workers.role import run_workers  # noqa: PLC0415 - the same
 
     settings = _begin("workers", data_dir=data_dir, port_offset=port_offset, cells=cells)
     asyncio.run(run_workers(settings, find_toolchain(settings)))
@@ -101,7 +104,8 @@ def manager(data_dir: DataDir = None, port_offset: PortOffset = None) -> None:
     import asyncio  # noqa: PLC0415 - see above
     from functools import partial  # noqa: PLC0415 - the same
 
-    from gridiron.manager.role import run_manager  # noqa: PLC0415 - the same
+    with staying():
+        from gridiron.manager.role import run_manager  # noqa: PLC0415 - the same
 
     _begin("manager", data_dir=data_dir, port_offset=port_offset)
     asyncio.run(run_manager(partial(_load, data_dir=data_dir, port_offset=port_offset)))
