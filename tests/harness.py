@@ -9,12 +9,16 @@ from typing import Any
 
 import httpx2
 
+from gridiron.access.tls import NO_TLS
 from gridiron.cli.demo.subject import Subject
 from gridiron.identity.store import IdentityStore
 from gridiron.testing.login import AdminToken
 from gridiron.testing.processes import descendants
 from gridiron.testing.signing import Signer
-from gridiron.workers.control import NO_TLS
+
+READY_PAUSE_SECONDS = 0.1
+"""Between two questions whether a manager is ready: its start takes a second or two of a processor, and
+questions take of that processor, too."""
 
 
 def manager_client(subject: Subject, **more: Any) -> httpx2.Client:
@@ -100,7 +104,7 @@ def await_ready(manager: httpx2.Client, seconds: float = 20, what: str = "") -> 
         ages = [component["age_seconds"] for component in response.json()["components"]]
         return response.status_code == 200 and max(ages) < time.monotonic() - began
 
-    wait_until(is_ready, seconds, what)
+    wait_until(is_ready, seconds, what, READY_PAUSE_SECONDS)
 
 
 def alive(pids: list[int]) -> list[str]:
@@ -134,7 +138,9 @@ def manager_of(node: Subject) -> int:
     raise AssertionError(node.log)
 
 
-def wait_until(condition: Callable[[], Any], seconds: float = 20, what: str = "") -> Any:
+def wait_until(
+    condition: Callable[[], Any], seconds: float = 20, what: str = "", pause_seconds: float = 0.02
+) -> Any:
     """Wait for a condition with a deadline; gives its truthy value."""
     deadline = time.monotonic() + seconds
     while True:
@@ -142,4 +148,4 @@ def wait_until(condition: Callable[[], Any], seconds: float = 20, what: str = ""
         if value:
             return value
         assert time.monotonic() < deadline, f"not so after {seconds} s: {what or condition}"
-        time.sleep(0.02)
+        time.sleep(pause_seconds)
