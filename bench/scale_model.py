@@ -77,7 +77,9 @@ class UnitCosts:
         2.0, "kB", "a deployment in Restate's record", "[limits](limits.md): 1.3 with 3 handlers, 4.2 with 20"
     )
     record_limit: Cost = Cost(30.4, "MiB", "that record at the most", "[limits](limits.md)")
-    written: Cost = Cost(0.032, "s", "writing that record, for each MB", "[limits](limits.md): 25 MB in 0.8 s")
+    written: Cost = Cost(
+        0.032, "s", "writing that record, for each MB", "[limits](limits.md): 25 MB in 0.8 s"
+    )
     gets: Cost = Cost(5500, "/s", "LIST, GET and HEAD of a bucket's prefix", "Amazon's documentation of S3")
     puts: Cost = Cost(3500, "/s", "PUT and DELETE of a bucket's prefix", "Amazon's documentation of S3")
     request: Cost = Cost(30, "ms", "a request to the bucket in its region", "assumed")
@@ -274,7 +276,9 @@ class Mesh:
         """An activation in a mesh, beside what a node alone takes for it."""
         if self.is_alone:
             return 0.0
-        own = 11 * self.request_seconds  # two of the lease and its return, secrets, list of the name, five writes
+        own = (
+            11 * self.request_seconds
+        )  # two of the lease and its return, secrets, list of the name, five writes
         return self.look_seconds + self.view_seconds + own + self.spread_seconds + self.write_seconds
 
     @property
@@ -351,7 +355,10 @@ class Mesh:
             Bound("memory of isolates", self.cells_mib, scenario.memory_gib * 512, "MiB of a node"),
             Bound("record of deployments", self.record_mb / 1.048576, costs.record_limit.value, "MiB"),
             Bound(
-                "changes of that record", self.deployments * 2 * self.write_seconds, 1.0, "seconds in a second"
+                "changes of that record",
+                self.deployments * 2 * self.write_seconds,
+                1.0,
+                "seconds in a second",
             ),
             Bound("asking every node", self.view_seconds, VIEW_LIMIT.total_seconds(), "s"),
             Bound("counting what is in flight", self.count_seconds, QUERY_LIMIT.total_seconds(), "s"),

@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import httpx2
 
 from gridiron.access.tls import NO_TLS
 from gridiron.cli.demo.subject import Subject
 from gridiron.identity.store import IdentityStore
+from gridiron.settings import Settings
 from gridiron.testing.login import AdminToken
 from gridiron.testing.processes import descendants
 from gridiron.testing.signing import Signer
@@ -21,7 +22,14 @@ READY_PAUSE_SECONDS = 0.1
 questions take of that processor, too."""
 
 
-def manager_client(subject: Subject, **more: Any) -> httpx2.Client:
+class Configured(Protocol):
+    """What has the settings of a node, as a test reaches it."""
+
+    @property
+    def settings(self) -> Settings: ...
+
+
+def manager_client(subject: Configured, **more: Any) -> httpx2.Client:
     """A client of a node's manager, logged in as its admin."""
     settings = subject.settings
     given: dict[str, Any] = {
@@ -36,7 +44,7 @@ def manager_client(subject: Subject, **more: Any) -> httpx2.Client:
 class Client:
     """The HTTP APIs of one node: the manager's, the ingress's, Restate's admin API, the workers' (signed)."""
 
-    def __init__(self, subject: Subject) -> None:
+    def __init__(self, subject: Configured) -> None:
         self.manager = manager_client(subject)
         self.ingress = httpx2.Client(base_url=subject.settings.ingress_url, timeout=60, verify=NO_TLS)
         self.admin = httpx2.Client(base_url=subject.settings.restate_admin_url, timeout=60, verify=NO_TLS)

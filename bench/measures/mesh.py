@@ -59,7 +59,9 @@ def measure(session: Session) -> Outcome:
         for nodes in groups.values():
             bundle = session.bundles.make(VERSION, SERVICE)
             nodes[0].client.activate(bundle, VERSION, SERVICE)
-        time.sleep(session.choose(full=QUIET_SECONDS, quick=0))  # until what was activated is known everywhere
+        time.sleep(
+            session.choose(full=QUIET_SECONDS, quick=0)
+        )  # until what was activated is known everywhere
         idle = _watch_idle(session, groups, requests)
         session.say("calls of one step: one node and three in turn")
         turns = {name: _calling(session, nodes) for name, nodes in groups.items()}

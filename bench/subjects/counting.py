@@ -77,7 +77,9 @@ async def _relay(
         to_there.close()
 
 
-async def _pass(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, requests: Requests | None) -> None:
+async def _pass(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, requests: Requests | None
+) -> None:
     with suppress(OSError):
         while chunk := await reader.read(CHUNK):
             if requests is not None:

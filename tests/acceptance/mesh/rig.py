@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +73,7 @@ class Mesh:
         """Wait until every node is ready, and answers a call: a partition may have no leader yet."""
         for node in self.nodes:
             node.await_ready(seconds)
-            wait_until(lambda node=node: node.answers(CANARY, "1"), seconds, f"{node!r} answers calls")
+            wait_until(partial(node.answers, CANARY, "1"), seconds, f"{node!r} answers calls")
 
     def join(self, name: str) -> MeshNode:
         """Add a node, which is not started, on a machine of its own."""
