@@ -14,10 +14,10 @@ import httpx2
 import yaml
 from prometheus_client.core import Metric
 
+from gridiron.access.tls import NO_TLS
 from gridiron.access.tokens import ADMIN_FILE
 from gridiron.cli.credentials import read_token
 from gridiron.settings import Settings, checkout
-from gridiron.workers.control import NO_TLS
 from tests.harness import wait_until
 
 CHECKOUT = checkout()
@@ -58,8 +58,9 @@ def samples_of(metrics: list[Metric]) -> dict[str, set[str]]:
     return told
 
 
-def read_rules() -> list[dict[str, Any]]:
-    rules: list[dict[str, Any]] = yaml.safe_load(RULES.read_text())["groups"][0]["rules"]
+def read_rules(group: int = 0) -> list[dict[str, Any]]:
+    """Give the rules of a node, or with 1 those of a cluster."""
+    rules: list[dict[str, Any]] = yaml.safe_load(RULES.read_text())["groups"][group]["rules"]
     return rules
 
 

@@ -23,6 +23,8 @@ gridiron cluster status
 gridiron cluster drain n2 && ssh n2 systemctl stop gridiron"""
 
 app = typer.Typer(help="Show the cluster, and drain, replace or remove its nodes.", epilog=EPILOG)
+verbs = typer.Typer()
+verbs.add_typer(app, name="cluster")
 
 BLOCKED = {"majority_lost", "partition_leaderless"}
 """What a cluster warns of where calls wait for somebody to do something."""

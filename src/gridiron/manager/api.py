@@ -460,6 +460,21 @@ class Health(Value):
     components: tuple[Component, ...]
 
 
+GuardState = Literal["active", "drained", "drained_by_operator", "unknown"]
+
+
+class Guarding(Value):
+    """What a node's guardian has made of its node, which leads no partitions while its workers are down."""
+
+    state: GuardState = Field(
+        description="`active`: it may lead; `drained`: by its guardian, which takes it back; "
+        "`drained_by_operator`: by somebody else, who has to; `unknown`: it is not known, or not yet."
+    )
+    since: datetime = Field(description="Since when that is so, or was first seen to be.")
+    reason: str = Field(description="Why, or what its guardian waits for; empty where all is well.")
+    drains_in_last_hour: int = Field(description="By its guardian. Each makes it wait longer.")
+
+
 class Listener(Value):
     """A port that the node listens on."""
 

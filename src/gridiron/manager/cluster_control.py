@@ -16,7 +16,7 @@ from gridiron.manager.peers.builds import CELLS_LIMIT, OwnBuilds
 from gridiron.manager.peers.client import Peers
 
 if TYPE_CHECKING:  # a node that is alone has no use for them
-    from gridiron.restate.cluster import WorkerState
+    from gridiron.restate.port import WorkerState
     from gridiron.restate.view import Member, View
 
 log = structlog.get_logger()

@@ -35,6 +35,7 @@ class Seen:
 
     ready: bool
     reason: str = ""  # in a few words and with nothing secret, as everybody may read it
+    certain: bool = True  # False: what is not ready may be so only for who looked
 
 
 Look = Callable[[], Awaitable[Seen]]
@@ -95,6 +96,13 @@ class HealthChecker:
             reason = "; ".join(f"{component.name}: {component.reason}" for component in missing)
             return _judge(components, reason, min(component.since for component in missing))
         return _judge(components, "", max((each.since for each in needed), default=self._started_at))
+
+    def find(self, name: str) -> Seen | None:
+        """Give what a component was last seen to be; None where that was too long ago, or never."""
+        note = self._notes.get(name)
+        if note is None or self._clock() - note.looked_at > STALE_AFTER.total_seconds():
+            return None
+        return note.seen
 
     async def _watch(self, watched: Watched) -> None:
         while True:

@@ -5,6 +5,7 @@ Readiness is open to everybody: a reason says what is wrong, and has no path, no
 
 from __future__ import annotations
 
+import asyncio
 import os
 import ssl
 import tempfile
@@ -13,9 +14,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Container
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from functools import partial
+from typing import TYPE_CHECKING
 
 import httpx2
 
+from gridiron.access.tls import plan_trust
 from gridiron.bundles.store import BundleStore
 from gridiron.errors import (
     BundlesElsewhere,
@@ -30,8 +33,13 @@ from gridiron.manager.loop import Loop
 from gridiron.manager.own_thread import OwnThread
 from gridiron.restate.admin import RestateAdmin
 from gridiron.restate.incarnation import NodePort
+from gridiron.restate.port import RestatePort
 from gridiron.workers.cells import CellsPort
 from gridiron.workers.status import PoolStatus
+
+if TYPE_CHECKING:  # a node that is alone has no use for them
+    from gridiron.manager.members import Members
+    from gridiron.restate.view import Member
 
 ROUND_LIMIT = timedelta(minutes=2)
 """How long a round of the loop may take beside its pause. Each of its questions has a limit of its own; only
@@ -42,6 +50,12 @@ MAX_REASON = 160
 
 PROXY_PATH = "/-/proxy"
 """Of the workers' port: HAProxy's own answer, which no cell has to do with (see the template)."""
+
+PEER_LIMIT = timedelta(seconds=2)
+"""How long another node may take to answer; it takes a millisecond."""
+
+PROXY, CELLS = "haproxy", "cells"
+"""Components that are the workers of a node."""
 
 FINE = Seen(ready=True)
 OK, NO_FAULT = frozenset({200}), frozenset({*range(500), 501})
@@ -55,32 +69,64 @@ async def looking(context: Context, loop: Loop) -> AsyncIterator[tuple[Watched, 
     The looks have connections of their own: among those of requests that wait, they would wait, too.
     """
     settings = context.settings
+    urls = settings.restate_admin_url, settings.ingress_url, settings.fabric_url, settings.workers_url
+    verify = plan_trust(*urls, *filter(None, [settings.s3_endpoint]))
     async with (
-        httpx2.AsyncClient(trust_env=False) as client,
+        httpx2.AsyncClient(trust_env=False, verify=verify) as client,
         RestateAdmin(settings.restate_admin_url, client) as restate,
     ):
         node = NodePort(settings.fabric_url, client)
-        # of a cluster, the port of a node does not know all leaders, and what does costs much for each second
-        look_at_start = node.fetch_incarnation if settings.cluster is None else node.fetch_start
+        mesh = context.mesh
+        check = partial(_check_alone, restate, node) if mesh is None else InCluster(restate, node).check
         looks = [
-            Watched("restate admin", partial(_look_at_restate, restate, look_at_start)),
+            Watched("restate admin", partial(_look_at_restate, check)),
             Watched("restate ingress", partial(_ask, client, f"{settings.ingress_url}/restate/health", OK)),
             # a template without this path leads to a cell, whose answer tells the same of HAProxy
-            Watched("haproxy", partial(_ask, client, settings.workers_url + PROXY_PATH, NO_FAULT)),
-            Watched("cells", partial(_look_at_cells, context.cells)),
+            Watched(PROXY, partial(_ask, client, settings.workers_url + PROXY_PATH, NO_FAULT)),
+            Watched(CELLS, partial(_look_at_cells, context.cells)),
             Watched("bundle directory", OwnThread(partial(look_at_bundles, context.store))),
             Watched("manager loop", partial(_look_at_loop, context, loop), required=False),
         ]
+        if mesh is not None:
+            reach = partial(_look_at_cluster, mesh.members, settings.node_name, client)
+            whole = partial(_look_at_restate, restate.check)
+            looks.append(Watched("cluster", reach))
+            looks.append(Watched("partitions", whole, required=False))
         if settings.s3_endpoint is not None:
             look = partial(_look_at_store, client, settings.s3_endpoint)
             looks.append(Watched("object store", look, required=False))
         yield tuple(looks)
 
 
-async def _look_at_restate(restate: RestateAdmin, look_at_start: Callable[[], Awaitable[object]]) -> Seen:
+async def _check_alone(restate: RestateAdmin, node: NodePort) -> None:
+    await restate.check()
+    await node.fetch_incarnation()  # one that is starting says less than it knows
+
+
+class InCluster:
+    """Checks Restate of a node in a cluster: over all partitions once after each of its starts.
+
+    Later on a partition without a leader says nothing of this node: all others miss it as well.
+    """
+
+    def __init__(self, restate: RestatePort, node: NodePort) -> None:
+        self._restate = restate
+        self._node = node
+        self._whole = ""  # the start that was seen to be so
+
+    async def check(self) -> None:
+        """Raise RestateUnavailable or RestateRejected where the node cannot be used."""
+        start = (await self._node.fetch_start()).name
+        if start == self._whole:
+            await self._restate.fetch_version()
+        else:
+            await self._restate.check()
+            self._whole = start
+
+
+async def _look_at_restate(check: Callable[[], Awaitable[object]]) -> Seen:
     try:
-        await restate.check()
-        await look_at_start()  # one that is starting says less than it knows
+        await check()
     except RestateUnavailable as error:
         return Seen(False, error.reason[:MAX_REASON])
     except RestateRejected as error:
@@ -88,11 +134,29 @@ async def _look_at_restate(restate: RestateAdmin, look_at_start: Callable[[], Aw
     return FINE
 
 
+async def _look_at_cluster(members: Members, own: str, client: httpx2.AsyncClient) -> Seen:
+    """See whether this node reaches those that decide what is so in the cluster."""
+    keepers = [member for member in members.seen if member.keeps_metadata]
+    async with asyncio.TaskGroup() as group:
+        asked = [group.create_task(_reach(each, client)) for each in keepers if each.name != own]
+    reached = sum(task.result() for task in asked) + (len(keepers) - len(asked))
+    return judge_reach(len(keepers), reached, is_member=own in {member.name for member in members.seen})
+
+
+async def _reach(member: Member, client: httpx2.AsyncClient) -> bool:
+    try:
+        async with asyncio.timeout(PEER_LIMIT.total_seconds()):
+            await NodePort(member.address, client).fetch_health()
+    except (RestateUnavailable, TimeoutError):
+        return False
+    return True
+
+
 async def _look_at_cells(cells: CellsPort) -> Seen:
     try:
         return judge_pool(await cells.fetch_pool())
     except WorkersUnavailable:
-        return Seen(False, "who watches them does not answer")
+        return Seen(False, "who watches them does not answer", certain=False)
 
 
 async def _look_at_loop(context: Context, loop: Loop) -> Seen:
@@ -132,6 +196,20 @@ def _describe(error: httpx2.TransportError) -> str:
     return "nobody listens" if isinstance(error, httpx2.ConnectError) else "it gives no answer"
 
 
+def judge_reach(keepers: int, reached: int, *, is_member: bool) -> Seen:
+    """Tell whether a node is with most of those that keep the cluster's metadata, by how many it reaches.
+
+    One that is not goes on believing what it knew, takes calls and answers none of them.
+    """
+    if not is_member:
+        return Seen(False, "this node is in no cluster yet")
+    if 2 * reached > keepers:
+        return FINE
+    return Seen(
+        False, f"{reached} of {keepers} nodes that decide are reached: it is cut off, or they are down"
+    )
+
+
 def judge_pool(pool: PoolStatus) -> Seen:
     """Tell whether there is a cell for builds that are not in quarantine; one is enough."""
     if not pool.size:
@@ -140,6 +218,14 @@ def judge_pool(pool: PoolStatus) -> Seen:
     if serving >= pool.size:
         return FINE
     return Seen(bool(serving), f"{serving} of {pool.size} serve")
+
+
+def judge_workers(proxy: Seen | None, cells: Seen | None) -> bool | None:
+    """Tell whether builds can be called: HAProxy answers, and a cell serves. None where that is not known."""
+    looks = (proxy, cells)
+    if any(seen is not None and not seen.ready and seen.certain for seen in looks):
+        return False
+    return True if all(seen is not None and seen.ready for seen in looks) else None
 
 
 def judge_loop(seconds: float, pause: float) -> Seen:

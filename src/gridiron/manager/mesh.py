@@ -11,6 +11,7 @@ from gridiron.cluster import Cluster
 from gridiron.manager.copies import Copies
 from gridiron.manager.execute import NAME_TURN, REMOVAL
 from gridiron.manager.founding import Founding, found
+from gridiron.manager.guardian import Guardian
 from gridiron.manager.members import Members
 from gridiron.manager.observe import Observer
 from gridiron.manager.turns import Check
@@ -37,6 +38,7 @@ class Mesh:
         self._cluster = cluster
         self.restate = RestateCluster(settings.fabric_url, toolchain.restatectl().path)
         self.members = Members(self.restate)
+        self.guardian = Guardian(settings.node_name, self.members, self.restate, settings.manager_state_dir)
         self.objects = open_bucket(cluster.bucket, settings.s3_endpoint)
         self.store = SharedStore(settings.bundles_dir, self.objects, settings.node_name)
         self.store.is_member = self.members.is_member

@@ -19,7 +19,7 @@ import gridiron
 from gridiron.access.audit import AuditLog
 from gridiron.access.note import Note, leave_note, take_note_back
 from gridiron.access.restraint import Rates
-from gridiron.access.tls import Certificate
+from gridiron.access.tls import Certificate, plan_trust
 from gridiron.access.tokens import ADMIN_FILE
 from gridiron.bundles.intake import Intake, Policy
 from gridiron.bundles.store import BundleStore
@@ -39,7 +39,7 @@ from gridiron.manager.http.connections import raise_file_limit
 from gridiron.manager.http.guard import Guard
 from gridiron.manager.http.serving import Server, make_config
 from gridiron.manager.logs import Logs
-from gridiron.manager.looks import looking
+from gridiron.manager.looks import CELLS, PROXY, judge_workers, looking
 from gridiron.manager.loop import Loop
 from gridiron.manager.metrics.exporter import Exporter
 from gridiron.manager.node_status import NodeReader
@@ -100,9 +100,10 @@ async def run_manager(load: Callable[[], Settings]) -> None:
     settings = load()
     raise_file_limit()
     mesh = await asyncio.to_thread(_make_mesh, settings)
+    verify = plan_trust(settings.restate_admin_url, settings.fabric_url, settings.workers_url)
     with lock_directory(settings.manager_state_dir), lock_directory(settings.bundles_dir, BUNDLES_LOCK):
         async with (
-            httpx2.AsyncClient(trust_env=False) as client,
+            httpx2.AsyncClient(trust_env=False, verify=verify) as client,
             RestateAdmin(settings.restate_admin_url, client, _starts_of(settings, mesh, client)) as restate,
         ):
             store = BundleStore(settings.bundles_dir) if mesh is None else mesh.store
@@ -194,6 +195,8 @@ async def _serve(
         tasks.create_task(sweeping if mesh is None else _settle_before(sweeping, activator), name="sweep")
         if mesh is not None and copies is not None:
             _take_part(tasks, mesh, copies, guard, settings)
+            guarding = mesh.guardian.watch(lambda: judge_workers(health.find(PROXY), health.find(CELLS)))
+            tasks.create_task(guarding, name="guard the node")
         tasks.create_task(watch_lag(context.meters.lag), name="watch lag")
         tasks.create_task(reload_forever(context, load, hung_up, wake), name="reload")
         if certificate is not None:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import httpx2
 from pydantic import ValidationError
@@ -16,6 +16,7 @@ from gridiron.errors import ClusterRejected, RestateUnavailable
 from gridiron.model import describe_validation
 from gridiron.restate.connection import MAX_PROBLEMS
 from gridiron.restate.incarnation import NodePort
+from gridiron.restate.port import WorkerState
 from gridiron.restate.provisioning import Stage, Step, plan_provision, stage_of
 from gridiron.restate.queries import load_query
 from gridiron.restate.restatectl import Restatectl
@@ -36,7 +37,6 @@ TRIMS = 2
 """How often logs are shortened to get them off a node: a snapshot ends one record before the last one."""
 
 T = TypeVar("T")
-WorkerState = Literal["active", "draining"]
 
 
 class RestateCluster:

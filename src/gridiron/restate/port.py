@@ -5,10 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from gridiron.lifecycle.observation import Demand, Registration
 from gridiron.lifecycle.routing import Holder, Service
+
+if TYPE_CHECKING:
+    from gridiron.restate.view import View  # a node that is alone has no use for it
+
+WorkerState = Literal["active", "draining"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,4 +120,23 @@ class RestatePort(Protocol):
 
     async def fetch_version(self) -> str:
         """Give the version of the server."""
+        ...
+
+
+class ClusterPort(Protocol):
+    """What a manager asks of its cluster of Restate. RestateCluster does it, FakeCluster of gridiron.testing.
+
+    Every method raises RestateUnavailable where the cluster does not answer.
+    """
+
+    async def fetch_view(self) -> View:
+        """Give the nodes and the partitions as this node sees them."""
+        ...
+
+    async def set_worker_state(self, node_id: str, state: WorkerState) -> None:
+        """Let a node run partitions (`active`), or move all of them away from it (`draining`).
+
+        Leaders leave a draining node within some seconds after this has returned. Safe to repeat. After
+        RestateUnavailable it may have happened or not. Raises ClusterRejected.
+        """
         ...

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import Metric
@@ -20,11 +22,14 @@ from gridiron.manager.context import Context
 from gridiron.manager.health import HealthChecker
 from gridiron.manager.metrics.families import collect
 from gridiron.manager.metrics.recent import Recent
-from gridiron.manager.metrics.seen import Seen
+from gridiron.manager.metrics.seen import ClusterSeen, Seen
 from gridiron.manager.observe import Look, Observer
 from gridiron.manager.own_thread import OwnThread
 from gridiron.process.disk import Disk, fetch_disk
 from gridiron.workers.status import PoolStatus, PoolTraffic
+
+if TYPE_CHECKING:
+    from gridiron.manager.mesh import Mesh
 
 
 class Exporter:
@@ -67,6 +72,8 @@ class Exporter:
         readings = {"pool": pool, "disks": disks}
         at = {part: reading.at for part, reading in readings.items() if reading is not None}
         ages = [each.age_seconds for each in health.components if each.age_seconds is not None]
+        if context.mesh is not None and context.mesh.members.seen_at is not None:
+            at["cluster"] = context.mesh.members.seen_at
         if ages:
             at["components"] = context.now() - timedelta(seconds=max(ages))
         return Seen(
@@ -79,8 +86,23 @@ class Exporter:
             pool=None if pool is None else pool.value[0],
             traffic=None if pool is None else pool.value[1],
             health=health if ages else None,
+            cluster=None if context.mesh is None else self._see_cluster(context.mesh),
             disks={} if disks is None else disks.value,
             seen_at={**self._observer.seen_at, **at},
+        )
+
+    def _see_cluster(self, mesh: Mesh) -> ClusterSeen:
+        members, guardian = mesh.members, mesh.guardian
+        own = {
+            member.generation for member in members.seen if member.name == self._context.settings.node_name
+        }
+        alive = Counter("alive" if member.alive else "down" for member in members.seen)
+        return ClusterSeen(
+            state=guardian.state.state,
+            changes={"drain": guardian.drained, "take_back": guardian.taken_back},
+            drain_seconds=guardian.drain_seconds,
+            members={state: alive[state] for state in ("alive", "down")} if members.seen else {},
+            partitions_led=sum(each.leader in own for each in members.partitions) if own else None,
         )
 
     def _find_drains(self, look: Look) -> Mapping[str, datetime]:

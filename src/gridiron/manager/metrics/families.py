@@ -22,7 +22,7 @@ from prometheus_client.core import (
 from gridiron.errors import GridironError
 from gridiron.lifecycle.states import BuildStatus
 from gridiron.manager.metrics.meters import Durations, Meters
-from gridiron.manager.metrics.seen import Seen
+from gridiron.manager.metrics.seen import ClusterSeen, Seen
 from gridiron.model import State
 from gridiron.workers.status import BackendCounts, PoolStatus, PoolTraffic, ProxyCounts
 from gridiron.workers.traffic import BOUNDS, OTHER
@@ -41,6 +41,8 @@ Samples = Mapping[Any, float]
 
 ACTIVATIONS = ("deploy", "rollback", "secret")
 ACTIVATION_OUTCOMES = ("activated", "unchanged", "dry_run", "kept", "failed")
+GUARD_STATES = ("active", "drained", "drained_by_operator", "unknown")
+CHANGES = ("drain", "take_back")
 ACTIONS = ("register", "settle", "remove", "unload")
 ACTION_OUTCOMES = ("done", "not_needed", "failed")
 
@@ -52,6 +54,8 @@ def collect(seen: Seen) -> Iterator[Metric]:
         yield from _about_builds(seen, seen.statuses)
     yield from _about_work(seen.meters)
     yield from _about_loop(seen)
+    if seen.cluster is not None:
+        yield from _about_cluster(seen.cluster)
     if seen.pool is not None:
         yield from _about_cells(seen.pool)
     if seen.traffic is not None:
@@ -201,6 +205,41 @@ def _about_loop(seen: Seen) -> Iterator[Metric]:
         (),
         {(): meters.lag},
     )
+
+
+def _about_cluster(cluster: ClusterSeen) -> Iterator[Metric]:
+    yield _gauge(
+        "gridiron_cluster_node_state",
+        "What this node is in its cluster.",
+        ("state",),
+        {(state,): float(state == cluster.state) for state in GUARD_STATES},
+    )
+    yield _counter(
+        "gridiron_cluster_node_changes",
+        "What the guardian of this node did to it.",
+        ("change",),
+        {(change,): cluster.changes.get(change, 0) for change in CHANGES},
+    )
+    if cluster.drain_seconds is not None:
+        yield _gauge(
+            "gridiron_cluster_node_drain_seconds",
+            "For how long the guardian has this node drained, or had the last time.",
+            (),
+            {(): cluster.drain_seconds},
+        )
+    yield _gauge(
+        "gridiron_cluster_members",
+        "Nodes of the cluster, as this one sees them.",
+        ("state",),
+        {(state,): count for state, count in cluster.members.items()},
+    )
+    if cluster.partitions_led is not None:
+        yield _gauge(
+            "gridiron_cluster_partitions_led",
+            "Partitions that this node leads.",
+            (),
+            {(): cluster.partitions_led},
+        )
 
 
 def _about_cells(pool: PoolStatus) -> Iterator[Metric]:
