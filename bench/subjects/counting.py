@@ -37,7 +37,7 @@ class Requests:
 
 @contextmanager
 def counting(host: str, server: tuple[str, int]) -> Iterator[Requests]:
-    """Relay from a free port of an address to a server, in this thread's network, for the time of the block."""
+    """Relay from a free port of an address to a server, in this thread's network, while the block lasts."""
     started = threading.Event()
     found: list[tuple[Requests, Callable[[], object]]] = []
 
@@ -77,7 +77,9 @@ async def _relay(
         to_there.close()
 
 
-async def _pass(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, requests: Requests | None) -> None:
+async def _pass(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, requests: Requests | None
+) -> None:
     with suppress(OSError):
         while chunk := await reader.read(CHUNK):
             if requests is not None:
