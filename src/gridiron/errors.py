@@ -18,6 +18,7 @@
     │   ├── backup         BackupExists BackupInvalid BackupMismatch BackupOfCluster DataNotEmpty
     │   ├── access         ScopeInvalid TokenNameInvalid LifetimeInvalid TokenUnusable TokenNotSent
     │   │                  ListenerForeign CertificateInvalid
+    │   ├── cluster        GrowRefused
     │   └── other          RequestInvalid RequestTooLarge RequestTooSlow SettingsInvalid TemplateInvalid
     ├── Unauthenticated  TokenMissing TokenInvalid TokenExpired PeerUnknown PeerClockDiffers
     ├── Forbidden        ScopeMissing TakeoverForbidden
@@ -34,7 +35,7 @@
     ├── Environment      ToolMissing ToolVersionWrong ToolchainNotInstalled PortTaken DirectoryInUse
     │                    StorageFailed ProjectNotWritten BundlesElsewhere ComponentFailed ConfigNotApplied
     │                    SecretsUnreadable SecretKeyInvalid RestoreUnfinished TokensUnreadable
-    │                    AuditUnavailable ObjectDamaged ClusterKeyDiffers
+    │                    AuditUnavailable ObjectDamaged ClusterKeyDiffers ClusterNotGrown
     └── ActivationFailed the step of an activation that failed; its cause is one of the above
 
 A class has a stable `code` and a `sentence` over its own fields that says what happened and what to do.
@@ -1294,6 +1295,29 @@ class NodeAlone(NotFound):
         "This node is alone, and in no cluster. Give it a table [cluster] in gridiron.toml, "
         "then `gridiron cluster grow` makes it the first node of one; docs/cluster.md has each step."
     )
+
+
+@dataclass(eq=False)
+class GrowRefused(BadInput):
+    """A node that is alone cannot become the first of a cluster as things are."""
+
+    code = "grow_refused"
+    sentence = "This node was left as it is, and alone: {problem}. {mend}"
+    problem: str
+    mend: str
+
+
+@dataclass(eq=False)
+class ClusterNotGrown(Environment):
+    """A node with builds of its own was started with a cluster's table, and the cluster has none of them."""
+
+    code = "cluster_not_grown"
+    sentence = (
+        "{path} has builds, and the bucket {bucket} belongs to no cluster yet. If this node was alone until "
+        "now, run `gridiron cluster grow` here first; otherwise bring back what was in the bucket."
+    )
+    path: str
+    bucket: str
 
 
 @dataclass(eq=False)

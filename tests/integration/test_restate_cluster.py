@@ -243,6 +243,8 @@ async def test_leaders_leave_a_draining_node_and_come_back(mesh: Mesh) -> None:
         await eventually(
             lambda: node_of(cluster, drained), lambda seen: seen == replace(node, worker_state="draining")
         )
+        with pytest.raises(ClusterRejected, match="Safety-check"):  # as FakeCluster does
+            await cluster.set_worker_state((await node_of(cluster, first)).node_id, "draining")
         await cluster.set_worker_state(node.node_id, "active")
         await eventually(
             cluster.fetch_partitions,

@@ -17,6 +17,8 @@ from gridiron.cli.outside import outside_of
 if TYPE_CHECKING:  # see gridiron.cli.edge
     import httpx2
 
+verbs = typer.Typer()
+
 EPILOG = """Examples:
 
 gridiron call greeter greet '"Ada"'
@@ -41,6 +43,7 @@ class Call:
     send: bool
 
 
+@verbs.command(epilog=EPILOG, context_settings=CONTEXT_SETTINGS)
 def call(  # noqa: PLR0913, PLR0917 - one for each option
     ctx: typer.Context,
     target: Annotated[

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gridiron.cli.edge import FAILED
-from gridiron.cli.options import Json, PortOffset, Timeout, Url, Yes
+from gridiron.cli.options import DataDir, Json, PortOffset, Timeout, Url, Yes
 from gridiron.cli.output import Progress, confirm_removal, print_json, print_table, print_text, warn
-from gridiron.cli.outside import connect, outside_of
+from gridiron.cli.outside import connect, connect_by, outside_of
+from gridiron.errors import ManagerUnavailable
 
 if TYPE_CHECKING:  # see gridiron.cli.edge
     from gridiron.manager.cluster_api import NodeChanged
@@ -22,6 +23,8 @@ gridiron cluster status
 gridiron cluster drain n2 && ssh n2 systemctl stop gridiron"""
 
 app = typer.Typer(help="Show the cluster, and drain, replace or remove its nodes.", epilog=EPILOG)
+verbs = typer.Typer()
+verbs.add_typer(app, name="cluster")
 
 BLOCKED = {"majority_lost", "partition_leaderless"}
 """What a cluster warns of where calls wait for somebody to do something."""
@@ -125,6 +128,42 @@ def replace(  # noqa: PLR0913, PLR0917 - one for each option
         print_json({"removed": node, "serving": list(serving)})
     else:
         print_text(f"{node} is removed, and {', '.join(serving)} serve.")
+
+
+@app.command()
+def grow(  # noqa: PLR0913, PLR0917 - one for each option
+    ctx: typer.Context,
+    timeout: Timeout = 60,
+    data_dir: DataDir = None,
+    as_json: Json = False,
+    url: Url = None,
+    port_offset: PortOffset = None,
+) -> None:
+    """Make a node that is alone the first of a cluster; then have the cluster keep its copies.
+
+    Run it while the node is stopped and has its table [cluster]: it brings what the node has into the bucket.
+    Run it again when the node, and the others, have started. Each time it says what is next.
+    """
+    from gridiron.cli.cluster_grow import await_grown, grow_here  # noqa: PLC0415 - see gridiron.cli.edge
+    from gridiron.settings import load_settings  # noqa: PLC0415 - the same
+
+    settings = load_settings(manager_url=url, data_dir=data_dir, port_offset=port_offset)
+    with Progress(quiet=as_json) as progress:
+        try:
+            with connect_by(ctx, settings, url) as manager:
+                grown = await_grown(manager, timedelta(seconds=timeout), outside_of(ctx), progress.say)
+        except ManagerUnavailable:
+            if url is not None:
+                raise
+            uploaded = grow_here(settings, progress.say)
+            report, sentence = uploaded.report, uploaded.sentence
+        else:
+            report = grown.model_dump(mode="json")
+            sentence = f"Everything is kept on {grown.replication} nodes."
+    if as_json:
+        print_json(report)
+    else:
+        print_text(sentence)
 
 
 def _tell(changed: NodeChanged, sentence: str, as_json: bool) -> None:

@@ -11,11 +11,10 @@ from typing import Any, Self, TypeVar
 
 import httpx2
 
-from gridiron.access.tls import trust
+from gridiron.access.tls import NO_TLS, trust
 from gridiron.cli.credentials import Way, is_local
 from gridiron.errors import ManagerUnavailable
 from gridiron.model import redact_url
-from gridiron.workers.control import NO_TLS
 
 CONNECT_LIMIT = timedelta(seconds=5)
 SHORT_CONNECT_LIMIT = timedelta(seconds=2)

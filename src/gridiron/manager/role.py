@@ -19,7 +19,7 @@ import gridiron
 from gridiron.access.audit import AuditLog
 from gridiron.access.note import Note, leave_note, take_note_back
 from gridiron.access.restraint import Rates
-from gridiron.access.tls import Certificate
+from gridiron.access.tls import Certificate, plan_trust
 from gridiron.access.tokens import ADMIN_FILE
 from gridiron.bundles.intake import Intake, Policy
 from gridiron.bundles.store import BundleStore
@@ -100,9 +100,10 @@ async def run_manager(load: Callable[[], Settings]) -> None:
     settings = load()
     raise_file_limit()
     mesh = await asyncio.to_thread(_make_mesh, settings)
+    verify = plan_trust(settings.restate_admin_url, settings.fabric_url, settings.workers_url)
     with lock_directory(settings.manager_state_dir), lock_directory(settings.bundles_dir, BUNDLES_LOCK):
         async with (
-            httpx2.AsyncClient(trust_env=False) as client,
+            httpx2.AsyncClient(trust_env=False, verify=verify) as client,
             RestateAdmin(settings.restate_admin_url, client, _starts_of(settings, mesh, client)) as restate,
         ):
             store = BundleStore(settings.bundles_dir) if mesh is None else mesh.store

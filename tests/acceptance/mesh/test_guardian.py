@@ -1,4 +1,4 @@
-"""Nodes whose cells stay down, that are cut off, or that somebody drains: who leads, who says what of itself."""
+"""Nodes whose cells stay down, that are cut off, or that somebody drains: who leads, and who is ready."""
 
 from __future__ import annotations
 

@@ -233,8 +233,8 @@ def test_nothing_takes_the_place(run: Run, manager: Any) -> None:
     assert result.exit_code == 1
     assert result.stderr.splitlines()[-1] == (
         "error: Given up after 2 s: No node has joined in place of n3 yet: 2 of 3 serve. Start one with an "
-        "empty data directory, the cluster's key and table, and a name that no node had. "
-        "To go on with fewer nodes, `gridiron cluster remove n3`.  [cluster_unfinished]"
+        "empty data directory, the cluster's key and table, and a name that no node had. To go on with "
+        "fewer nodes, `gridiron cluster remove n3`.  [cluster_unfinished]"
     )
     assert [route for route, _ in manager.asked] == ["GET /cluster"] * 3
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterable
 from dataclasses import replace
@@ -22,7 +23,7 @@ from gridiron.manager.metrics.exporter import Exporter
 from gridiron.manager.metrics.families import MOST_BUILDS, MOST_NAMES, REST, collect
 from gridiron.manager.metrics.meters import Durations, Meters
 from gridiron.manager.metrics.recent import STALE, Recent
-from gridiron.manager.metrics.seen import Seen
+from gridiron.manager.metrics.seen import ClusterSeen, Seen
 from gridiron.manager.sweep import _attempt
 from gridiron.model import Build
 from gridiron.process.disk import Disk
@@ -38,6 +39,7 @@ from gridiron.workers.traffic import MOST_BUILDS as MOST_BUILDS_OF_TRAFFIC
 from tests.unit.manager.conftest import Clock, Manager, make_cell
 from tests.values import NOW, make_build, make_observation, make_registration
 
+ROOT = Path(__file__).parents[3]
 NOTHING = Seen(now=NOW, meters=Meters(), sweep_seconds=30, versions={})
 
 Values = dict[tuple[str, ...], float]
@@ -340,3 +342,43 @@ async def test_openmetrics_is_given_where_it_is_asked_for(manager: Manager) -> N
     assert plain.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
     assert asked.headers["content-type"].startswith("application/openmetrics-text; version=1.0.0")
     assert asked.text.endswith("# EOF\n")
+
+
+def test_what_a_node_of_a_cluster_tells_is_on_the_page() -> None:
+    cluster = ClusterSeen(
+        state="drained",
+        changes={"drain": 2, "take_back": 1},
+        drain_seconds=8.5,
+        members={"alive": 2, "down": 1},
+        partitions_led=0,
+    )
+    told = families(replace(NOTHING, cluster=cluster))
+    ours = {name: metric for name, metric in told.items() if name.startswith("gridiron_cluster_")}
+    samples = {
+        (sample.name, *sample.labels.values()): sample.value
+        for metric in ours.values()
+        for sample in metric.samples
+    }
+    assert samples == {
+        ("gridiron_cluster_node_state", "active"): 0,
+        ("gridiron_cluster_node_state", "drained"): 1,
+        ("gridiron_cluster_node_state", "drained_by_operator"): 0,
+        ("gridiron_cluster_node_state", "unknown"): 0,
+        ("gridiron_cluster_node_changes_total", "drain"): 2,
+        ("gridiron_cluster_node_changes_total", "take_back"): 1,
+        ("gridiron_cluster_node_drain_seconds",): 8.5,
+        ("gridiron_cluster_members", "alive"): 2,
+        ("gridiron_cluster_members", "down"): 1,
+        ("gridiron_cluster_partitions_led",): 0,
+    }
+    page = (ROOT / "docs/metrics.md").read_text()
+    documented = set(re.findall(r"^\| `(gridiron_cluster_\w+)` \|", page, re.MULTILINE))
+    assert documented == {name for name, *_ in samples}
+
+
+def test_what_is_not_known_of_a_cluster_is_left_out() -> None:
+    cluster = ClusterSeen("unknown", {}, None, {}, None)
+    told = families(replace(NOTHING, cluster=cluster))
+    assert "gridiron_cluster_partitions_led" not in told
+    assert "gridiron_cluster_node_drain_seconds" not in told
+    assert told["gridiron_cluster_members"].samples == []
