@@ -18,6 +18,7 @@ def member(number: int, **changes: Any) -> dict[str, Any]:
         "unready": "",
         "version": "1.0.0",
         "clock_ahead_seconds": 0.0,
+        "guarding": None,
         "copies": 12,
         "loaded": 3,
     }
