@@ -203,7 +203,9 @@ async def _serve(
             tasks.create_task(certificate.watch(), name="watch certificate")
         exporter = Exporter(context, observer, health, versions)
         exporter.keep_looking(tasks)
-        own = OwnNode(OwnBuilds.of(context), logs.own, node, health)
+        own = OwnNode(
+            OwnBuilds.of(context), logs.own, node, health, lambda: mesh.guardian.state if mesh else None
+        )
         async with _ended_in_time() as (activations, limit), serving_peers(context, own) as stop_peers:
             app = make_app(context, control, health, exporter, activations)
             context.tracer.connect(app)
