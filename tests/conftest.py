@@ -1,4 +1,4 @@
-"""What holds for all tests: which may run beside each other, and that what they start is compiled once."""
+"""What holds for all tests: which run beside each other, which first; what they start is compiled once."""
 
 from __future__ import annotations
 
@@ -10,8 +10,17 @@ from typing import Any
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
+from tests.guard import guarded
+
 LONG = frozenset({"tests/acceptance/test_kill_points.py", "tests/acceptance/test_restate_killed.py"})
 """Modules whose tests take minutes each, and share nothing."""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nothing_left() -> Iterator[None]:
+    """Leave no process behind, not even when the tests are interrupted or killed."""
+    with guarded():
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -39,13 +48,30 @@ class ByModule(LoadScopeScheduling):
     """Gives the tests of a module, which may share fixtures of it, to one of the processes side by side."""
 
     def _split_scope(self, nodeid: str) -> str:
-        module = nodeid.partition("::")[0]
-        if module in LONG:
-            return nodeid
-        return next((directory for directory in SHARING if module.startswith(f"{directory}/")), module)
+        module = module_of(nodeid)
+        return nodeid if module in LONG else sharing_of(module) or module
+
+
+def module_of(nodeid: str) -> str:
+    return nodeid.partition("::")[0]
+
+
+def sharing_of(module: str) -> str | None:
+    return next((directory for directory in SHARING if module.startswith(f"{directory}/")), None)
+
+
+def is_long(item: pytest.Item) -> bool:
+    module = module_of(item.nodeid)
+    return module in LONG or sharing_of(module) is not None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what one process has to do for longest, so that both have something to do until the end."""
+    items.sort(key=lambda item: not is_long(item))
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByModule:
+    config.option.loadscopereorder = False  # by their numbers of tests, the longest would come last
     return ByModule(config, log)
 
 

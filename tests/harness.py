@@ -5,19 +5,31 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import httpx2
 
+from gridiron.access.tls import NO_TLS
 from gridiron.cli.demo.subject import Subject
 from gridiron.identity.store import IdentityStore
+from gridiron.settings import Settings
 from gridiron.testing.login import AdminToken
 from gridiron.testing.processes import descendants
 from gridiron.testing.signing import Signer
-from gridiron.workers.control import NO_TLS
+
+READY_PAUSE_SECONDS = 0.1
+"""Between two questions whether a manager is ready: its start takes a second or two of a processor, and
+questions take of that processor, too."""
 
 
-def manager_client(subject: Subject, **more: Any) -> httpx2.Client:
+class Configured(Protocol):
+    """What has the settings of a node, as a test reaches it."""
+
+    @property
+    def settings(self) -> Settings: ...
+
+
+def manager_client(subject: Configured, **more: Any) -> httpx2.Client:
     """A client of a node's manager, logged in as its admin."""
     settings = subject.settings
     given: dict[str, Any] = {
@@ -32,7 +44,7 @@ def manager_client(subject: Subject, **more: Any) -> httpx2.Client:
 class Client:
     """The HTTP APIs of one node: the manager's, the ingress's, Restate's admin API, the workers' (signed)."""
 
-    def __init__(self, subject: Subject) -> None:
+    def __init__(self, subject: Configured) -> None:
         self.manager = manager_client(subject)
         self.ingress = httpx2.Client(base_url=subject.settings.ingress_url, timeout=60, verify=NO_TLS)
         self.admin = httpx2.Client(base_url=subject.settings.restate_admin_url, timeout=60, verify=NO_TLS)
@@ -100,7 +112,7 @@ def await_ready(manager: httpx2.Client, seconds: float = 20, what: str = "") -> 
         ages = [component["age_seconds"] for component in response.json()["components"]]
         return response.status_code == 200 and max(ages) < time.monotonic() - began
 
-    wait_until(is_ready, seconds, what)
+    wait_until(is_ready, seconds, what, READY_PAUSE_SECONDS)
 
 
 def alive(pids: list[int]) -> list[str]:
@@ -134,7 +146,9 @@ def manager_of(node: Subject) -> int:
     raise AssertionError(node.log)
 
 
-def wait_until(condition: Callable[[], Any], seconds: float = 20, what: str = "") -> Any:
+def wait_until(
+    condition: Callable[[], Any], seconds: float = 20, what: str = "", pause_seconds: float = 0.02
+) -> Any:
     """Wait for a condition with a deadline; gives its truthy value."""
     deadline = time.monotonic() + seconds
     while True:
@@ -142,4 +156,4 @@ def wait_until(condition: Callable[[], Any], seconds: float = 20, what: str = ""
         if value:
             return value
         assert time.monotonic() < deadline, f"not so after {seconds} s: {what or condition}"
-        time.sleep(0.02)
+        time.sleep(pause_seconds)

@@ -12,7 +12,7 @@ from typing import Any
 
 import httpx2
 
-from gridiron.workers.control import NO_TLS
+from gridiron.access.tls import NO_TLS
 
 CALLERS = 6
 WORK = {"steps": 2, "millis": 150}

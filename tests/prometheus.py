@@ -14,10 +14,10 @@ import httpx2
 import yaml
 from prometheus_client.core import Metric
 
+from gridiron.access.tls import NO_TLS
 from gridiron.access.tokens import ADMIN_FILE
 from gridiron.cli.credentials import read_token
 from gridiron.settings import Settings, checkout
-from gridiron.workers.control import NO_TLS
 from tests.harness import wait_until
 
 CHECKOUT = checkout()

@@ -17,6 +17,7 @@ from bench.measures import (
     latency,
     logs,
     memory,
+    mesh,
     save_to_live,
     scale,
     throughput,
@@ -40,4 +41,5 @@ MEASURES: Mapping[str, Callable[[Session], Outcome]] = {
     "clients": clients.measure,
     "hostile": hostile.measure,
     "kills": continuity.measure_kills,
+    "mesh": mesh.measure,
 }

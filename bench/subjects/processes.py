@@ -60,6 +60,11 @@ def fetch_cpu_seconds(pids: Iterable[int]) -> float:
     return sum(_cpu_ticks(pid) for pid in pids) / _TICKS_PER_SECOND
 
 
+def fetch_ended_cpu_seconds(pids: Iterable[int]) -> float:
+    """Add up the processor time that the children of processes have used which have ended by now."""
+    return sum(sum(_stat_fields(pid)[13:15]) for pid in pids) / _TICKS_PER_SECOND
+
+
 def fetch_memory(pids: Iterable[int]) -> int:
     """Add up the bytes that processes have in memory, each shared page by its share (PSS)."""
     return sum(_proportional_set_size(pid) for pid in pids)
@@ -82,9 +87,17 @@ class PeakMemory:
 
 
 def _cpu_ticks(pid: int) -> int:
-    # the name in parentheses may hold anything; user time is the 14th field of all, kernel time the 15th
+    return sum(_stat_fields(pid)[11:13])
+
+
+def _stat_fields(pid: int) -> list[int]:
+    """Give the numbers of a process's `stat` behind its state, which is 0 here.
+
+    User time is the 14th field of all, kernel time the 15th; the two behind them are of ended children.
+    """
+    # the name in parentheses may hold anything
     fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return int(fields[11]) + int(fields[12])
+    return [0, *map(int, fields[1:])]
 
 
 def _proportional_set_size(pid: int) -> int:

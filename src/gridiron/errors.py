@@ -18,13 +18,16 @@
     │   ├── backup         BackupExists BackupInvalid BackupMismatch BackupOfCluster DataNotEmpty
     │   ├── access         ScopeInvalid TokenNameInvalid LifetimeInvalid TokenUnusable TokenNotSent
     │   │                  ListenerForeign CertificateInvalid
+    │   ├── cluster        GrowRefused
     │   └── other          RequestInvalid RequestTooLarge RequestTooSlow SettingsInvalid TemplateInvalid
     ├── Unauthenticated  TokenMissing TokenInvalid TokenExpired PeerUnknown PeerClockDiffers
     ├── Forbidden        ScopeMissing TakeoverForbidden
     ├── TooMany          RateExceeded LoginsSlowed
     ├── NotFound         BuildNotFound SecretNotFound TokenNotFound ObjectMissing
+    │                  NodeAlone NodeNotFound
     ├── Conflict         ActivationInProgress BuildInUse ServiceTaken BreakingChange NothingToRollBackTo
-    │                    RegistrationLost BackupUnderWay ObjectExists ObjectChanged
+    │                    RegistrationLost BackupUnderWay ObjectExists ObjectChanged NodeNeeded
+    │                    NodeRunning
     ├── Unavailable      RestateUnavailable RegistrationUnknown WorkersUnavailable ManagerUnavailable
     │                    DrainUnknown RoutingUnknown SourceUnreachable IntakeBusy ManagerStopping
     │                    RotationPending BackupFailed BucketUnavailable LeaseTaken LeaseLost
@@ -32,7 +35,7 @@
     ├── Environment      ToolMissing ToolVersionWrong ToolchainNotInstalled PortTaken DirectoryInUse
     │                    StorageFailed ProjectNotWritten BundlesElsewhere ComponentFailed ConfigNotApplied
     │                    SecretsUnreadable SecretKeyInvalid RestoreUnfinished TokensUnreadable
-    │                    AuditUnavailable ObjectDamaged ClusterKeyDiffers
+    │                    AuditUnavailable ObjectDamaged ClusterKeyDiffers ClusterNotGrown
     └── ActivationFailed the step of an activation that failed; its cause is one of the above
 
 A class has a stable `code` and a `sentence` over its own fields that says what happened and what to do.
@@ -1278,6 +1281,73 @@ class RestoreUnfinished(Environment):
         "A restore did not come to its end: there is {path}. Empty the data directory, and restore again."
     )
     path: str
+
+
+# -- the nodes of a cluster ------------------------------------------------------------------------------
+
+
+@dataclass(eq=False)
+class NodeAlone(NotFound):
+    """What was asked for only a cluster has."""
+
+    code = "node_alone"
+    sentence = (
+        "This node is alone, and in no cluster. Give it a table [cluster] in gridiron.toml, "
+        "then `gridiron cluster grow` makes it the first node of one; docs/cluster.md has each step."
+    )
+
+
+@dataclass(eq=False)
+class GrowRefused(BadInput):
+    """A node that is alone cannot become the first of a cluster as things are."""
+
+    code = "grow_refused"
+    sentence = "This node was left as it is, and alone: {problem}. {mend}"
+    problem: str
+    mend: str
+
+
+@dataclass(eq=False)
+class ClusterNotGrown(Environment):
+    """A node with builds of its own was started with a cluster's table, and the cluster has none of them."""
+
+    code = "cluster_not_grown"
+    sentence = (
+        "{path} has builds, and the bucket {bucket} belongs to no cluster yet. If this node was alone until "
+        "now, run `gridiron cluster grow` here first; otherwise bring back what was in the bucket."
+    )
+    path: str
+    bucket: str
+
+
+@dataclass(eq=False)
+class NodeNotFound(NotFound):
+    """The cluster has no node of this name."""
+
+    code = "node_not_found"
+    sentence = "The cluster has no node {node}. `gridiron cluster status` shows those that it has."
+    node: str
+
+
+@dataclass(eq=False)
+class NodeNeeded(Conflict):
+    """The cluster could not go on without this node."""
+
+    code = "node_needed"
+    sentence = "{node} was not {action}: {reason}. {mend}"
+    node: str
+    action: str
+    reason: str
+    mend: str
+
+
+@dataclass(eq=False)
+class NodeRunning(Conflict):
+    """A node that runs is not removed: it would go on, and be refused everywhere."""
+
+    code = "node_running"
+    sentence = "{node} is running, and was not removed. Drain it, stop it, and remove it then."
+    node: str
 
 
 # -- the bucket of a cluster -----------------------------------------------------------------------------

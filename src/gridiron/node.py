@@ -30,7 +30,7 @@ from typing import ClassVar, TextIO
 import httpx2
 import structlog
 
-from gridiron.access.tls import trust_only
+from gridiron.access.tls import plan_trust, trust_only
 from gridiron.access.tokens import TOKEN_VARIABLE
 from gridiron.egress import is_loopback
 from gridiron.errors import ComponentFailed, PortTaken, RestateRejected, RestateUnavailable, SettingsInvalid
@@ -179,8 +179,11 @@ class Node:
         Raises ComponentFailed when a role does not start. Nothing is left running however this ends.
         """
         try:
+            limit = PROBE_LIMIT.total_seconds()
+            asked = self._settings
+            verify = plan_trust(asked.restate_admin_url, asked.workers_url, asked.manager_url)
             # one client for all: making one costs more than asking
-            async with httpx2.AsyncClient(timeout=PROBE_LIMIT.total_seconds(), trust_env=False) as client:
+            async with httpx2.AsyncClient(timeout=limit, trust_env=False, verify=verify) as client:
                 alone = self._settings.cluster is None
                 for role in ROLES:
                     running = await self._start(role)

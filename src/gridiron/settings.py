@@ -342,6 +342,16 @@ class Settings(BaseSettings):
         return f"{base.rstrip('/')}/v1/traces" if base else None
 
     @property
+    def manager_urls(self) -> tuple[str, ...]:
+        """The managers that clients may ask: one, or several of a cluster with commas between them."""
+        return _split(self.manager_url)
+
+    @property
+    def ingress_urls(self) -> tuple[str, ...]:
+        """The same of ingresses."""
+        return _split(self.ingress_url)
+
+    @property
     def private_paths(self) -> tuple[Path, ...]:
         """What no bundle may be made of: whoever sees it has the node."""
         kept = (self.secrets_dir, self.identity_dir, self.manager_state_dir, self.identity_key, self.tls_key)
@@ -413,6 +423,10 @@ def _format(value: object) -> str:
 
 def _local_url(given: dict[str, Any], port: str, *, secure: bool = False) -> str:
     return f"{'https' if secure else 'http'}://localhost:{given[port] + given['port_offset']}"
+
+
+def _split(urls: str) -> tuple[str, ...]:
+    return tuple(url for part in urls.split(",") if (url := part.strip())) or (urls,)
 
 
 def config_file() -> Path:

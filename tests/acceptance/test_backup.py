@@ -14,12 +14,12 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from gridiron.access.tls import NO_TLS
 from gridiron.backup.holders import find_holders
 from gridiron.cli.demo.subject import Subject
 from gridiron.settings import load_settings
 from gridiron.testing.probe import ProbeBundles, build_probe
 from gridiron.toolchain.programs import find_toolchain
-from gridiron.workers.control import NO_TLS
 from tests.harness import Client, wait_until
 
 WORKER = Path(__file__).with_name("backup_worker.js")

@@ -12,10 +12,10 @@ from typing import Any
 
 import httpx2
 
+from gridiron.access.tls import NO_TLS
 from gridiron.cli.demo.subject import Subject
 from gridiron.restate.answers import address_of
 from gridiron.testing.processes import descendants, fetch_program
-from gridiron.workers.control import NO_TLS
 from tests.harness import Client, alive, wait_until
 
 WORKER = Path(__file__).with_name("world_worker.js")

@@ -177,6 +177,23 @@ class TokenStore:
                 self._write_admin_file(f"{made.text}\n".encode())
                 log.info("access.admin_token_made", path=str(self.admin_file), token_id=made.token.id)
 
+    def take_over(self, alone: TokenStore) -> None:
+        """Have the tokens of a node alone be the cluster's as well, for good. Safe to repeat.
+
+        That of its admin is called as this node's admin's is from now on. Those that the cluster has stay.
+        """
+        theirs = alone._parse(alone._document.read().content)
+
+        def plan(tokens: Tokens) -> tuple[Tokens, None]:
+            kept = {token.id: token for token in tokens}
+            for token in theirs:
+                named = self._admin_name if token.name == alone._admin_name else token.name
+                kept[token.id] = token.model_copy(update={"name": named})
+            return tuple(sorted(kept.values(), key=lambda token: token.created_at)), None
+
+        with self._lock:
+            self._change(plan)
+
     def refresh(self) -> bool:
         """Know what other nodes have changed; False where the bucket cannot be reached, and nothing is new.
 

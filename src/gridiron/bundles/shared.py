@@ -37,6 +37,7 @@ from gridiron.errors import (
     BucketUnavailable,
     BuildNotFound,
     BundlesElsewhere,
+    ClusterNotGrown,
     ObjectDamaged,
     ObjectExists,
     ObjectMissing,
@@ -70,6 +71,25 @@ class _Cluster(Value):
     identity: str
 
 
+def read_cluster(objects: Objects) -> str:
+    """Read the identity of a cluster in its bucket. Raises ObjectMissing, ObjectDamaged."""
+    found = objects.get(CLUSTER_KEY, MAX_CLUSTER)
+    try:
+        return _Cluster.model_validate_json(found.content).identity
+    except ValidationError as error:
+        raise ObjectDamaged(objects.url, CLUSTER_KEY, "it names no cluster") from error
+
+
+def make_cluster(objects: Objects, identity: str) -> str:
+    """Give a bucket an identity, and say which one it has: another one where somebody else was first."""
+    check_conditions(objects)  # all that follows rests on them
+    try:
+        objects.create(CLUSTER_KEY, _Cluster(identity=identity).model_dump_json().encode())
+    except ObjectExists:
+        return read_cluster(objects)
+    return identity
+
+
 @dataclass(frozen=True, slots=True)
 class _Stored:
     """The objects of one build, by the ends of their keys."""
@@ -78,7 +98,7 @@ class _Stored:
     objects: Mapping[str, Listed]
 
     def key(self, name: str) -> str:
-        return f"{_folder(self.address)}/{name}"
+        return f"{folder_of(self.address)}/{name}"
 
 
 class SharedStore(BundleStore):
@@ -110,11 +130,11 @@ class SharedStore(BundleStore):
         """Make the directory ready for copies of this cluster's builds; give the cluster's identity.
 
         The first node of all gives it one. Where the bucket cannot be reached, a directory that was ready
-        before is good. Raises BundlesElsewhere where the directory has builds of another cluster, or of a
-        node that was alone.
+        before is good. Raises BundlesElsewhere where the directory has builds of another cluster,
+        ClusterNotGrown where it has some and the bucket belongs to no cluster yet.
         """
-        identity = self._fetch_cluster_identity()
         here = self._identify()
+        identity = self._fetch_cluster_identity(here)
         if identity is None:
             if here is None:
                 raise BucketUnavailable(self._objects.url, "and this node was never part of the cluster")
@@ -126,32 +146,27 @@ class SharedStore(BundleStore):
             raise BundlesElsewhere(f"{self.directory}, beside the bucket {self._objects.url},")
         return super().prepare(expected)
 
-    def _fetch_cluster_identity(self) -> str | None:
-        """Read what the cluster is, and make it that where it is nothing yet; None where that is unknown."""
+    def _fetch_cluster_identity(self, here: str | None) -> str | None:
+        """Read what the cluster is, and make it that where it is nothing yet; None where that is unknown.
+
+        `here` is what this directory belongs to: a new cluster would know nothing of the builds in it.
+        """
         try:
-            try:
-                return self._read_cluster()
-            except ObjectMissing:
-                return self._make_cluster()
+            return read_cluster(self._objects)
+        except ObjectMissing as error:
+            if here is not None:
+                raise ClusterNotGrown(str(self.directory), self._objects.url) from error
+            return self._make_cluster()
         except BucketUnavailable as error:
             log.warning("bucket.away", reason=error.reason)
             return None
 
-    def _read_cluster(self) -> str:
-        found = self._objects.get(CLUSTER_KEY, MAX_CLUSTER)
+    def _make_cluster(self) -> str | None:
         try:
-            return _Cluster.model_validate_json(found.content).identity
-        except ValidationError as error:
-            raise ObjectDamaged(self._objects.url, CLUSTER_KEY, "it names no cluster") from error
-
-    def _make_cluster(self) -> str:
-        check_conditions(self._objects)  # all that follows rests on them
-        made = _Cluster(identity=secrets.token_hex(8))
-        try:
-            self._objects.create(CLUSTER_KEY, made.model_dump_json().encode())
-        except ObjectExists:
-            return self._read_cluster()
-        return made.identity
+            return make_cluster(self._objects, secrets.token_hex(8))
+        except BucketUnavailable as error:
+            log.warning("bucket.away", reason=error.reason)
+            return None
 
     # -- which builds there are
 
@@ -221,7 +236,7 @@ class SharedStore(BundleStore):
     def _fetch_record(self, address: Address) -> Build | Damaged | None:
         """Read the record of a build; None where it is gone by now."""
         try:
-            found = self._objects.get(f"{_folder(address)}/{METADATA_FILE}", MAX_METADATA)
+            found = self._objects.get(f"{folder_of(address)}/{METADATA_FILE}", MAX_METADATA)
         except ObjectMissing:
             return None
         except ObjectDamaged as error:
@@ -235,12 +250,12 @@ class SharedStore(BundleStore):
 
         Raises StorageFailed where this address has been given to a build before.
         """
-        folder = _folder(build.address)
+        folder = folder_of(build.address)
         try:
             self._states.claim(f"{folder}/{STATE}")
         except ObjectExists as error:
             raise StorageFailed("Storing", folder, "there is a build of this id already") from error
-        record = _render(build)
+        record = render_record(build)
         with self.workplace() as work:
             archive = work / "content"
             sha256 = pack_content(staged.directory, build, archive)
@@ -263,7 +278,7 @@ class SharedStore(BundleStore):
     def _write_state(self, build_id: str, mark: Mark | None) -> None:
         address = self._find(build_id)
         if address is not None:
-            self._states.write(f"{_folder(address)}/{STATE}", mark)
+            self._states.write(f"{folder_of(address)}/{STATE}", mark)
 
     def remove(self, build_id: str) -> None:
         """Remove a build from the bucket, and its copy from here. Safe to repeat."""
@@ -321,7 +336,7 @@ class SharedStore(BundleStore):
         record = self._fetch_record(address) if METADATA_FILE in objects else None
         if record is None or archive is None:
             return False
-        folder = _folder(address)
+        folder = folder_of(address)
         if isinstance(record, Damaged):
             raise ObjectDamaged(self._objects.url, f"{folder}/{METADATA_FILE}", record.reason)
         sealed = None
@@ -330,7 +345,7 @@ class SharedStore(BundleStore):
         with self.workplace() as work:
             self._objects.fetch(f"{folder}/{archive}", work / "archive", archive.removesuffix(ARCHIVE_SUFFIX))
             unpack_content(work / "archive", record, work / "build")
-            self._put_in_place(work / "build", build_id, _render(record), sealed)
+            self._put_in_place(work / "build", build_id, render_record(record), sealed)
         return True
 
     def ensure_copy(self, address: Address) -> bool:
@@ -424,12 +439,14 @@ class SharedStore(BundleStore):
         address = self._find(build_id)
         if address is None:
             raise BuildNotFound(build_id)
-        return self._objects.get(f"{_folder(address)}/{SEALED_FILE}", MAX_SEALED).content
+        return self._objects.get(f"{folder_of(address)}/{SEALED_FILE}", MAX_SEALED).content
 
 
-def _folder(address: Address) -> str:
+def folder_of(address: Address) -> str:
+    """Give the prefix of a build's objects."""
     return f"{BUILDS}{address.path}"
 
 
-def _render(build: Build) -> bytes:
+def render_record(build: Build) -> bytes:
+    """Write a build's record."""
     return f"{build.model_dump_json(indent=2)}\n".encode()

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from pydantic import ValidationError
 
-from gridiron.errors import ObjectDamaged, ObjectMissing
+from gridiron.errors import ObjectDamaged, ObjectExists, ObjectMissing
 from gridiron.lifecycle.observation import Mark
 from gridiron.model import Value
 from gridiron.objects.port import Listed, Objects
@@ -67,6 +67,21 @@ class BuildStates:
         state = self._plan(mark)
         self._seen.pop(key, None)  # whatever comes of it
         self._seen[key] = _Seen(state, None, self._objects.replace(key, _render(state), seen.etag))
+
+    def ensure(self, key: str, mark: Mark | None) -> None:
+        """Have a state with this mark, of a build that no other node knows of. Safe to repeat."""
+        state = self._plan(mark)
+        try:
+            self._seen[key] = _Seen(state, None, self._objects.create(key, _render(state)))
+        except ObjectExists:
+            self.write(key, mark)
+
+    def find_writer(self, key: str) -> str | None:
+        """Say which node has written a state last; None where there is none. Raises ObjectDamaged."""
+        try:
+            return self._read(key, None).state.node
+        except ObjectMissing:
+            return None
 
     def remove(self, key: str) -> None:
         """Remove the state of a build that has nothing else left. Safe to repeat."""

@@ -17,6 +17,8 @@ from gridiron.cli.words import render_count, render_size
 if TYPE_CHECKING:  # see gridiron.cli.edge
     from gridiron.backup.create import Made
 
+verbs = typer.Typer()
+
 EPILOG = """Examples:
 
 gridiron backup node-1.tar.gz
@@ -35,6 +37,7 @@ MOST_SHOWN = 5
 """Paths that a warning names; `--json` has all."""
 
 
+@verbs.command(epilog=EPILOG)
 def backup(
     file: Annotated[str, typer.Argument(metavar="FILE", help="What to write; `-` is standard output.")],
     data_dir: DataDir = None,
@@ -66,6 +69,7 @@ def backup(
         warn(SECRECY)
 
 
+@verbs.command(epilog=RESTORE_EPILOG)
 def restore(
     file: Annotated[
         str, typer.Argument(metavar="FILE", help="What `gridiron backup` wrote; `-` is standard input.")

@@ -17,9 +17,12 @@ if TYPE_CHECKING:  # see gridiron.cli.edge
     from gridiron.manager.api import DeploymentView, HolderView, NodeView
     from gridiron.model import Git, State
 
+verbs = typer.Typer()
+
 HEADER = ("BUILD", "STATE", "SERVICES", "IN FLIGHT", "AGE", "SIZE", "LOADED")
 
 
+@verbs.command()
 def ls(  # noqa: PLR0913, PLR0917 - one for each option
     ctx: typer.Context,
     name: Annotated[
@@ -49,6 +52,7 @@ def ls(  # noqa: PLR0913, PLR0917 - one for each option
         )
 
 
+@verbs.command()
 def show(
     ctx: typer.Context,
     build_id: Annotated[str, typer.Argument(metavar="BUILD_ID", help="As `gridiron ls` shows it.")],
@@ -65,6 +69,7 @@ def show(
         print_table(render_build(view, outside_of(ctx).now()))
 
 
+@verbs.command()
 def release(
     ctx: typer.Context,
     build_id: Annotated[str, typer.Argument(metavar="BUILD_ID", help="As `gridiron ls` shows it.")],

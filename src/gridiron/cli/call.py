@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,6 +16,8 @@ from gridiron.cli.outside import outside_of
 
 if TYPE_CHECKING:  # see gridiron.cli.edge
     import httpx2
+
+verbs = typer.Typer()
 
 EPILOG = """Examples:
 
@@ -40,6 +43,7 @@ class Call:
     send: bool
 
 
+@verbs.command(epilog=EPILOG, context_settings=CONTEXT_SETTINGS)
 def call(  # noqa: PLR0913, PLR0917 - one for each option
     ctx: typer.Context,
     target: Annotated[
@@ -62,7 +66,8 @@ def call(  # noqa: PLR0913, PLR0917 - one for each option
         typer.Option(
             "--url",
             metavar="URL",
-            help="The ingress's URL. Default: GRIDIRON_INGRESS_URL, or its port on this machine.",
+            help="The ingress's URL; several with commas: the first that can be reached is called. "
+            "Default: GRIDIRON_INGRESS_URL, or its port on this machine.",
             show_default=False,
         ),
     ] = None,
@@ -78,7 +83,7 @@ def call(  # noqa: PLR0913, PLR0917 - one for each option
     body = None if argument is None else parse_argument(sys.stdin.read() if argument == "-" else argument)
     wanted = Call(service, key, handler, body, idempotency_key, send)
     settings = load_settings(ingress_url=url, port_offset=port_offset)
-    result = asyncio.run(run_call(wanted, settings.ingress_url, outside_of(ctx).transport))
+    result = asyncio.run(run_call(wanted, settings.ingress_urls, outside_of(ctx).transport))
     if as_json:
         print_json({"invocation_id": result} if send else result)
     elif isinstance(result, str):
@@ -104,16 +109,29 @@ def parse_argument(text: str) -> Any:  # noqa: ANN401 - JSON
         raise typer.BadParameter(sentence, param_hint="JSON") from error
 
 
-async def run_call(wanted: Call, url: str, transport: httpx2.AsyncBaseTransport | None) -> Any:  # noqa: ANN401 - JSON
-    """Call or send; give the result, or the invocation's id. Raises what `Ingress` raises."""
+async def run_call(wanted: Call, urls: Sequence[str], transport: httpx2.AsyncBaseTransport | None) -> Any:  # noqa: ANN401 - JSON
+    """Call or send through the first ingress that can be reached; give the result, or the invocation's id.
+
+    Raises what `Ingress` raises, of the last one. A call that an ingress may have received is not made again.
+    """
     import httpx2  # noqa: PLC0415 - see gridiron.cli.edge
 
+    from gridiron.errors import RestateUnavailable  # noqa: PLC0415 - the same
+    from gridiron.restate.connection import was_connected  # noqa: PLC0415 - the same
     from gridiron.restate.ingress import Ingress  # noqa: PLC0415 - the same
 
     async with httpx2.AsyncClient(transport=transport, trust_env=False) as client:
-        ingress = Ingress(url, client)
-        act = ingress.send if wanted.send else ingress.call
-        return await act(wanted.service, wanted.handler, wanted.body, wanted.key, wanted.idempotency_key)
+        for left, url in zip(reversed(range(len(urls))), urls, strict=True):
+            ingress = Ingress(url, client)
+            act = ingress.send if wanted.send else ingress.call
+            try:
+                return await act(
+                    wanted.service, wanted.handler, wanted.body, wanted.key, wanted.idempotency_key
+                )
+            except RestateUnavailable as error:
+                if not left or was_connected(error):
+                    raise
+    raise AssertionError("the last attempt returns or raises")
 
 
 def _refuse_constant(name: str) -> None:

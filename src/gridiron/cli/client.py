@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -15,9 +14,9 @@ import httpx2
 from pydantic import ValidationError
 
 from gridiron.access.audit import Entry
-from gridiron.access.tls import trust
 from gridiron.bundles.scan import reading
 from gridiron.cli.credentials import Way
+from gridiron.cli.doors import Doors, reason_of
 from gridiron.cli.edge import ManagerRefused
 from gridiron.errors import ManagerUnavailable
 from gridiron.manager.api import (
@@ -48,14 +47,10 @@ from gridiron.manager.api import (
     TokenView,
     Uploaded,
 )
-from gridiron.model import State, Value, describe_validation, redact_url
-from gridiron.workers.control import NO_TLS
+from gridiron.manager.cluster_api import ClusterStatus, Grown, NodeChanged, NodeRemoved
+from gridiron.model import State, Value, describe_validation
 from gridiron.workers.logs import LogEvent, Wanted
 from gridiron.workers.status import PoolStatus
-
-CONNECT_LIMIT = timedelta(seconds=5)
-ANSWER_LIMIT = timedelta(seconds=60)
-"""How long a request may take that is no activation: a prune of many builds is the slowest of them."""
 
 BEAT_LIMIT_SECONDS = 30.0
 """How long a manager may be silent that is followed: it gives a sign of life every ten seconds."""
@@ -68,6 +63,10 @@ PAGE = 500
 AUDIT_PAGE = 1000
 """Entries of the audit log that are asked for at once."""
 
+REMOVAL_LIMIT = timedelta(minutes=20)
+"""How long a node may take to leave the cluster: snapshots of all partitions are stored, three times at the
+most, in five minutes each."""
+
 PIECE = 256 * 1024
 """Bytes of an archive that are sent at once."""
 
@@ -75,33 +74,34 @@ V = TypeVar("V", bound=Value)
 
 
 class ManagerClient:
-    """One manager, reached over HTTP; a context manager. Reads may be repeated.
+    """One manager, or the first of several that can be reached; a context manager. Reads may be repeated.
 
     Every method raises ManagerUnavailable when the manager cannot be reached or what answers is not one, and
     ManagerRefused with the problem that it answered.
     """
 
-    def __init__(self, way: Way, transport: httpx2.BaseTransport | None = None) -> None:
-        self._url = way.url.rstrip("/")
-        self.url = redact_url(self._url)
-        """As it may be shown: without the user that may be in it."""
-        # no trust_env: a proxy for the internet is not the way to a node
-        timeout = httpx2.Timeout(ANSWER_LIMIT.total_seconds(), connect=CONNECT_LIMIT.total_seconds())
-        self._http = httpx2.Client(
-            transport=transport,
-            trust_env=False,
-            timeout=timeout,
-            headers=way.headers,
-            event_hooks={"request": [way.readers.watch] if way.readers else []},
-            verify=way.context or (NO_TLS if self.url.startswith("http:") else trust(None)),
-        )
+    def __init__(
+        self, way: Way, transport: httpx2.BaseTransport | None = None, others: Sequence[Way] = ()
+    ) -> None:
+        """Take the way to the manager; `others` lead to those of the same cluster, see Doors."""
+        self._doors = Doors((way, *others), transport)
 
     def __enter__(self) -> Self:
-        self._http.__enter__()
+        self._doors.__enter__()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._http.close()
+        self._doors.__exit__()
+
+    @property
+    def url(self) -> str:
+        """As it may be shown: without the user that may be in it."""
+        return self._doors.url
+
+    @property
+    def is_local(self) -> bool:
+        """Whether it is on this machine, whichever of several is asked."""
+        return self._doors.are_local
 
     def upload(
         self, archive: Path, sha256: str, limit: timedelta, on_progress: Callable[[int, int], None]
@@ -126,9 +126,9 @@ class ManagerClient:
     ) -> Activated:
         """Activate a bundle; wait up to `limit` between one report of progress and the next."""
         try:
-            with self._http.stream(
+            with self._doors.stream(
                 "POST",
-                f"{self._url}/activate",
+                "/activate",
                 json=_body(request),
                 headers={"accept": EVENTS_MEDIA_TYPE},
                 timeout=limit.total_seconds(),
@@ -138,8 +138,8 @@ class ManagerClient:
                     return self._read(response, Activated)
                 with self._understanding(response):
                     return self._follow(response, on_progress)
-        except (httpx2.RequestError, httpx2.InvalidURL) as error:
-            raise ManagerUnavailable(self.url, _reason(error)) from error
+        except httpx2.RequestError as error:
+            raise ManagerUnavailable(self.url, reason_of(error)) from error
 
     def _follow(self, response: httpx2.Response, on_progress: Callable[[Progress], None]) -> Activated:
         """Read the events of an activation to the last."""
@@ -207,8 +207,8 @@ class ManagerClient:
         """Follow what a build prints, from the newest that it printed on, until it will print no more."""
         query = {"follow": "true", **_log_query(wanted, limit)}
         try:
-            with self._http.stream(
-                "GET", self._url + _log_path(build_id), params=query, timeout=BEAT_LIMIT_SECONDS
+            with self._doors.stream(
+                "GET", _log_path(build_id), params=query, timeout=BEAT_LIMIT_SECONDS
             ) as response:
                 if not response.is_success:
                     response.read()
@@ -218,8 +218,8 @@ class ManagerClient:
                         if isinstance(event, LogEnd) and event.again:
                             raise ManagerUnavailable(self.url, "it is stopping")
                         yield event
-        except (httpx2.RequestError, httpx2.InvalidURL) as error:
-            raise ManagerUnavailable(self.url, _reason(error)) from error
+        except httpx2.RequestError as error:
+            raise ManagerUnavailable(self.url, reason_of(error)) from error
 
     def release(self, build_id: str) -> Released:
         """Take a build out of quarantine."""
@@ -258,7 +258,7 @@ class ManagerClient:
 
     def fetch_health(self) -> Health:
         """Ask whether every component is usable."""
-        response = self._request("GET", "/health/ready")
+        response = self._doors.request("GET", "/health/ready")
         with self._understanding(response):
             if response.status_code in {200, 503} and _media_type(response) == "application/json":
                 return Health.model_validate_json(response.content)
@@ -268,13 +268,33 @@ class ManagerClient:
         """Read what the node says of itself."""
         return self._send("GET", "/node", NodeStatus)
 
+    def fetch_cluster(self) -> ClusterStatus:
+        """Read how the cluster is that the node belongs to."""
+        return self._send("GET", "/cluster", ClusterStatus)
+
+    def drain_node(self, node: str) -> NodeChanged:
+        """Have a node of the cluster lead nothing. Safe to repeat."""
+        return self._send("POST", f"{_node_path(node)}/drain", NodeChanged)
+
+    def activate_node(self, node: str) -> NodeChanged:
+        """Let a node of the cluster lead again. Safe to repeat."""
+        return self._send("POST", f"{_node_path(node)}/activate", NodeChanged)
+
+    def remove_node(self, node: str) -> NodeRemoved:
+        """Take a node that is down out of the cluster. Where that is not done yet, it is safe to repeat."""
+        return self._send("DELETE", _node_path(node), NodeRemoved, timeout=REMOVAL_LIMIT.total_seconds())
+
+    def grow(self) -> Grown:
+        """Have everything kept on as many nodes as the settings of the manager's node say. Safe to repeat."""
+        return self._send("POST", "/cluster/grow", Grown, timeout=REMOVAL_LIMIT.total_seconds())
+
     def fetch_pool(self) -> PoolStatus:
         """Read how the cells are."""
         return self._send("GET", "/workers", PoolStatus)
 
     def _send(self, method: str, path: str, answer: type[V], **request: Any) -> V:  # noqa: ANN401 - httpx2's
         """Send a request and read the answer."""
-        return self._read(self._request(method, path, **request), answer)
+        return self._read(self._doors.request(method, path, **request), answer)
 
     def _read(self, response: httpx2.Response, answer: type[V]) -> V:
         """Read a whole answer."""
@@ -282,12 +302,6 @@ class ManagerClient:
             raise self._failure(response)
         with self._understanding(response):
             return answer.model_validate_json(response.content)
-
-    def _request(self, method: str, path: str, **request: Any) -> httpx2.Response:  # noqa: ANN401 - httpx2's
-        try:
-            return self._http.request(method, self._url + path, **request)
-        except (httpx2.RequestError, httpx2.InvalidURL) as error:
-            raise ManagerUnavailable(self.url, _reason(error)) from error
 
     def _failure(self, response: httpx2.Response) -> ManagerRefused | ManagerUnavailable:
         """Read the problem out of an answer that is a failure."""
@@ -322,6 +336,10 @@ def _secret_path(name: str, key: str) -> str:
     return f"/secrets/{quote(name, safe='')}/{quote(key, safe='')}"
 
 
+def _node_path(node: str) -> str:
+    return f"/cluster/nodes/{quote(node, safe='')}"
+
+
 def _log_path(build_id: str) -> str:
     return f"/deployments/{quote(build_id, safe='')}/logs"
 
@@ -351,10 +369,3 @@ def _body(request: Value) -> Any:  # noqa: ANN401 - JSON
 
 def _media_type(response: httpx2.Response) -> str:
     return response.headers.get("content-type", "").split(";")[0].strip().lower()
-
-
-def _reason(error: Exception) -> str:
-    """Say why a request got no answer, in a few words."""
-    if isinstance(error, httpx2.TimeoutException):
-        return "no answer in time"
-    return re.sub(r"^\[Errno -?\d+\] ", "", str(error)) or type(error).__name__

@@ -104,6 +104,18 @@ def find_way(settings: Settings, *, named: bool) -> Way:
     return Way(url, token, _find_trust(settings, url, note, named=named), readers)
 
 
+def find_ways(settings: Settings, *, named: bool) -> tuple[Way, ...]:
+    """Find out how to reach each manager of those that settings name: see `find_way`.
+
+    Each gets the token that is for it: of several, one that is not on this machine none that is from here.
+    """
+    urls = settings.manager_urls
+    if len(urls) == 1:
+        return (find_way(settings, named=named),)
+    each = (settings.model_copy(update={"manager_url": url}) for url in urls)
+    return tuple(find_way(one, named=named) for one in each)
+
+
 def read_token(path: Path) -> str:
     """Read a token out of a file. Raises TokenUnusable."""
     try:

@@ -8,7 +8,10 @@ import typer
 
 from gridiron.cli.options import Json, PortOffset
 
+verbs = typer.Typer()
 
+
+@verbs.command()
 def demo(
     as_json: Json = False,
     port_offset: PortOffset = None,

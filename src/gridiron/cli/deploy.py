@@ -23,6 +23,8 @@ if TYPE_CHECKING:  # see gridiron.cli.edge
     from gridiron.manager import api
     from gridiron.manager.api import Activated, ActivateRequest
 
+verbs = typer.Typer()
+
 EPILOG = """Examples:
 
 gridiron deploy demo/greeter
@@ -49,6 +51,7 @@ class Wanted:
     vouching: Vouching = field(default_factory=Vouching)
 
 
+@verbs.command(epilog=EPILOG)
 def deploy(  # noqa: PLR0913, PLR0917 - one for each option
     ctx: typer.Context,
     given: Annotated[

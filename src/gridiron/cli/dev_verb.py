@@ -24,6 +24,8 @@ if TYPE_CHECKING:  # see gridiron.cli.edge
     from gridiron.cli.outside import Outside
     from gridiron.workers.logs import LogEvent
 
+verbs = typer.Typer()
+
 EPILOG = """Examples:
 
 gridiron dev demo/greeter
@@ -31,6 +33,7 @@ gridiron dev demo/greeter
 gridiron dev --json | jq -c 'select(.event == "live") | .spent_ms'"""
 
 
+@verbs.command(epilog=EPILOG)
 def dev(  # noqa: PLR0913, PLR0917 - one for each option
     ctx: typer.Context,
     directory: Annotated[

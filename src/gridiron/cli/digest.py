@@ -15,6 +15,8 @@ from gridiron.errors import SourceMissing, SourceUnreadable
 if TYPE_CHECKING:  # see gridiron.cli.edge
     from gridiron.bundles.digest import HashedBundle
 
+verbs = typer.Typer()
+
 EPILOG = """Examples:
 
 gridiron digest dist
@@ -26,6 +28,7 @@ Source = Annotated[
 ]
 
 
+@verbs.command(epilog=EPILOG)
 def digest(path: Source, as_json: Json = False) -> None:
     """Print the sha256 of a bundle: the digest of a directory, or that of the bytes of an archive."""
     if not as_json:

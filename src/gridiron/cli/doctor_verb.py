@@ -16,7 +16,10 @@ from gridiron.cli.words import render_count
 if TYPE_CHECKING:  # see gridiron.cli.edge
     from gridiron.cli.doctor.finding import Finding
 
+verbs = typer.Typer()
 
+
+@verbs.command()
 def doctor(as_json: Json = False, data_dir: DataDir = None, port_offset: PortOffset = None) -> None:
     """Look at this machine: settings, programs, directories, disk, memory, ports, clock, the node that runs.
 

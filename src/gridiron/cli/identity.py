@@ -18,6 +18,8 @@ if TYPE_CHECKING:  # see gridiron.cli.edge
     from gridiron.identity.store import Identity, IdentityStore
 
 app = typer.Typer(help="Show the keys that Restate signs its requests with, and change to a new one.")
+verbs = typer.Typer()
+verbs.add_typer(app, name="identity")
 
 HEADER = ("KEY", "SIGNS", "ACCEPTED")
 START_LIMIT = timedelta(seconds=60)

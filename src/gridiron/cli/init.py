@@ -12,6 +12,8 @@ import typer
 from gridiron.cli.output import print_text
 from gridiron.errors import DirectoryNotEmpty, ProjectNotWritten
 
+verbs = typer.Typer()
+
 EPILOG = """Examples:
 
 gridiron init greeter
@@ -27,6 +29,7 @@ class Kind(StrEnum):
     WORKFLOW = "workflow"
 
 
+@verbs.command(epilog=EPILOG)
 def init(
     name: Annotated[
         str, typer.Argument(metavar="NAME", help="Of the bundle and its service: `[a-z][a-z0-9-]{0,62}`.")

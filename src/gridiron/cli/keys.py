@@ -23,6 +23,8 @@ gridiron keys sign dist --key release.key --output dist.sig
 gridiron keys verify dist --signature dist.sig --key release.key.pub"""
 
 app = typer.Typer(help="Make keys, sign bundles, check signatures.", epilog=EPILOG)
+verbs = typer.Typer()
+verbs.add_typer(app, name="keys")
 
 
 @app.command()

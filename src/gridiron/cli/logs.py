@@ -26,6 +26,8 @@ if TYPE_CHECKING:  # see gridiron.cli.edge
     from gridiron.manager.api import DeploymentView
     from gridiron.workers.logs import LogEvent, Wanted
 
+verbs = typer.Typer()
+
 LOOK_SECONDS = 2.0
 """Between two looks for new builds of a name that is followed."""
 
@@ -65,6 +67,7 @@ class Newest:
     limit: int | None  # events; None: as many as the manager thinks fit
 
 
+@verbs.command(epilog=EPILOG)
 def logs(  # noqa: PLR0913, PLR0917 - one for each option
     ctx: typer.Context,
     target: Annotated[

@@ -27,7 +27,8 @@ Url = Annotated[
     typer.Option(
         "--url",
         metavar="URL",
-        help="The manager's URL. Default: GRIDIRON_MANAGER_URL, or the manager's port on this machine.",
+        help="The manager's URL; several with commas: the first that can be reached is asked. "
+        "Default: GRIDIRON_MANAGER_URL, or the manager's port on this machine.",
         show_default=False,
     ),
 ]

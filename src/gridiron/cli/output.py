@@ -29,6 +29,7 @@ STYLES = {
     "serving": "green",
     "not serving": "yellow",
     "missing": "red",
+    "down": "red",
 }
 """Colours of the cells that hold exactly these words."""
 

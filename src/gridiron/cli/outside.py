@@ -53,15 +53,18 @@ def connect(ctx: typer.Context, url: str | None, port_offset: int | None) -> Man
 
 
 def connect_by(ctx: typer.Context, settings: Settings, url: str | None) -> ManagerClient:
-    """Make a client of the manager that settings name; `url` is what the flag says, and is in them.
+    """Make a client of the managers that settings name; `url` is what the flag says, and is in them.
 
-    Says so on standard error where it sends a token over a network as it is. Raises as `find_way` does.
+    Says so on standard error where it sends a token over a network as it is. Raises as `find_ways` does.
     """
     from gridiron.cli.client import ManagerClient  # noqa: PLC0415 - see above
-    from gridiron.cli.credentials import find_way, is_local  # noqa: PLC0415 - the same
+    from gridiron.cli.credentials import find_ways, is_local  # noqa: PLC0415 - the same
+    from gridiron.model import redact_url  # noqa: PLC0415 - the same
 
-    way = find_way(settings, named=url is not None)
-    manager = ManagerClient(way, outside_of(ctx).transport)
-    if way.token is not None and way.url.startswith("http:") and not is_local(way.url):
-        warn(f"the token goes to {manager.url} as it is, for all on the way to see: use https.")
+    way, *others = ways = find_ways(settings, named=url is not None)
+    manager = ManagerClient(way, outside_of(ctx).transport, others)
+    for each in ways:
+        if each.token is not None and each.url.startswith("http:") and not is_local(each.url):
+            shown = redact_url(each.url.rstrip("/"))
+            warn(f"the token goes to {shown} as it is, for all on the way to see: use https.")
     return manager

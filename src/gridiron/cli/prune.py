@@ -17,6 +17,8 @@ if TYPE_CHECKING:  # see gridiron.cli.edge
     from gridiron.cli.client import ManagerClient
     from gridiron.manager.api import Kept, Pruned, PruneOutcome, PruneRequest
 
+verbs = typer.Typer()
+
 EPILOG = """Examples:
 
 gridiron prune --dry-run
@@ -24,6 +26,7 @@ gridiron prune --dry-run
 gridiron prune greeter-1.0.0-1790000000000"""
 
 
+@verbs.command(epilog=EPILOG)
 def prune(  # noqa: PLR0913, PLR0917 - one for each option
     ctx: typer.Context,
     build_id: Annotated[

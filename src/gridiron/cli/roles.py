@@ -8,12 +8,28 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from gridiron.cli.options import Address, Bucket, Cells, DataDir, Join, Json, NodeName, PortOffset, Url
+from gridiron.cli.options import (
+    ROLES_PANEL,
+    Address,
+    Bucket,
+    Cells,
+    DataDir,
+    Join,
+    Json,
+    NodeName,
+    PortOffset,
+    Url,
+)
 from gridiron.cli.output import print_json, print_text
 from gridiron.cli.outside import connect
+from gridiron.process.staying import staying
 
 if TYPE_CHECKING:  # see gridiron.cli.edge
     from gridiron.settings import Settings
+
+verbs = typer.Typer()
+pool = typer.Typer(invoke_without_command=True)
+verbs.add_typer(pool, name="workers", rich_help_panel=ROLES_PANEL)
 
 RESTART_LIMIT = timedelta(hours=1)
 """How long to wait for a restart: each cell may take two minutes to end what it is answering."""
@@ -21,6 +37,7 @@ RESTART_LIMIT = timedelta(hours=1)
 # Each verb imports what it runs: it would cost every other verb its start.
 
 
+@verbs.command()
 def up(  # noqa: PLR0913, PLR0917 - what a user may say of a node
     data_dir: DataDir = None,
     port_offset: PortOffset = None,
@@ -36,9 +53,10 @@ def up(  # noqa: PLR0913, PLR0917 - what a user may say of a node
 
     from rich.console import Console  # noqa: PLC0415 - the same
 
-    from gridiron.node import run_node  # noqa: PLC0415 - the same
-    from gridiron.settings import load_settings  # noqa: PLC0415 - the same
-    from gridiron.toolchain.progress import ensure_toolchain  # noqa: PLC0415 - the same
+    with staying():
+        from gridiron.node import run_node  # noqa: PLC0415 - the same
+        from gridiron.settings import load_settings  # noqa: PLC0415 - the same
+        from gridiron.toolchain.progress import ensure_toolchain  # noqa: PLC0415 - the same
 
     flags = {"data_dir": data_dir, "port_offset": port_offset, "cells": cells, "node_name": node_name}
     load = partial(load_settings, **flags, cluster=plan_cluster(join, address, bucket))
@@ -53,6 +71,7 @@ def plan_cluster(join: str | None, address: str | None, bucket: str | None) -> d
     return {key: value for key, value in said.items() if value is not None} or None
 
 
+@verbs.command(rich_help_panel=ROLES_PANEL)
 def restate(data_dir: DataDir = None, port_offset: PortOffset = None) -> None:
     """Run Restate: renders its configuration, then becomes restate-server."""
     from gridiron.restate.role import exec_restate  # noqa: PLC0415 - see above
@@ -62,6 +81,7 @@ def restate(data_dir: DataDir = None, port_offset: PortOffset = None) -> None:
     exec_restate(settings, find_toolchain(settings))
 
 
+@pool.callback()
 def workers(
     ctx: typer.Context, data_dir: DataDir = None, port_offset: PortOffset = None, cells: Cells = None
 ) -> None:
@@ -70,19 +90,22 @@ def workers(
         return
     import asyncio  # noqa: PLC0415 - see above
 
-    from gridiron.toolchain.programs import find_toolchain  # noqa: PLC0415 - the same
-    from gridiron.workers.role import run_workers  # noqa: PLC0415 - the same
+    with staying():
+        from gridiron.toolchain.programs import find_toolchain  # noqa: PLC0415 - the same
+        from gridiron.workers.role import run_workers  # noqa: PLC0415 - the same
 
     settings = _begin("workers", data_dir=data_dir, port_offset=port_offset, cells=cells)
     asyncio.run(run_workers(settings, find_toolchain(settings)))
 
 
+@verbs.command(rich_help_panel=ROLES_PANEL)
 def manager(data_dir: DataDir = None, port_offset: PortOffset = None) -> None:
     """Run the manager: its HTTP API, and the removal of what is drained."""
     import asyncio  # noqa: PLC0415 - see above
     from functools import partial  # noqa: PLC0415 - the same
 
-    from gridiron.manager.role import run_manager  # noqa: PLC0415 - the same
+    with staying():
+        from gridiron.manager.role import run_manager  # noqa: PLC0415 - the same
 
     _begin("manager", data_dir=data_dir, port_offset=port_offset)
     asyncio.run(run_manager(partial(_load, data_dir=data_dir, port_offset=port_offset)))
@@ -105,6 +128,7 @@ def _load(**flags: Any) -> Settings:  # noqa: ANN401 - the same
     return resolve_format(load_settings(**flags), sys.stderr)
 
 
+@pool.command("restart")
 def restart_workers(
     ctx: typer.Context, as_json: Json = False, url: Url = None, port_offset: PortOffset = None
 ) -> None:

@@ -11,6 +11,8 @@ from gridiron.cli.deployed import report
 from gridiron.cli.options import Json, PortOffset, Timeout, Url
 from gridiron.cli.outside import connect
 
+verbs = typer.Typer()
+
 EPILOG = """Examples:
 
 gridiron rollback greeter
@@ -18,6 +20,7 @@ gridiron rollback greeter
 gridiron rollback greeter greeter-1.0.0-1790000000000"""
 
 
+@verbs.command(epilog=EPILOG)
 def rollback(  # noqa: PLR0913, PLR0917 - one for each option
     ctx: typer.Context,
     name: Annotated[str, typer.Argument(metavar="NAME", help="Whose active build is to be replaced.")],

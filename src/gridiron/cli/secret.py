@@ -29,6 +29,8 @@ app = typer.Typer(
     help="Set, list and remove the secrets of a name: its workers have them as bindings, `env.KEY`.",
     epilog=EPILOG,
 )
+verbs = typer.Typer()
+verbs.add_typer(app, name="secret")
 
 HEADER = ("KEY", "SET")
 LINE_ENDS = ("\r\n", "\n")

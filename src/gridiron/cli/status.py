@@ -23,6 +23,8 @@ if TYPE_CHECKING:  # see gridiron.cli.edge
     from gridiron.process.disk import Disk
     from gridiron.workers.status import PoolStatus
 
+verbs = typer.Typer()
+
 T = TypeVar("T")
 
 
@@ -37,6 +39,7 @@ class Status:
     warnings: tuple[str, ...]
 
 
+@verbs.command()
 def status(
     ctx: typer.Context, as_json: Json = False, url: Url = None, port_offset: PortOffset = None
 ) -> None:

@@ -25,6 +25,8 @@ gridiron token create ci --scope 'deploy:shop-*' --expires 90d
 gridiron token create dashboard --scope read --json | jq -r .text > dashboard.token"""
 
 app = typer.Typer(help="Make, list and revoke the tokens that let others ask this node.", epilog=EPILOG)
+verbs = typer.Typer()
+verbs.add_typer(app, name="token")
 
 HEADER = ("ID", "NAME", "SCOPES", "CREATED", "EXPIRES")
 AUDIT_HEADER = ("WHEN", "WHO", "FROM", "WHAT", "OUTCOME", "ABOUT")  # the last may be long
@@ -99,6 +101,7 @@ def revoke(
         print_text(f"{revoked.id} ({revoked.name}) is revoked.")
 
 
+@verbs.command()
 def audit(
     ctx: typer.Context,
     limit: Annotated[int, typer.Option("-n", "--limit", metavar="N", min=1, help="How many lines.")] = 50,

@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
+import typer
+
 import gridiron
 from gridiron.cli.options import Json
 from gridiron.cli.output import print_json, print_table
@@ -16,6 +18,8 @@ from gridiron.errors import ToolMissing, ToolVersionWrong
 if TYPE_CHECKING:  # see gridiron.cli.edge
     from gridiron.settings import Settings
     from gridiron.toolchain.programs import Program, Toolchain
+
+verbs = typer.Typer()
 
 MISSING = "missing"
 
@@ -38,6 +42,7 @@ class Versions:
     programs: Mapping[str, ProgramVersion]
 
 
+@verbs.command()
 def version(as_json: Json = False) -> None:
     """Show the versions of Gridiron, Python and the programs that it drives; a missing one is no error."""
     from gridiron.settings import load_settings  # noqa: PLC0415 - see gridiron.cli.edge

@@ -187,6 +187,15 @@ class IdentityStore:
         except OSError as error:
             raise StorageFailed("Writing", str(self.signing_key), error.strerror or str(error)) from error
 
+    def share(self) -> None:
+        """Have the key that this node signs with be the cluster's, which has none yet. Safe to repeat.
+
+        Where it has one already, or the node has none or was given one, nothing happens. Raises KeyInvalid,
+        StorageFailed, and what `SharedKey` does.
+        """
+        if self._shared is not None and self.signing_key.exists():
+            self._shared.agree(_fetch(self.signing_key))
+
     def _accept_only(self, key: Ed25519PrivateKey) -> str:
         described = self._describe(key)
         others = self._accepted.exists() and self._find_accepted(described.kid) is None

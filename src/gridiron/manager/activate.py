@@ -88,9 +88,9 @@ one that was being written then is in its metadata, which it reads every 10 s or
 
 START_LIMIT = timedelta(seconds=10)
 START_INTERVAL = timedelta(milliseconds=100)
-CHANGING_LIMIT = timedelta(seconds=5)
+CHANGING_LIMIT = timedelta(seconds=15)
 """How long, and how often, a Restate that is just starting is asked before an activation fails; and how long
-one that changes under the hands of other managers."""
+a cluster of it that changes under the hands of others: it has its leaders 3 to 9 s after a node has died."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -441,9 +441,29 @@ class Activator:
     ) -> Routing:
         """Find what a registration would change, and whose services it would take.
 
-        Raises RestateUnavailable, also when Restate was started since `before`: it may have said too little;
-        RoutingUnknown where a build that began later was registered first and would be taken over.
+        Raises RestateUnavailable, also when Restate was started since `before`: it may have said too little.
+        In a cluster it is looked at again then, as a new leader is no reason to give up. RoutingUnknown where
+        a build that began later was registered first and would be taken over.
         """
+        patience = CHANGING_LIMIT.total_seconds() if self._context.store.others_write else 0
+        deadline, incarnation = time.monotonic() + patience, before.incarnation
+        while True:
+            try:
+                return await self._compare_once(build, offered, before, allowed, incarnation)
+            except RestateUnavailable:
+                if time.monotonic() >= deadline:
+                    raise
+            await asyncio.sleep(START_INTERVAL.total_seconds())
+            incarnation = await self._await_restate(deadline)
+
+    async def _compare_once(
+        self,
+        build: Build,
+        offered: Collection[Service],
+        before: Before,
+        allowed: Allowed,
+        incarnation: str,
+    ) -> Routing:
         restate = self._context.restate
         held = await asyncio.gather(*(restate.fetch_holder(service.name) for service in offered))
         holders = {holder.service.name: holder for holder in held if holder is not None}
@@ -456,7 +476,7 @@ class Activator:
         newer = find_newer(build, {service: others[service].deployment_id for service in taken}, builds)
         if newer and allowed.takeover:
             raise RoutingUnknown(f"{', '.join(sorted(set(newer.values())))} was activated meanwhile")
-        if await restate.fetch_incarnation() != before.incarnation:
+        if await restate.fetch_incarnation() != incarnation:
             raise RestateUnavailable(self._context.settings.restate_admin_url, "it was started anew")
         newest = find_newest(before.active)
         given_up = set(newest.services) - {service.name for service in offered} if newest else set()

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 import httpx2
 
+from gridiron.access.tls import plan_trust
 from gridiron.bundles.store import BundleStore
 from gridiron.errors import (
     BundlesElsewhere,
@@ -68,8 +69,10 @@ async def looking(context: Context, loop: Loop) -> AsyncIterator[tuple[Watched, 
     The looks have connections of their own: among those of requests that wait, they would wait, too.
     """
     settings = context.settings
+    urls = settings.restate_admin_url, settings.ingress_url, settings.fabric_url, settings.workers_url
+    verify = plan_trust(*urls, *filter(None, [settings.s3_endpoint]))
     async with (
-        httpx2.AsyncClient(trust_env=False) as client,
+        httpx2.AsyncClient(trust_env=False, verify=verify) as client,
         RestateAdmin(settings.restate_admin_url, client) as restate,
     ):
         node = NodePort(settings.fabric_url, client)

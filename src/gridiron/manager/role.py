@@ -19,7 +19,7 @@ import gridiron
 from gridiron.access.audit import AuditLog
 from gridiron.access.note import Note, leave_note, take_note_back
 from gridiron.access.restraint import Rates
-from gridiron.access.tls import Certificate
+from gridiron.access.tls import Certificate, plan_trust
 from gridiron.access.tokens import ADMIN_FILE
 from gridiron.bundles.intake import Intake, Policy
 from gridiron.bundles.store import BundleStore
@@ -28,6 +28,7 @@ from gridiron.errors import BucketRefused, BucketUnavailable, PortTaken
 from gridiron.manager.activate import Activator
 from gridiron.manager.admission import Admission
 from gridiron.manager.apply import ConfigApplier
+from gridiron.manager.cluster_control import make_cluster_control
 from gridiron.manager.context import Context
 from gridiron.manager.deployments import Deployments
 from gridiron.manager.execute import Executor
@@ -99,9 +100,10 @@ async def run_manager(load: Callable[[], Settings]) -> None:
     settings = load()
     raise_file_limit()
     mesh = await asyncio.to_thread(_make_mesh, settings)
+    verify = plan_trust(settings.restate_admin_url, settings.fabric_url, settings.workers_url)
     with lock_directory(settings.manager_state_dir), lock_directory(settings.bundles_dir, BUNDLES_LOCK):
         async with (
-            httpx2.AsyncClient(trust_env=False) as client,
+            httpx2.AsyncClient(trust_env=False, verify=verify) as client,
             RestateAdmin(settings.restate_admin_url, client, _starts_of(settings, mesh, client)) as restate,
         ):
             store = BundleStore(settings.bundles_dir) if mesh is None else mesh.store
@@ -164,7 +166,8 @@ async def _serve(
     toolchain = find_toolchain(settings)
     node = NodeReader(context, toolchain, load)
     guard = await asyncio.to_thread(_make_guard, context)
-    control = Control(activator, loop, Deployments(context, observer, peers), logs, node, guard)
+    deployments = Deployments(context, observer, peers)
+    control = Control(activator, loop, deployments, logs, node, guard, make_cluster_control(context, peers))
     applier = ConfigApplier(settings, toolchain)
     programs = await asyncio.to_thread(fetch_versions, toolchain)
     versions = {

@@ -20,7 +20,7 @@ from gridiron.restate.port import WorkerState
 from gridiron.restate.provisioning import Stage, Step, plan_provision, stage_of
 from gridiron.restate.queries import load_query
 from gridiron.restate.restatectl import Restatectl
-from gridiron.restate.segments import find_written, parse_segments
+from gridiron.restate.segments import find_written, parse_replication, parse_segments
 from gridiron.restate.view import Member, Partition, View, find_doubt, name_incarnation, parse_view
 
 SNAPSHOT_LIMIT = timedelta(minutes=5)
@@ -89,6 +89,13 @@ class RestateCluster:
         if not fingerprint:  # Restate older than 1.5 gave none
             raise self._ctl.unavailable("its nodes' configuration has no cluster_fingerprint")
         return str(fingerprint)
+
+    async def fetch_replication(self) -> int:
+        """Say on how many nodes everything is kept, as the majority of the keepers of metadata has it."""
+        try:
+            return parse_replication(await self._ctl.fetch_metadata("bifrost_config"))
+        except ValidationError as error:
+            raise self._ctl.unavailable(f"what it says of its logs is not understood: {error}") from error
 
     async def fetch_incarnation(self) -> str:
         """Name this state of the cluster, once all of it answers in full: see RestatePort.

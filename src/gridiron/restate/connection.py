@@ -93,6 +93,11 @@ class Connection:
             raise self.unavailable(f"its answer to {path} is not understood: {problems}") from error
 
 
+def was_connected(error: RestateUnavailable) -> bool:
+    """Tell whether something of the request may have been received by whoever did not answer it."""
+    return not isinstance(error.__cause__, httpx2.ConnectError | httpx2.ConnectTimeout)
+
+
 def parse_error_body(content: bytes) -> ErrorBody | None:
     """Read the body of a failure; None when it is not one of Restate's."""
     try:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter
+from pydantic import AliasPath, BaseModel, ConfigDict, Field, TypeAdapter
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +35,28 @@ def parse_segments(rows: Sequence[Mapping[str, Any]]) -> tuple[Segment, ...]:
         Segment(row.log_id, row.segment_index, frozenset(row.nodeset.strip("[]").split(", ")) - {""})
         for row in _ROWS.validate_python(rows)
     )
+
+
+class _Replicated(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    replication_property: Annotated[str, Field(pattern=r"^\{node: [0-9]{1,3}\}$")]
+
+
+class _Logs(BaseModel):
+    """What of the metadata `bifrost_config` is read: how segments are kept that are made from now on."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    replicated: Annotated[
+        _Replicated, Field(validation_alias=AliasPath("config", "default_provider", "replicated"))
+    ]
+
+
+def parse_replication(metadata: Mapping[str, Any]) -> int:
+    """Read on how many nodes logs are kept. Raises pydantic's ValidationError where it is said otherwise."""
+    kept = _Logs.model_validate(metadata).replicated.replication_property
+    return int(kept.removeprefix("{node: ").removesuffix("}"))
 
 
 def find_written(segments: Sequence[Segment], node_id: str) -> tuple[int, ...]:

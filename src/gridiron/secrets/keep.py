@@ -127,5 +127,21 @@ class SharedKeep:
             return None
 
 
+def share_secrets(directory: Path, safe: Safe) -> None:
+    """Have what a node alone keeps be what its cluster keeps, which nobody goes by yet. Safe to repeat.
+
+    What an attempt before has brought there is replaced. The key has to be the cluster's: see `settle_key`.
+    Raises NameInvalid for a file that is none of secrets, StorageFailed, and what SharedKeep does.
+    """
+    alone, shared = LocalKeep(directory), SharedKeep(safe)
+    try:
+        names = {path.name.removesuffix(KEPT_SUFFIX) for path in directory.glob(f"*{KEPT_SUFFIX}")}
+    except OSError as error:
+        raise StorageFailed("Reading", str(directory), error.strerror or str(error)) from error
+    listed = (each.key.removeprefix(f"{KEPT}/") for each in safe.objects.list(KEPT))
+    for name in sorted(names | {key.removesuffix(KEPT_SUFFIX) for key in listed}):
+        shared.replace(name, alone.read(name), lambda _: True)
+
+
 def _key_of(name: str) -> str:
     return f"{KEPT}/{check_name(name)}{KEPT_SUFFIX}"

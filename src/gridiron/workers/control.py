@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import ssl
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 
 import httpx2
 
+from gridiron.access.tls import NO_TLS
 from gridiron.errors import WorkersUnavailable
 
 ANSWER_LIMIT = timedelta(seconds=5)
@@ -18,9 +18,6 @@ ANSWER_LIMIT = timedelta(seconds=5)
 
 MAX_ANSWER = 16 * 1024 * 1024
 """Bytes that are read of an answer. The router's have a kilobyte, one with logs up to six megabytes."""
-
-NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-"""Never used on a unix socket; but without one, a client reads all certificates first, for 20 ms."""
 
 
 class Control:

@@ -128,7 +128,8 @@ class Campaign:
     def _record(self, operation: Operation) -> list[str]:
         """Find the points; what only happened to happen is none."""
         first, second = self._record_once(operation), self._record_once(operation)
-        points = [point for point in first if point in second and self._victim.concerns(point)]
+        begin = first.index(operation.begins_at) if operation.begins_at else 0
+        points = [point for point in first[begin:] if point in second and self._victim.concerns(point)]
         assert points, f"of {first} and {second}"
         return points
 

@@ -34,6 +34,7 @@ class Operation:
     repeated: frozenset[int] = frozenset({200, 201})  # statuses of doing it once more; none: nobody can
     redone: tuple[Builds, ...] = ()  # what there may be after that, where it is not what was there before
     called: bool = True  # whether the service may be called all the time and loses nothing
+    begins_at: str | None = None  # the first point that no other operation comes to in the same state
     together: bool = True  # whether attempts that were not repeated yet leave the next ones alone
     settings: Mapping[str, Any] = field(default_factory=lambda: QUIET)
 
@@ -93,6 +94,7 @@ ACTIVATE_BROKEN = Operation(
     done=(("1", ACTIVE),),
     accepted=frozenset({422}),
     repeated=frozenset({422}),
+    begins_at="restate POST /deployments as a dry run (sent)",  # nobody has looked into the script until then
 )
 PRUNE = Operation(
     title="prune a drained build",

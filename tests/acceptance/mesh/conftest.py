@@ -20,7 +20,7 @@ def shared_mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
 @pytest.fixture
 def mesh(shared_mesh: Mesh) -> Mesh:
     """A mesh that is whole, whatever the test before did to it."""
-    shared_mesh.await_healthy()
+    shared_mesh.mend()
     return shared_mesh
 
 

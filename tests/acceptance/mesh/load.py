@@ -15,7 +15,7 @@ from typing import Any
 
 import httpx2
 
-from gridiron.workers.control import NO_TLS
+from gridiron.access.tls import NO_TLS
 from soak.calls import ERROR_SOURCE, Again, Answer, Failed, parse_attempt
 from tests.harness import wait_until
 

@@ -54,7 +54,7 @@ class MeshNode:
         self._make_holdable()
         given = {**LIGHT, **EVERYWHERE, "data_dir": directory / "data", "workerd": self._workerd}
         self._own = load_settings(**{**given, **settings})  # as the node itself has them
-        self.client = Client(self)  # type: ignore[arg-type] - it takes what has settings
+        self.client = Client(self)
 
     # -- where it is
 

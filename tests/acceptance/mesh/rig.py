@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from functools import cached_property
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -54,13 +54,21 @@ class Mesh:
         self.deploy(self.nodes[0], CANARY, "1")
         self.await_healthy()
 
-    @cached_property
-    def alone(self) -> MeshNode:
+    @contextmanager
+    def alone(self) -> Iterator[MeshNode]:
         """A node that is in no cluster, and is ready."""
         node = MeshNode(self._switch.add(), self.directory / "alone", {}, source_roots=[self.bundles.root])
+        try:
+            node.start()
+            node.await_ready()
+            yield node
+        finally:
+            node.close()
+
+    def add(self, name: str) -> MeshNode:
+        """Make one more node, on a machine of its own; it does not run yet."""
+        node = self._make(self._switch.add(), name)
         self._others.append(node)
-        node.start()
-        node.await_ready()
         return node
 
     def deploy(self, node: MeshNode, name: str, version: str) -> dict[str, Any]:
@@ -71,7 +79,36 @@ class Mesh:
         """Wait until every node is ready, and answers a call: a partition may have no leader yet."""
         for node in self.nodes:
             node.await_ready(seconds)
-            wait_until(lambda node=node: node.answers(CANARY, "1"), seconds, f"{node!r} answers calls")
+            wait_until(partial(node.answers, CANARY, "1"), seconds, f"{node!r} answers calls")
+
+    def join(self, name: str) -> MeshNode:
+        """Add a node, which is not started, on a machine of its own."""
+        machine = self._switch.add()
+        self._machines.append(machine)
+        self.nodes.append(self._make(machine, name))
+        return self.nodes[-1]
+
+    def replace(self, lost: MeshNode, name: str) -> MeshNode:
+        """Put a node with an empty disk on the machine of one that is lost; it is not started."""
+        node = self._make(lost.machine, name)
+        self.nodes[self.nodes.index(lost)] = node
+        self._others.append(lost)
+        return node
+
+    def leave(self, node: MeshNode) -> None:
+        """Do without a node that is to be removed from the cluster."""
+        self.nodes.remove(node)
+        self._others.append(node)
+
+    def mend(self) -> None:
+        """Bring back what a test may have left away, and wait until the mesh is whole."""
+        if not self.bucket.processes():
+            self.bucket.start()
+        for node in self.nodes:
+            node.heal()
+            if not node.processes():
+                node.start()
+        self.await_healthy()
 
     def close(self) -> None:
         """End everything, and see that it has ended."""

@@ -11,13 +11,16 @@ from tests.harness import wait_until
 
 
 def test_a_deployment_while_a_node_is_down(mesh: Mesh) -> None:
-    here, _, away = mesh.nodes
+    here, there, away = mesh.nodes
     mesh.deploy(here, "down", "1")
     away.kill()
     wait_until(lambda: here.answers("down", "1"), what="others lead what it led")
     deployed = mesh.deploy(here, "down", "2")
-    assert {copy["node"]: copy["present"] for copy in deployed["copies"]} == {"n2": True, "n3": False}
-    assert [node.answers("down", "2") for node in mesh.nodes[:2]] == [True, True]
+    assert {copy["node"]: copy["present"] for copy in deployed["copies"]} == {
+        there.name: True,
+        away.name: False,
+    }
+    assert [node.answers("down", "2") for node in (here, there)] == [True, True]
     away.start()
     mesh.await_healthy()
     wait_until(lambda: away.serves(deployed["path"]), what=f"{away!r} serves {deployed['path']}")

@@ -16,12 +16,13 @@ from typing import Any
 import httpx2
 import pytest
 
+from gridiron.access.tls import NO_TLS
 from gridiron.cluster import Cluster
 from gridiron.errors import GridironError, SourceUnreachable, StorageFailed
 from gridiron.manager.fetching import serve_fetching
 from gridiron.model import Address, Build
 from gridiron.workers.cells import Problem
-from gridiron.workers.control import NO_TLS, ask_once
+from gridiron.workers.control import ask_once
 from gridiron.workers.sockets import control_socket, fetch_socket, list_cells
 from tests.integration.workers.plane import Plane, eventually, running
 from tests.integration.workers.test_router import COUNTER, HELLO, loaded, problem_of

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from gridiron.access.tls import Certificate, trust, trust_only
+from gridiron.access.tls import NO_TLS, Certificate, plan_trust, trust, trust_only
 from gridiron.errors import CertificateInvalid
 
 
@@ -93,3 +93,12 @@ def test_what_is_no_pair_is_told(tmp_path: Path) -> None:
     (tmp_path / "empty").write_text("")
     with pytest.raises(CertificateInvalid):
         Certificate(tmp_path / "empty", key)
+
+
+def test_authorities_are_read_by_who_asks_for_something_encrypted() -> None:
+    plain, encrypted = "http://127.0.0.1:9070", "https://restate.example.org"
+    assert plan_trust(plain, "http://127.0.0.1:8081") is NO_TLS
+    assert plan_trust(plain, encrypted) is True
+    assert plan_trust(encrypted) is True
+    assert not NO_TLS.get_ca_certs()
+    assert (NO_TLS.verify_mode, NO_TLS.check_hostname) == (ssl.CERT_REQUIRED, True)

@@ -5,11 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from gridiron.bundles.shared import SharedStore
+from gridiron.bundles.shared import SharedStore, make_cluster
 from gridiron.errors import (
     BucketUnavailable,
     BuildNotFound,
     BundlesElsewhere,
+    ClusterNotGrown,
     ObjectChanged,
     ObjectDamaged,
     StorageFailed,
@@ -371,7 +372,12 @@ def test_a_node_that_was_never_part_of_the_cluster_does_not_begin_without_the_bu
 def test_a_directory_of_another_cluster_or_of_a_node_alone_is_refused(one: SharedStore, source: Path) -> None:
     build = add(one, source)
     before = content(one.directory)
-    elsewhere = SharedStore(one.directory, FakeObjects(), "n1")
+    empty, other = FakeObjects(), FakeObjects()
+    with pytest.raises(ClusterNotGrown):
+        SharedStore(one.directory, empty, "n1").prepare()
+    assert empty.list("") == ()  # it may become this node's cluster
+    make_cluster(other, "another")
+    elsewhere = SharedStore(one.directory, other, "n1")
     with pytest.raises(BundlesElsewhere):
         elsewhere.prepare()
     assert content(one.directory) == before

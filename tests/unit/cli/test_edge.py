@@ -8,6 +8,7 @@ import pytest
 from typer.testing import Result
 
 from gridiron.cli.edge import failures_in
+from gridiron.cli.main import MODULES
 from gridiron.errors import BuildNotFound, PortTaken
 
 Run = Callable[..., Result]
@@ -129,20 +130,6 @@ def test_a_group_with_a_fault_in_it_is_a_fault() -> None:
 
 
 def test_each_verb_that_there_is_explains_itself(run: Run) -> None:
-    verbs = [
-        "up",
-        "demo",
-        "deploy",
-        "ls",
-        "show",
-        "prune",
-        "call",
-        "status",
-        "version",
-        "restate",
-        "workers",
-        "manager",
-    ]
-    helps = {verb: run(verb, "--help") for verb in verbs}
-    assert {verb: result.exit_code for verb, result in helps.items()} == dict.fromkeys(verbs, 0)
+    helps = {verb: run(verb, "--help") for verb in MODULES}
+    assert {verb: result.exit_code for verb, result in helps.items()} == dict.fromkeys(MODULES, 0)
     assert all(f"gridiron {verb}" in result.stdout for verb, result in helps.items())

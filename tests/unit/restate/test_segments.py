@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from gridiron.restate.segments import Segment, find_written, parse_segments
+from gridiron.restate.segments import Segment, find_written, parse_replication, parse_segments
 
 # as restatectl 1.7.12 prints them for segments.sql, in no order
 ROWS = [
@@ -33,3 +33,20 @@ def test_only_the_last_segment_of_a_log_is_written_to() -> None:
     assert find_written(SEGMENTS, "N2") == (0,)
     assert find_written(SEGMENTS, "N1") == (0, 2)
     assert find_written(SEGMENTS, "N4") == ()
+
+
+@pytest.mark.parametrize(("property_", "replication"), [("{node: 1}", 1), ("{node: 12}", 12)])
+def test_on_how_many_nodes_logs_are_kept(property_: str, replication: int) -> None:
+    assert parse_replication(bifrost_config(property_)) == replication
+
+
+@pytest.mark.parametrize("property_", ["{zone: 2, node: 3}", "2", ""])
+def test_what_is_kept_otherwise_is_not_guessed(property_: str) -> None:
+    with pytest.raises(ValidationError):
+        parse_replication(bifrost_config(property_))
+
+
+def bifrost_config(property_: str) -> dict[str, object]:
+    """The part of this metadata that is read, as Restate 1.7.12 has it."""
+    replicated = {"replication_property": property_, "target_nodeset_size": 0}
+    return {"version": 8, "config": {"default_provider": {"replicated": replicated}}, "logs": []}

@@ -9,7 +9,6 @@ from pathlib import Path
 from gridiron.bundles.digest import hash_file
 from gridiron.bundles.pack import pack
 from gridiron.cli.client import ManagerClient
-from gridiron.cli.credentials import is_local
 from gridiron.cli.edge import ManagerRefused
 from gridiron.errors import SourceMissing, SourceOutsideRoots, SourceUnreadable
 from gridiron.manager.api import Activated, ActivateRequest
@@ -24,7 +23,7 @@ class Sender:
     def __init__(self, manager: ManagerClient, limit: timedelta) -> None:
         self._manager = manager
         self._limit = limit
-        self._shares_files = is_local(manager.url)
+        self._shares_files = manager.is_local
 
     def activate(self, request: ActivateRequest, bundle: Path) -> Activated:
         """Activate a bundle. Raises what `ManagerClient.activate` and `pack` raise."""

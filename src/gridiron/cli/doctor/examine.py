@@ -91,10 +91,10 @@ def _examine_network(settings: Settings, client: httpx2.Client, *, runs: bool) -
     restate: Answer | None = None
     if runs:
         restate = fetch_answer(client, f"{settings.restate_admin_url}/version")
-        ingress = fetch_answer(client, f"{settings.ingress_url}/restate/health")
+        ingress = fetch_answer(client, f"{settings.ingress_urls[0]}/restate/health")
         yield check_component("restate admin", restate, "RESTATE_ADMIN_URL")
         yield check_component("restate ingress", ingress, "GRIDIRON_INGRESS_URL")
-        yield check_ready(fetch_answer(client, f"{settings.manager_url}/health/ready"))
+        yield check_ready(fetch_answer(client, f"{settings.manager_urls[0]}/health/ready"))
     else:
         yield fine("manager", "no node runs on these directories: what it talks to was not asked")
     newest = read_newest_build(settings.bundles_dir)

@@ -33,11 +33,13 @@ from gridiron.manager.api import (
     SecretView,
     Uploaded,
 )
+from gridiron.manager.cluster_control import ClusterControl
 from gridiron.manager.context import Context
 from gridiron.manager.deployments import Deployments
 from gridiron.manager.health import HealthChecker
 from gridiron.manager.http.access import add_audit, add_tokens
 from gridiron.manager.http.bodies import LimitedBodies
+from gridiron.manager.http.cluster import add_cluster
 from gridiron.manager.http.description import add_description
 from gridiron.manager.http.events import follow
 from gridiron.manager.http.guard import Act, Acting, Guard, GuardedRoute
@@ -78,6 +80,7 @@ class Control:
     logs: Logs
     node: NodeReader
     guard: Guard  # which they come past
+    cluster: ClusterControl | None = None  # None: the node is alone
 
 
 def make_app(
@@ -107,6 +110,7 @@ def make_app(
     _add_logs(app, control.logs)
     _add_workers(app, control.deployments, context.cells)
     _add_node(app, control.node)
+    add_cluster(app, control.cluster, health)
     _add_metrics(app, exporter)
     _add_health(app, health)
     add_tokens(app, control.guard)

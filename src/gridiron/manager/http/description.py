@@ -7,6 +7,8 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.responses import JSONResponse
 
+from gridiron.manager.api import Problem
+
 BEARER = {
     "type": "http",
     "scheme": "bearer",
@@ -21,7 +23,9 @@ def add_description(app: FastAPI) -> None:
 
     def describe_with_login() -> dict[str, Any]:
         described = describe()  # made once, by the first who asks
-        described["components"].setdefault("securitySchemes", {})["bearer"] = BEARER
+        components = described["components"]
+        components["schemas"]["Problem"] = Problem.model_json_schema(mode="serialization")
+        components.setdefault("securitySchemes", {})["bearer"] = BEARER
         return described
 
     app.openapi = describe_with_login  # type: ignore[method-assign]  # the way that FastAPI documents

@@ -47,7 +47,7 @@ log = structlog.get_logger()
 LOOPBACK = Caller(None, "loopback", (Scope(Kind.ADMIN),))
 """Who asks from this machine without a token, where GRIDIRON_OPEN_LOOPBACK lets him."""
 
-ABOUT = ("build_id", "name", "token_id", "sha256")
+ABOUT = ("build_id", "name", "token_id", "sha256", "node")
 """Parts of a path that are written down. A `key` is not: somebody may have put the secret itself there."""
 
 SHOWN = 256

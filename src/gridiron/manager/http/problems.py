@@ -116,9 +116,7 @@ Answer = Callable[[Request, Exception], Coroutine[None, None, ProblemResponse]]
 def describe_problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """Describe answers that are problems, for /openapi.json."""
     content = {PROBLEM_MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
-    return {
-        status: {"model": Problem, "description": "A problem.", "content": content} for status in statuses
-    }
+    return {status: {"description": "A problem.", "content": content} for status in statuses}
 
 
 def headers_of(error: GridironError) -> dict[str, str]:

@@ -2,7 +2,8 @@
 
 Python tells an audit hook of each change before it happens. Of these it does not tell: writing to a file that
 is open, for which the moment right after the opening stands, with nothing written yet; syncing, which is
-wrapped here; and where a relative path begins that `os.open` is given with a `dir_fd`.
+wrapped here; and where a relative path begins that `os.open` is given with a `dir_fd`. A file that never has
+a name, such as that by which a disk is tried, outlives nobody: it is no step.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ def watch_disk(switch: Switch, root: str) -> None:
             fails = event in MAKING | TAKING and os.path.lexists(paths[0]) is (event in MAKING)
             if any(places.has(path) for path in paths) and not fails:
                 switch.step(f"{verb} {' -> '.join(places.name(path) for path in paths)}")
-        elif event == "open" and not isinstance(arguments[0], int) and arguments[2] & WRITING:
+        elif event == "open" and not isinstance(arguments[0], int) and _writes(arguments[2]):
             path = places.find(arguments[0])
             if places.has(path):
                 switch.step(f"write {places.name(path)}", partial(_leave_empty, path, arguments[2]))
@@ -81,14 +82,20 @@ class _Places:
 
 def _synced(switch: Switch, places: _Places, sync: Callable[[Any], None]) -> Callable[[Any], None]:
     def tell_and_sync(file: Any) -> None:
-        path = places.find(file if isinstance(file, int) else file.fileno())
-        if places.has(path):
+        descriptor = file if isinstance(file, int) else file.fileno()
+        path = places.find(descriptor)
+        if places.has(path) and os.fstat(descriptor).st_nlink:
             # files of one directory are synced in a row, and what is written outlives its process in any case
             directory = path if os.path.isdir(path) else os.path.dirname(path)  # noqa: PTH112, PTH120 - the same
             switch.step(f"sync {places.name(directory)}")
         sync(file)
 
     return tell_and_sync
+
+
+def _writes(flags: int) -> bool:
+    """Tell whether a file is opened that has a name, and to be written."""
+    return bool(flags & WRITING) and flags & os.O_TMPFILE != os.O_TMPFILE
 
 
 def _leave_empty(path: str, flags: int) -> None:

@@ -1,0 +1,247 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from typer.testing import Result
+
+Run = Callable[..., Result]
+
+
+def member(number: int, **changes: Any) -> dict[str, Any]:
+    manager = {
+        "reachable": True,
+        "reason": "",
+        "ready": True,
+        "unready": "",
+        "version": "1.0.0",
+        "clock_ahead_seconds": 0.0,
+        "copies": 12,
+        "loaded": 3,
+    }
+    return {
+        "name": f"n{number}",
+        "node_id": f"N{number}",
+        "address": f"http://10.0.0.{number}:5122",
+        "alive": True,
+        "worker_state": "active",
+        "storage_state": "read-write",
+        "keeps_metadata": True,
+        "leads": [number],
+        "manager": manager,
+        **changes,
+    }
+
+
+def partition(number: int, **changes: Any) -> dict[str, Any]:
+    return {
+        "id": number,
+        "leader": f"n{number}",
+        "epoch": "e1",
+        "active": True,
+        "replicas": ["n1", "n2"],
+        "applied_lsn": 1020,
+        "archived_lsn": 1000,
+        "not_archived": 20,
+        "snapshot_at": "2026-11-01T11:56:00Z",
+        **changes,
+    }
+
+
+def cluster(*members: dict[str, Any], **changes: Any) -> dict[str, Any]:
+    return {
+        "name": "gridiron",
+        "node": "n1",
+        "now": "2026-11-01T12:00:00Z",
+        "members": members or [member(1), member(2), member(3)],
+        "partitions": [partition(1), partition(2)],
+        "replication": 2,
+        "wanted_replication": 2,
+        "told": 3,
+        "bucket": {"url": "s3://b/p", "reachable": True, "reason": ""},
+        "warnings": [],
+        **changes,
+    }
+
+
+DOWN = {"alive": False, "leads": [], "manager": None}
+
+
+def changed(node: str, state: str, *, is_new: bool = True) -> dict[str, Any]:
+    return {"node": node, "worker_state": state, "changed": is_new}
+
+
+def test_the_status_of_a_whole_cluster(run: Run, manager: Any) -> None:
+    manager.on("GET /cluster", cluster())
+    result = run("cluster", "status")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout.splitlines() == [
+        "cluster  gridiron, as n1 sees it",
+        "kept on  2 nodes",
+        "bucket   s3://b/p, reachable",
+        "",
+        "NODE  STATE   LEADS  MANAGER  VERSION  BUILDS  LOADED  ADDRESS",
+        "n1    active      1  ready    1.0.0        12       3  10.0.0.1:5122",
+        "n2    active      1  ready    1.0.0        12       3  10.0.0.2:5122",
+        "n3    active      1  ready    1.0.0        12       3  10.0.0.3:5122",
+        "",
+        "PARTITION  LEADER  STATE   REPLICAS  BEHIND  SNAPSHOT",
+        "1          n1      active  n1 n2         20  4m ago",
+        "2          n2      active  n1 n2         20  4m ago",
+    ]
+
+
+def test_the_status_of_a_cluster_in_trouble(run: Run, manager: Any) -> None:
+    warnings = [
+        {"code": "node_down", "detail": "n3 is down.", "node": "n3"},
+        {"code": "partition_leaderless", "detail": "Partition 2 has no leader.", "node": None},
+    ]
+    unreachable = {"reachable": False, "reason": "refused"}
+    answer = cluster(
+        member(1, worker_state="draining", leads=[]),
+        member(2, manager=unreachable),
+        member(3, **DOWN),
+        partitions=[
+            partition(1, active=False, snapshot_at=None),
+            partition(2, leader=None, active=False, archived_lsn=None, not_archived=None, snapshot_at=None),
+        ],
+        replication=None,
+        bucket={"url": "s3://b/p", "reachable": False, "reason": "no answer"},
+        warnings=warnings,
+    )
+    manager.on("GET /cluster", answer)
+    result = run("cluster", "status")
+    assert result.exit_code == 1
+    assert result.stderr.splitlines() == [
+        "warning: n3 is down.  [node_down]",
+        "warning: Partition 2 has no leader.  [partition_leaderless]",
+    ]
+    assert result.stdout.splitlines() == [
+        "cluster  gridiron, as n1 sees it",
+        "kept on  ?",
+        "bucket   s3://b/p, not reachable: no answer",
+        "",
+        "NODE  STATE     LEADS  MANAGER      VERSION  BUILDS  LOADED  ADDRESS",
+        "n1    draining      0  ready        1.0.0        12       3  10.0.0.1:5122",
+        "n2    active        1  unreachable  ?             ?       ?  10.0.0.2:5122",
+        "n3    down          0  ?            ?             ?       ?  10.0.0.3:5122",
+        "",
+        "PARTITION  LEADER  STATE     REPLICAS  BEHIND  SNAPSHOT",
+        "1          n1      starting  n1 n2         20  ?",
+        "2          nobody  waiting   n1 n2          ?  none",
+    ]
+
+
+def test_json_is_what_the_manager_says(run: Run, manager: Any) -> None:
+    manager.on("GET /cluster", cluster())
+    assert json.loads(run("cluster", "status", "--json").stdout) == json.loads(json.dumps(cluster()))
+
+
+def test_a_node_alone(run: Run, manager: Any) -> None:
+    manager.refuse("GET /cluster", 404, "node_alone", "This node is alone.")
+    result = run("cluster", "status")
+    assert (result.exit_code, result.stderr) == (1, "error: This node is alone.  [node_alone]\n")
+
+
+def test_a_drain_waits_until_the_node_leads_nothing(run: Run, manager: Any, clock: Any) -> None:
+    manager.on("POST /cluster/nodes/n2/drain", changed("n2", "draining"))
+    manager.on("GET /cluster", cluster(), cluster(member(1), member(2, leads=[])))
+    result = run("cluster", "drain", "n2")
+    assert (result.exit_code, clock.seconds) == (0, 1.0)
+    assert result.stdout == "n2 leads nothing any more. `gridiron cluster activate n2` undoes that.\n"
+    assert result.stderr == "n2 still leads 1.\n"
+
+
+def test_a_drain_that_takes_too_long(run: Run, manager: Any) -> None:
+    manager.on("POST /cluster/nodes/n2/drain", changed("n2", "draining", is_new=False))
+    manager.on("GET /cluster", cluster())
+    result = run("cluster", "drain", "n2", "--timeout", "3", "--json")
+    assert (result.exit_code, json.loads(result.stdout)["code"]) == (1, "cluster_unfinished")
+    assert "after 3 s: n2 still leads 1." in result.stderr
+
+
+def test_a_node_is_taken_back(run: Run, manager: Any) -> None:
+    answers = changed("n2", "active"), changed("n2", "active", is_new=False)
+    manager.on("POST /cluster/nodes/n2/activate", *answers)
+    assert run("cluster", "activate", "n2").stdout == "n2 may lead again.\n"
+    assert run("cluster", "activate", "n2").stdout == "n2 may lead already.\n"
+
+
+REMOVE = "DELETE /cluster/nodes/n3"
+REMOVED = {"node": "n3", "node_id": "N3"}
+
+
+def test_a_removal_goes_on_until_it_is_done(run: Run, manager: Any, clock: Any) -> None:
+    manager.refuse(REMOVE, 502, "cluster_rejected", "partition 1 is not kept elsewhere yet.")
+    manager.on(REMOVE, REMOVED)
+    result = run("cluster", "remove", "n3")
+    assert (result.exit_code, result.stdout, clock.seconds) == (0, "n3 is removed.\n", 1.0)
+    assert "partition 1 is not kept elsewhere yet." in result.stderr
+
+
+def test_a_removal_whose_answer_was_lost_is_one(run: Run, manager: Any) -> None:
+    manager.refuse(REMOVE, 503, "restate_unavailable", "no answer in time")
+    manager.refuse(REMOVE, 404, "node_not_found", "no n3")
+    assert run("cluster", "remove", "n3", "--json").stdout == '{\n  "removed": "n3"\n}\n'
+
+
+@pytest.mark.parametrize("code", ["node_not_found", "node_running", "node_needed"])
+def test_a_removal_that_is_refused(run: Run, manager: Any, code: str) -> None:
+    manager.refuse(REMOVE, 409, code, "no")
+    result = run("cluster", "remove", "n3")
+    assert (result.exit_code, result.stderr.splitlines()[-1]) == (1, f"error: no  [{code}]")
+
+
+def test_a_terminal_is_asked_before_a_removal(run: Run, manager: Any) -> None:
+    result = run("cluster", "remove", "n3", can_ask=True, typed="n\n")
+    assert (result.exit_code, manager.asked) == (1, [])
+    manager.on(REMOVE, REMOVED)
+    assert run("cluster", "remove", "n3", "-y", can_ask=True).exit_code == 0
+
+
+def test_another_node_takes_the_place(run: Run, manager: Any) -> None:
+    gone = (member(1), member(2), member(3, **DOWN))
+    manager.on("GET /cluster", cluster(*gone), cluster(*gone, member(4)))
+    manager.on("POST /cluster/nodes/n3/drain", changed("n3", "draining"))
+    manager.on(REMOVE, REMOVED)
+    result = run("cluster", "replace", "n3")
+    assert (result.exit_code, result.stdout) == (0, "n3 is removed, and n1, n2, n4 serve.\n")
+    assert result.stderr.splitlines() == [
+        "No node has joined in place of n3 yet: 2 of 3 serve.",
+        "n1, n2, n4 serve.",
+        "n3 is drained.",
+        "Removing n3: what it kept is moved, and snapshots are stored …",
+    ]
+
+
+def test_a_node_at_the_same_address_is_in_the_place(run: Run, manager: Any) -> None:
+    members = (member(1), member(3, **DOWN), member(4, address="http://10.0.0.3:5122"))
+    manager.on("GET /cluster", cluster(*members))
+    manager.on("POST /cluster/nodes/n3/drain", changed("n3", "draining"))
+    manager.on(REMOVE, REMOVED)
+    assert json.loads(run("cluster", "replace", "n3", "--json").stdout) == {
+        "removed": "n3",
+        "serving": ["n1", "n4"],
+    }
+
+
+def test_nothing_takes_the_place(run: Run, manager: Any) -> None:
+    manager.on("GET /cluster", cluster(member(1), member(2), member(3, **DOWN)))
+    result = run("cluster", "replace", "n3", "--timeout", "2")
+    assert result.exit_code == 1
+    assert result.stderr.splitlines()[-1] == (
+        "error: Given up after 2 s: No node has joined in place of n3 yet: 2 of 3 serve. Start one with an "
+        "empty data directory, the cluster's key and table, and a name that no node had. To go on with "
+        "fewer nodes, `gridiron cluster remove n3`.  [cluster_unfinished]"
+    )
+    assert [route for route, _ in manager.asked] == ["GET /cluster"] * 3
+
+
+@pytest.mark.parametrize(("node", "code"), [("n2", "node_running"), ("n9", "node_not_found")])
+def test_what_cannot_be_replaced(run: Run, manager: Any, node: str, code: str) -> None:
+    manager.on("GET /cluster", cluster())
+    result = run("cluster", "replace", node)
+    assert (result.exit_code, f"[{code}]" in result.stderr) == (1, True)
+    assert len(manager.asked) == 1
