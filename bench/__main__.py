@@ -19,6 +19,7 @@ from bench.machine import describe_machine
 from bench.measures import MEASURES
 from bench.plots import render_plots
 from bench.report import Report, merge_reports, put_between_marks, render_report, render_rows, render_table
+from bench.scale_report import render_scale
 from bench.session import Session
 from bench.wrk import find_wrk
 from gridiron.errors import GridironError
@@ -27,12 +28,16 @@ from gridiron.toolchain.programs import Toolchain, find_toolchain
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "performance.md"
 PLOTS = DOCUMENT.with_suffix("")
+SCALE = DOCUMENT.with_name("scale.md")
 RESULTS = PLOTS / "results.json"
 
 
 def main() -> None:
     """Read the arguments, measure, report."""
     arguments = _parse_arguments()
+    if arguments.model:
+        _model(write=arguments.write)
+        return
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that what was started is ended
     toolchain = find_toolchain(load_settings())
     try:
@@ -66,6 +71,11 @@ def _parse_arguments() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, metavar="N", help="how long the load of `clients` lasts")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure there")
     parser.add_argument("--write", action="store_true", help="put table and plots into docs/performance.md")
+    parser.add_argument(
+        "--model",
+        action="store_true",
+        help="measure nothing: print what docs/scale.md has of a model, or put it there with --write",
+    )
     arguments = parser.parse_args()
     unknown = [name for name in arguments.names if name not in MEASURES]
     if unknown:
@@ -88,6 +98,15 @@ def _run(name: str, arguments: argparse.Namespace, toolchain: Toolchain) -> Outc
             outcome = Failure(reason=f"{type(error).__name__}: {error}")
     print("\n".join(render_rows(name, outcome)), flush=True)
     return outcome
+
+
+def _model(*, write: bool) -> None:
+    """Print the model's tables, or put them into the document."""
+    text = render_scale()
+    if write:
+        SCALE.write_text(put_between_marks(SCALE.read_text(), text))
+    else:
+        print(text)
 
 
 def _write(report: Report) -> None:

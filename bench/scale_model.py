@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from gridiron.cluster import PARTITIONS
+from gridiron.manager.health import INTERVAL
 from gridiron.manager.looks import ROUND_LIMIT
 from gridiron.manager.members import LOOK_INTERVAL
 from gridiron.manager.peers.client import COPY_LIMIT, MAX_ASKED
@@ -42,6 +43,10 @@ APPENDS = 2
 """Commits that a call waits for beside its steps: its beginning and its end."""
 
 
+BY_HAND = "by hand: 25 times against one node with 8 partitions"
+READ = "by hand: answers of 300 and of 3,000 rows"
+
+
 @dataclass(frozen=True, slots=True)
 class Cost:
     """What one thing costs."""
@@ -62,11 +67,16 @@ class UnitCosts:
     step: Cost = Cost(
         0.70, "ms", "processor time of each further step", "`throughput`, 10 steps less 1 step, by nine"
     )
-    mesh: Cost = Cost(1.5, "×", "a call in a mesh, replication 2, against a node alone", "`mesh`")
-    idle: Cost = Cost(100, "ms/s", "processor time of an idle node of three, without its looks", "`mesh`")
-    node: Cost = Cost(260, "MiB", "memory of an idle node of three (PSS)", "`mesh`")
-    started: Cost = Cost(25, "ms", "processor time of asking a node, where it is asked from", "`mesh`")
-    asked: Cost = Cost(25, "ms", "the same of the node that is asked", "`mesh`")
+    mesh: Cost = Cost(2.9, "×", "a call in a mesh, replication 2, against a node alone", "`mesh`")
+    quiet: Cost = Cost(52, "ms/s", "processor time of an idle node alone", "`mesh`")
+    idle: Cost = Cost(90, "ms/s", "the same of one of three, without its looks", "`mesh`: 104 less 14")
+    forked: Cost = Cost(2.0, "ms", "processor time of a manager for starting restatectl", BY_HAND)
+    started: Cost = Cost(10, "ms", "the same of restatectl", "`mesh`, and 9 to 12.5 by hand")
+    asked: Cost = Cost(8.5, "ms", "the same of Restate for answering it", BY_HAND)
+    row: Cost = Cost(0.01, "ms", "the same of a manager for each node and partition in an answer", READ)
+    reached: Cost = Cost(
+        0.7, "ms", "a request of the manager", "[performance](performance.md): 6–8 ms for ten"
+    )
     build: Cost = Cost(4.9, "MiB", "a build that is loaded", "`density`: its note")
     looked_at: Cost = Cost(0.13, "ms", "a look, for each build", "`scale`, one sweep: 142 less 22 ms, by 900")
     kept: Cost = Cost(0.012, "MiB", "memory of the manager for each build", "`scale`: 71 less 60 MiB, by 900")
@@ -166,7 +176,7 @@ class Mesh:
 
     @property
     def rounds(self) -> float:
-        """Rounds of the loop in a second, of all nodes. A round that takes longer than its pause delays the next."""
+        """Rounds of the loop in a second, of all nodes; one that takes long delays the next."""
         return self.scenario.nodes / max(self.scenario.sweep_seconds, self.round_seconds)
 
     @property
@@ -208,13 +218,23 @@ class Mesh:
 
     @property
     def views(self) -> float:
-        """Processes of restatectl in a second, of all nodes: each asks one node what it sees of the cluster."""
+        """Processes of restatectl in a second, of all nodes: each asks one what it sees of the cluster."""
         if self.is_alone:
             return 0.0
         nodes = self.scenario.nodes
-        looks = self.rounds * LOOKS + self.deployments * (1 + REMOVALS)
         compared = self.deployments  # an activation asks once more before it registers
-        return (looks * INCARNATIONS + compared) * nodes + nodes / LOOK_INTERVAL.total_seconds()
+        return (self.looks * INCARNATIONS + compared) * nodes + nodes / LOOK_INTERVAL.total_seconds()
+
+    @property
+    def reaches(self) -> float:
+        """Requests for readiness in a second, of all nodes: each asks all that keep the metadata, so all."""
+        nodes = self.scenario.nodes
+        return 0.0 if self.is_alone else nodes * (nodes - 1) / INTERVAL.total_seconds()
+
+    @property
+    def looks(self) -> float:
+        """Looks at everything in a second, of all nodes."""
+        return self.rounds * LOOKS + self.deployments * (1 + REMOVALS)
 
     @property
     def peer_requests(self) -> float:
@@ -230,12 +250,18 @@ class Mesh:
         return (self.costs.request.value + far) / 1000
 
     @property
+    def view_ms(self) -> float:
+        """Time of the manager's one thread for one node's view: a row for each node and each partition."""
+        rows = self.scenario.nodes + self.scenario.partitions
+        return self.costs.forked.value + rows * self.costs.row.value
+
+    @property
     def view_seconds(self) -> float:
-        """Until all nodes have said what they see: what it costs to ask, on the cores of who asks."""
+        """Until all nodes have said what they see: by the manager's thread, or by all cores of it."""
         if self.is_alone:
             return 0.0
-        asking = self.scenario.nodes * self.costs.started.value / self.scenario.cores
-        return asking / 1000
+        every = (self.view_ms + self.costs.started.value) / self.scenario.cores
+        return self.scenario.nodes * max(self.view_ms, every) / 1000
 
     @property
     def count_seconds(self) -> float:
@@ -306,24 +332,34 @@ class Mesh:
         return min(self.scenario.nodes, self.scenario.partitions)
 
     @property
+    def manager_cores(self) -> float:
+        """What looks and readiness take of a manager, which is one thread."""
+        nodes, costs = self.scenario.nodes, self.costs
+        asking = self.views * self.view_ms + self.reaches * costs.reached.value
+        return (asking + self.looks * self.scenario.builds * costs.looked_at.value) / nodes / 1000
+
+    @property
     def looking_cores(self) -> float:
-        """Cores of a node that looks take, its own and the answers to those of others."""
-        views = self.views / self.scenario.nodes * (self.costs.started.value + self.costs.asked.value)
-        looks = self.rounds * LOOKS + self.deployments * (1 + REMOVALS)
-        counting = looks / self.scenario.nodes * self.count_seconds
-        reading = looks / self.scenario.nodes * self.scenario.builds * self.costs.looked_at.value
-        return (views + reading) / 1000 + counting
+        """Cores of a node that looks and readiness take, its own and the answers to those of others."""
+        nodes, costs = self.scenario.nodes, self.costs
+        views = self.views * (costs.started.value + costs.asked.value) / 1000
+        return self.manager_cores + (views + self.looks * self.count_seconds) / nodes
+
+    @property
+    def idle_cores(self) -> float:
+        """Cores that a node takes when it is idle, beside looks."""
+        return (self.costs.quiet if self.is_alone else self.costs.idle).value / 1000
 
     @property
     def cores_used(self) -> float:
         """Cores of a node that leads: calls, what it does when idle, looks."""
         calls = self.scenario.calls / self.leading * self.call_ms / 1000
-        return calls + self.costs.idle.value / 1000 + self.looking_cores
+        return calls + self.idle_cores + self.looking_cores
 
     @property
     def calls_most(self) -> float:
         """Calls a second for which all nodes have processors."""
-        left = self.scenario.cores - self.costs.idle.value / 1000 - self.looking_cores
+        left = self.scenario.cores - self.idle_cores - self.looking_cores
         return max(left, 0.0) * 1000 / self.call_ms * self.leading
 
     @property
@@ -335,6 +371,11 @@ class Mesh:
     def cells_mib(self) -> float:
         """Memory of the builds that are loaded on a node."""
         return self.hot_builds * self.costs.build.value
+
+    @property
+    def node_mib(self) -> float:
+        """Memory of a node beside these: its programs, and what its manager knows of builds."""
+        return self.costs.node.value + self.scenario.builds * self.costs.kept.value
 
     @property
     def copies_gib(self) -> float:
@@ -349,30 +390,27 @@ class Mesh:
         scenario, costs, requests = self.scenario, self.costs, self.requests
         removing = self.deployments * REMOVALS * self.removal_seconds
         read, written = requests["LIST"] + requests["GET"], requests["PUT"] + requests["DELETE"]
-        found = (
+        found = [
             Bound("processors", self.cores_used, scenario.cores, "cores of a node"),
-            Bound("partitions", scenario.nodes, scenario.partitions, "nodes that lead"),
+            Bound("the manager's thread", self.manager_cores, 1.0, "core"),
             Bound("memory of isolates", self.cells_mib, scenario.memory_gib * 512, "MiB of a node"),
             Bound("record of deployments", self.record_mb / 1.048576, costs.record_limit.value, "MiB"),
-            Bound(
-                "changes of that record",
-                self.deployments * 2 * self.write_seconds,
-                1.0,
-                "seconds in a second",
-            ),
+            Bound("changes of that record", self.deployments * 2 * self.write_seconds, 1.0, "s a second"),
             Bound("asking every node", self.view_seconds, VIEW_LIMIT.total_seconds(), "s"),
             Bound("counting what is in flight", self.count_seconds, QUERY_LIMIT.total_seconds(), "s"),
             Bound("a round of the loop", self.round_seconds, ROUND_LIMIT.total_seconds(), "s"),
-            Bound("removals, one at a time", removing, 1.0, "seconds in a second"),
+            Bound("removals, one at a time", removing, 1.0, "s a second"),
             Bound("reads of the bucket", read, costs.gets.value, "a second"),
             Bound("writes of the bucket", written + requests["leases"], costs.puts.value, "a second"),
             Bound("copies to all nodes", self.spread_seconds, COPY_LIMIT.total_seconds(), "s"),
-        )
+        ]
+        if scenario.nodes > scenario.partitions:  # below that, it is no matter how many there are
+            found.append(Bound("partitions", scenario.nodes, scenario.partitions, "nodes that lead"))
         return tuple(sorted(found, key=lambda bound: bound.share, reverse=True))
 
 
 def find_nodes(name: str, most: int = 100_000) -> int | None:
-    """Give the number of nodes at which a bound bites, where the work grows with them; None: up to `most` it does not."""
+    """Say at how many nodes a bound bites, where the work grows with them; None: up to `most` it does not."""
     low, high = 1, most + 1
     if not _bites(name, most):
         return None
@@ -383,4 +421,4 @@ def find_nodes(name: str, most: int = 100_000) -> int | None:
 
 
 def _bites(name: str, nodes: int) -> bool:
-    return next(each for each in Mesh(Scenario.of(nodes)).bounds if each.name == name).share > 1
+    return any(each.name == name and each.share > 1 for each in Mesh(Scenario.of(nodes)).bounds)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import fields
 from typing import TypeAlias
@@ -32,8 +33,10 @@ ROWS: tuple[tuple[str, Cell], ...] = (
     ),
     ("calls a second, at the most", lambda mesh: f"{mesh.calls_most:.0f}"),
     ("cores of a node in use, of 4", _number(lambda mesh: mesh.cores_used)),
-    ("… of them by looks", _number(lambda mesh: mesh.looking_cores)),
+    ("… of them by looks and readiness", _number(lambda mesh: mesh.looking_cores)),
+    ("… of those the manager's one thread", _number(lambda mesh: mesh.manager_cores)),
     ("processes of restatectl a second, all nodes", _number(lambda mesh: mesh.views)),
+    ("requests for readiness a second, all nodes", _number(lambda mesh: mesh.reaches)),
     ("requests of one listing of all builds", lambda mesh: "–" if mesh.is_alone else str(mesh.pages)),
     ("LIST a second", _rate("LIST")),
     ("GET a second", _rate("GET")),
@@ -44,6 +47,8 @@ ROWS: tuple[tuple[str, Cell], ...] = (
     ("a look at everything, seconds", _number(lambda mesh: mesh.look_seconds)),
     ("an activation, seconds more than alone", _number(lambda mesh: mesh.activation_seconds)),
     ("Restate's record of deployments, MB", _number(lambda mesh: mesh.record_mb)),
+    ("… read by all nodes at each change, MB", _number(lambda mesh: mesh.record_mb * mesh.scenario.nodes)),
+    ("memory of a node without builds, MiB", _number(lambda mesh: mesh.node_mib)),
     ("memory of loaded builds on each node, MiB", _number(lambda mesh: mesh.cells_mib)),
     ("copies of builds on each node's disk, GiB", _number(lambda mesh: mesh.copies_gib)),
     (
@@ -64,7 +69,7 @@ def render_scale() -> str:
     return "\n\n".join(
         (
             _table(("", *(f"{size}" for size in SIZES)), _sizes()),
-            _table(("bound", "there is", "bites at", "what is used there"), _bites()),
+            _table(("bound", "ends at", "bites at"), _bites()),
             _table(("one", "costs", "from"), _costs()),
         )
     )
@@ -78,21 +83,15 @@ def _sizes() -> Iterator[Sequence[str]]:
 
 def _bites() -> Iterator[Sequence[str]]:
     """Say of each bound at how many nodes it bites, the first one first."""
-    partitions = Mesh(Scenario.of(PARTITIONS + 1, PARTITIONS))
     yield (
         "partitions, as many as by default",
         f"{PARTITIONS} nodes that lead",
         f"{PARTITIONS + 1} nodes",
-        f"{partitions.scenario.nodes - partitions.leading} node leads nothing",
     )
-    found = {bound.name: find_nodes(bound.name) for bound in Mesh(Scenario.of(1)).bounds}
-    for name, nodes in sorted(found.items(), key=lambda each: (each[1] is None, each[1])):
-        if nodes is None:
-            continue
-        mesh = Mesh(Scenario.of(nodes))
-        bound = next(each for each in mesh.bounds if each.name == name)
-        most, used = render_number(bound.most), render_number(bound.used)
-        yield name, f"{most} {bound.unit}", f"{nodes} nodes", f"{used} {bound.unit}"
+    found = {bound: find_nodes(bound.name) for bound in Mesh(Scenario.of(1)).bounds}
+    for bound, nodes in sorted(found.items(), key=lambda each: (each[1] or math.inf, each[0].name)):
+        if nodes is not None:
+            yield bound.name, f"{render_number(bound.most)} {bound.unit}", f"{nodes} nodes"
 
 
 def _costs() -> Iterator[Sequence[str]]:

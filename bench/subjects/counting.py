@@ -37,7 +37,7 @@ class Requests:
 
 @contextmanager
 def counting(host: str, server: tuple[str, int]) -> Iterator[Requests]:
-    """Relay from a free port of an address to a server, in this thread's network, for the time of the block."""
+    """Relay from a free port of an address to a server, in this thread's network, while the block lasts."""
     started = threading.Event()
     found: list[tuple[Requests, Callable[[], object]]] = []
 

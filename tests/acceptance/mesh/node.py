@@ -26,7 +26,7 @@ STOP_SECONDS = 20
 CALL_SECONDS = 5
 DISCOVERY = "application/vnd.restate.endpointmanifest.v3+json"
 GRIDIRON = (sys.executable, "-P", "-m", "gridiron")
-LIGHT = {"cells": 1, "restate_memory": "64 MiB", "sweep_seconds": 1, "drain_grace_seconds": 1}
+LIGHT = {"cells": 1, "restate_memory": "64 MiB", "sweep_seconds": 5, "drain_grace_seconds": 1}
 """Three nodes share two cores."""
 
 EVERYWHERE = {"manager_host": "0.0.0.0", "ingress_host": "0.0.0.0"}  # noqa: S104 - on machines of our own
