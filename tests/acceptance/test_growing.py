@@ -77,7 +77,7 @@ def tell_story(mesh: Mesh) -> None:
         wait_until(lambda node=node: node.answers(NAME, "1"), SECONDS, f"{node!r} answers")
         counted = {key: value + 1 for key, value in counted.items()}
         assert {key: add(node, key) for key in keys()} == counted
-    wait_until(lambda: all_lead(first), SECONDS, "each node leads something")
+    wait_until(lambda: others_lead(first), SECONDS, "others lead, too")
     mesh.deploy(others[0], NAME, "2")
     for node in mesh.nodes:
         wait_until(lambda node=node: node.answers(NAME, "2"), SECONDS, f"{node!r} answers version 2")
@@ -119,5 +119,7 @@ def attach(node: MeshNode, invocation_id: str) -> dict[str, Any]:
     return result
 
 
-def all_lead(node: MeshNode) -> bool:
-    return all(member["leads"] for member in node.gridiron("cluster", "status")["members"])
+def others_lead(node: MeshNode) -> bool:
+    """Whether other nodes lead partitions; which do is Restate's choice, and of few partitions not all."""
+    members = node.gridiron("cluster", "status")["members"]
+    return any(member["leads"] for member in members if member["name"] != node.name)
