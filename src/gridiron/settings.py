@@ -85,6 +85,9 @@ MAX_SOCKET_DIRECTORY = 70
 socket's own name with HAProxy's temporary suffix takes up to 30."""
 
 
+EVERY_ADDRESS = ("0.0.0.0", "::")  # noqa: S104 - to be told from others
+"""What listens there listens on loopback, too."""
+
 LIVE = frozenset(
     {
         "egress_allow",
@@ -147,7 +150,7 @@ def _fabric_host(given: dict[str, Any]) -> str:
 
 def _fabric_url(given: dict[str, Any]) -> str:
     if not given["cluster"]:
-        return _local_url(given, "fabric_port")
+        return _url_of(given, "fabric")
     port = given["fabric_port"] + given["port_offset"]
     return fabric_urls([given["cluster"].address], port)[0]
 
@@ -212,13 +215,15 @@ class Settings(BaseSettings):
 
     # how the components reach one another, and clients reach them
     restate_admin_url: str = Field(
-        default_factory=lambda given: _local_url(given, "admin_port"), validation_alias="restate_admin_url"
+        default_factory=lambda given: _url_of(given, "admin"), validation_alias="restate_admin_url"
     )
-    ingress_url: str = Field(default_factory=lambda given: _local_url(given, "ingress_port"))
+    ingress_url: str = Field(default_factory=lambda given: _url_of(given, "ingress"))
     fabric_url: str = Field(default_factory=_fabric_url)
-    workers_url: str = Field(default_factory=lambda given: _local_url(given, "workers_port"))
+    workers_url: str = Field(  # builds are registered with it, in a cluster for whichever node calls them
+        default_factory=lambda given: f"http://localhost:{given['workers_port'] + given['port_offset']}"
+    )
     manager_url: str = Field(
-        default_factory=lambda given: _local_url(given, "manager_port", secure=given["tls_cert"] is not None)
+        default_factory=lambda given: _url_of(given, "manager", secure=given["tls_cert"] is not None)
     )
 
     # the node
@@ -421,8 +426,17 @@ def _format(value: object) -> str:
     return separator.join(map(str, value))
 
 
-def _local_url(given: dict[str, Any], port: str, *, secure: bool = False) -> str:
-    return f"{'https' if secure else 'http'}://localhost:{given[port] + given['port_offset']}"
+def _url_of(given: dict[str, Any], purpose: str, *, secure: bool = False) -> str:
+    """Give the URL at which this machine reaches what listens for a purpose."""
+    host, port = local_host(given[f"{purpose}_host"]), given[f"{purpose}_port"] + given["port_offset"]
+    return f"{'https' if secure else 'http'}://{host}:{port}"
+
+
+def local_host(host: str) -> str:
+    """Name the host at which this machine reaches what listens at `host`; an address of IPv6 in brackets."""
+    if host in {"127.0.0.1", "::1", "localhost", *EVERY_ADDRESS}:
+        return "localhost"
+    return f"[{host}]" if ":" in host else host
 
 
 def _split(urls: str) -> tuple[str, ...]:

@@ -73,6 +73,16 @@ def test_the_offset_moves_every_port_and_every_address_made_of_one() -> None:
     )
 
 
+def test_what_listens_at_one_address_is_asked_there() -> None:
+    settings = load_settings(manager_host="10.0.0.1", ingress_host="fd00::1", admin_host="0.0.0.0")  # noqa: S104 - text
+    assert (settings.manager_url, settings.ingress_url, settings.restate_admin_url) == (
+        "http://10.0.0.1:8081",
+        "http://[fd00::1]:8080",
+        "http://localhost:9070",
+    )
+    assert load_settings(workers_host="10.0.0.1").workers_url == "http://localhost:9080"
+
+
 def test_the_environment_of_a_child_makes_it_load_the_same_settings(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -35,6 +35,11 @@ def plan_warnings(activated: Activated, drained: Mapping[str, str] | None) -> li
             f"{activated.build_id} runs in request-response mode, which is much slower: "
             "pass `bidirectional: true` to createEndpointHandler."
         )
+    warnings.extend(
+        f"{copy.node} does not have its files ({copy.reason}): it fetches them when it is first called."
+        for copy in activated.copies
+        if not copy.present
+    )
     warnings.extend(f"{refusal.detail}  [{refusal.code}]" for refusal in activated.refusals)
     warnings.extend(
         f"{build_id} goes on: it takes new invocations of services that the new build does not have."

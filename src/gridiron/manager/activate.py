@@ -18,6 +18,7 @@ settles it as soon as Restate says what it has. So it does with what a crash lef
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping
@@ -230,36 +231,45 @@ class Activator:
                     raise
             await asyncio.sleep(START_INTERVAL.total_seconds())
 
-    async def _tend(self, deadline: float) -> str:
-        """Wait until Restate has what it is to have; give its incarnation then.
-
-        In a cluster others change it, so that it may take some looks until one is whole.
-        """
-        if not self._context.store.others_write:
-            incarnation = await self._await_restate(deadline)
-            await self._loop.tend(incarnation)
-            return incarnation
-        deadline = max(deadline, time.monotonic() + CHANGING_LIMIT.total_seconds())
-        while True:
-            try:
-                return await self._loop.look_and_tend()
-            except RoutingUnknown:
-                if time.monotonic() > deadline:
-                    raise
-            await asyncio.sleep(START_INTERVAL.total_seconds())
-
     @asynccontextmanager
     async def _turn(self, name: str) -> AsyncIterator[str]:
         """Hold the turn of a name with a Restate that answers in full and has what it is to have.
 
         Whoever came first is first. Gives the incarnation of Restate. Raises RestateUnavailable, and what
-        `Loop.tend` raises.
+        `Loop.tend` raises; in a cluster what taking a turn raises.
         """
         deadline = time.monotonic() + START_LIMIT.total_seconds()  # from its arrival, not from its turn
         async with self._turns.hold(f"arrival {name}"):  # the loop may need the name's turn until the second
-            incarnation = await self._tend(deadline)
+            if self._context.store.others_write:
+                async with self._turn_among_others(name) as incarnation:
+                    yield incarnation
+                return
+            incarnation = await self._await_restate(deadline)
+            await self._loop.tend(incarnation)
             async with self._turns.hold(name_turn(name)):
                 yield incarnation
+
+    @asynccontextmanager
+    async def _turn_among_others(self, name: str) -> AsyncIterator[str]:
+        """Hold the turn of a name in a cluster: what other managers have registered is known once it is held.
+
+        Restate is changed by them, and gets new leaders, so that it may take some looks until one is whole.
+        """
+        deadline, begun = math.inf, False
+        while True:
+            try:
+                async with self._turns.hold(name_turn(name)):
+                    incarnation = await self._loop.refresh()
+                    if self._loop.has_tended(incarnation):
+                        begun = True
+                        yield incarnation
+                        return
+                await self._loop.tend(incarnation)
+            except RoutingUnknown:
+                deadline = min(deadline, time.monotonic() + CHANGING_LIMIT.total_seconds())
+                if begun or time.monotonic() >= deadline:
+                    raise
+                await asyncio.sleep(START_INTERVAL.total_seconds())
 
     @contextmanager
     def _claim(self, name: str, version: str) -> Iterator[Address]:

@@ -7,6 +7,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from gridiron.manager.api import Guarding
 from gridiron.model import Value
 
 WarningCode = Literal[
@@ -47,6 +48,9 @@ class MemberManager(Value):
     version: str | None = Field(default=None, description="Of Gridiron.")
     clock_ahead_seconds: float | None = Field(
         default=None, description="How far its clock is ahead of that of the node that was asked."
+    )
+    guarding: Guarding | None = Field(
+        default=None, description="What its guardian has made of the node; None: unknown."
     )
     copies: int | None = Field(default=None, description="Builds whose files are on its disk.")
     loaded: int | None = Field(default=None, description="Builds that its cells have loaded.")

@@ -65,7 +65,8 @@ class ClusterControl:
         """Read how the cluster is; `health` is this node's own."""
         builds = await self._own.fetch(CELLS_LIMIT)
         node = self._context.settings.node_name
-        return await self._status.fetch(Own(node, self._context.now(), health, builds))
+        guarding = self._context.mesh.guardian.state if self._context.mesh else None
+        return await self._status.fetch(Own(node, self._context.now(), health, builds, guarding))
 
     async def drain(self, name: str) -> NodeChanged:
         """Have a node lead nothing. Raises NodeNotFound, and NodeNeeded where no other node could lead."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 import gridiron
 from gridiron.cluster import Cluster
 from gridiron.errors import BucketRefused, BucketUnavailable, RestateUnavailable
-from gridiron.manager.api import Health
+from gridiron.manager.api import Guarding, Health
 from gridiron.manager.cluster_api import (
     ClusterBucket,
     ClusterMember,
@@ -70,6 +70,7 @@ class Own:
     now: datetime
     health: Health
     builds: NodeBuilds
+    guarding: Guarding | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +178,7 @@ def _render_member(member: Member, seen: Seen) -> ClusterMember:
 def _render_manager(member: Member, seen: Seen) -> MemberManager:
     own = seen.own
     if member.name == own.node:
-        return _render_reached(own.health, gridiron.__version__, 0.0, own.builds)
+        return _render_reached(own.health, own.guarding, gridiron.__version__, 0.0, own.builds)
     node = _find(seen.nodes, member.name)
     if not isinstance(node, NodeHealth):
         return MemberManager(
@@ -188,11 +189,11 @@ def _render_manager(member: Member, seen: Seen) -> MemberManager:
     builds = _find(seen.builds, member.name)
     ahead = (node.status.now - own.now).total_seconds()
     known = builds if isinstance(builds, NodeBuilds) else None
-    return _render_reached(node.health, node.status.version, ahead, known)
+    return _render_reached(node.health, node.guarding, node.status.version, ahead, known)
 
 
 def _render_reached(
-    health: Health, version: str, ahead_seconds: float, builds: NodeBuilds | None
+    health: Health, guarding: Guarding | None, version: str, ahead_seconds: float, builds: NodeBuilds | None
 ) -> MemberManager:
     copies = builds.copies if builds is not None else None
     loaded = builds.loaded if builds is not None else None
@@ -202,6 +203,7 @@ def _render_reached(
         unready=health.reason,
         version=version,
         clock_ahead_seconds=round(ahead_seconds, 1),
+        guarding=guarding,
         copies=None if copies is None else len(copies),
         loaded=None if loaded is None else len({path for cell in loaded.values() for path in cell}),
     )

@@ -49,12 +49,16 @@ def _of_nodes(status: ClusterStatus) -> Iterator[ClusterWarning]:
                 f"disk is lost, start another in its place, then `gridiron cluster replace {member.name}`.",
             )
         if member.worker_state == "draining":
-            yield ClusterWarning(
-                code="node_draining",
-                node=member.name,
-                detail=f"{member.name} is drained, and leads nothing: "
-                f"`gridiron cluster activate {member.name}` has it lead again.",
-            )
+            yield ClusterWarning(code="node_draining", node=member.name, detail=_describe_drain(member))
+
+
+def _describe_drain(member: ClusterMember) -> str:
+    guarding = member.manager.guarding if member.manager else None
+    if guarding is not None and guarding.state == "drained":
+        why = f", as {guarding.reason}" if guarding.reason else ""
+        return f"{member.name} was drained by its guardian{why}. It leads again once that is mended."
+    mend = f"`gridiron cluster activate {member.name}` has it lead again."
+    return f"{member.name} is drained, and leads nothing: {mend}"
 
 
 def _of_managers(status: ClusterStatus) -> Iterator[ClusterWarning]:

@@ -23,6 +23,7 @@ class Copies:
         self._store = store
         self._observer = observer
         self._limit = limit
+        self._here: frozenset[str] = frozenset()  # the copies that there were in the round before
 
     async def ensure(self, address: Address) -> bool:
         """Have a copy of a build here that is what was stored; False where there is no such build.
@@ -32,17 +33,17 @@ class Copies:
         return await asyncio.to_thread(self._store.ensure_copy, address)
 
     async def tend(self) -> None:
-        """Fetch what is registered and not here, and remove what nobody uses. Safe to repeat.
+        """Fetch what is registered and not here, and remove what nobody uses, by the last look at all builds.
 
-        What cannot be fetched is left to the next round, or to the first call. Raises StorageFailed where it
-        cannot be known which builds there are.
+        Safe to repeat. What cannot be fetched is left to the next round, or to the first call. Raises
+        BucketUnavailable, BucketRefused, StorageFailed.
         """
         await asyncio.to_thread(self._store.tidy, self._observer.activating)
-        activating = frozenset(self._observer.activating)
-        here = await asyncio.to_thread(self._store.list_copies)
-        look = await self._observer.look()  # after both: what came since is in neither
-        await self._fetch_missing(look)
-        await self._evict(look, here - activating)
+        before, self._here = self._here, await asyncio.to_thread(self._store.list_copies)
+        look = self._observer.last  # of the round that this is a part of
+        if look is not None:
+            await self._fetch_missing(look)
+            await self._evict(look, before & self._here)  # what came since is in no look yet
 
     async def _fetch_missing(self, look: Look) -> None:
         for status in look.statuses:
@@ -57,7 +58,7 @@ class Copies:
     async def _evict(self, look: Look, here: frozenset[str]) -> None:
         """Remove what is no build any more, and over the limit what is not registered, unless it is loaded.
 
-        `here` are copies that were here before the look.
+        `here` are copies that were here before the look and still are.
         """
         seen = look.observation
         if isinstance(seen.loaded, Unknown) or isinstance(seen.registrations, Unknown):

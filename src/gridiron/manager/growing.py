@@ -18,6 +18,7 @@ from gridiron.bundles.store import BundleStore
 from gridiron.bundles.upload import EMPTY_IT, Upload
 from gridiron.cluster import Cluster
 from gridiron.errors import GrowRefused, NodeAlone, StorageFailed
+from gridiron.identity.shared import SharedKey
 from gridiron.identity.store import IdentityStore
 from gridiron.manager.founding import Founding
 from gridiron.manager.role import BUNDLES_LOCK
@@ -115,4 +116,6 @@ def _share(settings: Settings, safe: Safe, say: Say) -> None:
     share_secrets(settings.secrets_dir, safe)
     alone = TokenStore(settings.manager_state_dir)
     TokenStore.of_cluster(settings.manager_state_dir, safe, settings.node_name).take_over(alone)
-    IdentityStore.of_node(settings).share()
+    if settings.identity_key is None:  # else each node is given it
+        directory = settings.identity_dir
+        IdentityStore(directory, shared=SharedKey(safe, directory)).share()

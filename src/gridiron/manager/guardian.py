@@ -158,21 +158,21 @@ class Guardian:
         return plan_guard(self._course, find_place(self._members.seen, self._node), past, self._clock())
 
     async def _do(self, decision: Decision) -> None:
-        match decision.step:
-            case Step.DRAIN:
-                await self._drain(decision.reason)
-            case Step.TAKE_BACK:
-                await self._take_back(decision.reason)
-            case Step.NOTHING:
-                pass
+        own = find_own(self._members.seen, self._node)
+        if own is None or decision.step is Step.NOTHING:
+            return
+        if decision.step is Step.DRAIN:
+            await self._drain(own.node_id, decision.reason)
+        else:
+            await self._take_back(own.node_id, decision.reason)
 
-    async def _drain(self, reason: str) -> None:
+    async def _drain(self, node_id: str, reason: str) -> None:
         before = self._drains or Drains()
         if before.drained_at is None:
             now = self._now()
             await self._write(Drains(drained_at=now, begun_at=(*find_recent(before.begun_at, now), now)))
         try:
-            await self._change(DRAINING)
+            await self._change(node_id, DRAINING)
         except ClusterRejected:  # so it did not happen
             await self._write(before)
             raise
@@ -181,8 +181,8 @@ class Guardian:
             self.drained += 1
             log.warning("node.drained", reason=reason)
 
-    async def _take_back(self, reason: str) -> None:
-        await self._change(ACTIVE)
+    async def _take_back(self, node_id: str, reason: str) -> None:
+        await self._change(node_id, ACTIVE)
         await self._forget()
         self.taken_back += 1
         log.info("node.taken_back", reason=reason, drained_seconds=round(self._last_seconds or 0))
@@ -192,10 +192,9 @@ class Guardian:
         await self._write((self._drains or Drains()).model_copy(update={"drained_at": None}))
         self._last_seconds = lasted
 
-    async def _change(self, state: WorkerState) -> None:
+    async def _change(self, node_id: str, state: WorkerState) -> None:
         """Change what the node is, also where it is seen to be that: a change before may come late."""
-        member = next(each for each in self._members.seen if each.name == self._node)
-        await self._cluster.set_worker_state(member.node_id, state)
+        await self._cluster.set_worker_state(node_id, state)
         await self._members.look()
 
     async def _read(self) -> None:
@@ -226,9 +225,14 @@ class Guardian:
         )
 
 
+def find_own(members: Sequence[Member], node: str) -> Member | None:
+    """Give the node of a name; None where it was not seen, or is in the cluster no more."""
+    return next((member for member in members if member.name == node), None)
+
+
 def find_place(members: Sequence[Member], node: str) -> Place:
     """Say what a node has seen of its place in its cluster."""
-    own = next((member for member in members if member.name == node), None)
+    own = find_own(members, node)
     if own is None:
         return Place(None)
     others = sum(member.alive and member.worker_state == ACTIVE for member in members if member is not own)

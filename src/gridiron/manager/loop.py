@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Sequence
 
@@ -55,34 +56,42 @@ class Loop:
         self.swept_at = time.monotonic()
         return _outcome(results)
 
+    def has_tended(self, incarnation: str) -> bool:
+        """Tell whether this start of Restate is known to have what it is to have."""
+        return self._tended == incarnation
+
+    async def refresh(self) -> str:
+        """Look, and write down what others have registered; give the incarnation of Restate that was seen.
+
+        Raises RoutingUnknown, StorageFailed; in a cluster BucketUnavailable and BucketRefused.
+        """
+        look = await self._look_for_routing()
+        return str(look.observation.incarnation)
+
     async def tend(self, incarnation: str) -> None:
         """See to it that this start of Restate has what it is to have, before anything new is registered.
 
         It may have lost its data: what is registered then must not come before what was. Costs nothing for a
-        start that was tended before. Raises RoutingUnknown where that cannot be, StorageFailed.
+        start that was tended before. Raises RoutingUnknown where that cannot be, and what `refresh` raises.
         """
-        if self._tended != incarnation and await self.look_and_tend() != incarnation:
-            raise RoutingUnknown("Restate was started anew")
-
-    async def look_and_tend(self) -> str:
-        """Do as `tend` does by a new look, which has what other managers registered, too.
-
-        Gives the incarnation of Restate that was seen. Raises as `tend` does.
-        """
-        look = await self._observer.look()
-        self._record(look)
-        incarnation = look.observation.incarnation
-        if isinstance(look.observation.registrations, Unknown) or incarnation is None:
-            unknown = look.observation.registrations
-            raise RoutingUnknown(unknown.reason if isinstance(unknown, Unknown) else "it is starting")
-        if incarnation == self._tended:
-            return incarnation
+        if self.has_tended(incarnation):
+            return
+        look = await self._look_for_routing()
         results = await self._executor.carry_out(look, lambda again: plan_repairs(again.statuses))
         self._note_tended(look, results)
-        if self._tended != incarnation:
+        if not self.has_tended(incarnation):
             failures = [result.reason for result in results if result.failed_for_now]
             raise RoutingUnknown("; ".join(failures) or "Restate was started anew")
-        return incarnation
+
+    async def _look_for_routing(self) -> Look:
+        """Look, and write down what was seen, where Restate says what it has. Raises as `refresh` does."""
+        look = await self._observer.look()
+        self._record(look)
+        if isinstance(look.observation.inventory, Unknown):  # of a cluster, or the look would have failed
+            await asyncio.to_thread(self._context.store.fetch_inventory)  # which raises why
+        if isinstance(look.observation.registrations, Unknown):
+            raise RoutingUnknown(look.observation.registrations.reason)
+        return look
 
     def _note_tended(self, look: Look, results: Sequence[Result]) -> None:
         if isinstance(look.observation.registrations, Unknown):

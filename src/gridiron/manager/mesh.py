@@ -22,8 +22,11 @@ from gridiron.secrets.documents import Safe
 from gridiron.settings import Settings
 from gridiron.toolchain.programs import Toolchain
 
-TURN_LIMIT = LEASE + timedelta(seconds=15)
-"""How long one waits for a turn that another node has. One whose node died is free after LEASE."""
+REMOVAL_LIMIT = LEASE + timedelta(seconds=15)
+"""How long a removal waits for those of other nodes. A turn whose node died is free after LEASE."""
+
+NAME_LIMIT = timedelta(minutes=2)
+"""How long an activation waits for others of its name on other nodes; each takes a second or a few."""
 
 
 class Mesh:
@@ -63,7 +66,8 @@ class Mesh:
         if key != REMOVAL and not key.startswith(NAME_TURN):
             yield lambda: None
             return
-        async with self._leases.hold(lease_name(key), TURN_LIMIT) as lease:
+        limit = REMOVAL_LIMIT if key == REMOVAL else NAME_LIMIT
+        async with self._leases.hold(lease_name(key), limit) as lease:
             yield lease.check
 
 

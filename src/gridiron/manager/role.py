@@ -61,7 +61,7 @@ from gridiron.manager.turns import Turns
 from gridiron.process.lock import lock_directory
 from gridiron.restate.admin import RestateAdmin, Starts
 from gridiron.restate.incarnation import NodePort
-from gridiron.settings import Settings, user_data_dir
+from gridiron.settings import Settings, local_host, user_data_dir
 from gridiron.toolchain.programs import fetch_versions, find_toolchain
 from gridiron.workers.cells import Cells
 from gridiron.workers.sockets import fetch_socket
@@ -203,7 +203,9 @@ async def _serve(
             tasks.create_task(certificate.watch(), name="watch certificate")
         exporter = Exporter(context, observer, health, versions)
         exporter.keep_looking(tasks)
-        own = OwnNode(OwnBuilds.of(context), logs.own, node, health)
+        own = OwnNode(
+            OwnBuilds.of(context), logs.own, node, health, lambda: mesh.guardian.state if mesh else None
+        )
         async with _ended_in_time() as (activations, limit), serving_peers(context, own) as stop_peers:
             app = make_app(context, control, health, exporter, activations)
             context.tracer.connect(app)
@@ -303,8 +305,9 @@ def _make_server(app: FastAPI, settings: Settings, certificate: Certificate | No
 
 def _note_of(settings: Settings) -> Note:
     """Say to clients on this machine where the manager is, and its admin's token."""
+    host = local_host(settings.manager_host)
     return Note(
-        url=f"{'http' if settings.tls_cert is None else 'https'}://localhost:{settings.ports.manager}",
+        url=f"{'http' if settings.tls_cert is None else 'https'}://{host}:{settings.ports.manager}",
         token_file=settings.manager_state_dir / ADMIN_FILE,
         certificate=settings.tls_cert,
     )

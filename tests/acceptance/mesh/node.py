@@ -26,7 +26,7 @@ STOP_SECONDS = 20
 CALL_SECONDS = 5
 DISCOVERY = "application/vnd.restate.endpointmanifest.v3+json"
 GRIDIRON = (sys.executable, "-P", "-m", "gridiron")
-LIGHT = {"cells": 1, "restate_memory": "64 MiB", "sweep_seconds": 1, "drain_grace_seconds": 1}
+LIGHT = {"cells": 1, "restate_memory": "64 MiB", "sweep_seconds": 5, "drain_grace_seconds": 1}
 """Three nodes share two cores."""
 
 EVERYWHERE = {"manager_host": "0.0.0.0", "ingress_host": "0.0.0.0"}  # noqa: S104 - on machines of our own
@@ -92,10 +92,17 @@ class MeshNode:
 
     def start(self, **changes: Any) -> None:
         """Start it, with some other settings than before where they are given; `await_ready` waits for it."""
-        self._own = self._own.model_copy(update=changes)
+        self.configure(**changes)
         self._bring_key()
-        environment = {**self._user(), **self._environment, **self._own.environment()}
-        self._process = self.machine.start((*GRIDIRON, "up"), self._log, environment)
+        self._process = self.machine.start((*GRIDIRON, "up"), self._log, self._node())
+
+    def configure(self, **changes: Any) -> None:
+        """Change what is in its gridiron.toml, so to speak."""
+        self._own = self._own.model_copy(update=changes)
+
+    def operate(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run a verb on its machine with all that is in its gridiron.toml, as who runs the node does."""
+        return self.machine.run((*GRIDIRON, *arguments), self._node())
 
     def await_ready(self, seconds: float = 120) -> None:
         """Wait until everything of it was looked at from now on, and is usable."""
@@ -226,6 +233,10 @@ class MeshNode:
             self.kill()
         finally:
             self.client.close()
+
+    def _node(self) -> dict[str, str]:
+        """The environment of the node itself."""
+        return {**self._user(), **self._environment, **self._own.environment()}
 
     def _user(self) -> dict[str, str]:
         """The environment of who works on this machine: it has a home of its own."""

@@ -65,12 +65,6 @@ class Mesh:
         finally:
             node.close()
 
-    def add(self, name: str) -> MeshNode:
-        """Make one more node, on a machine of its own; it does not run yet."""
-        node = self._make(self._switch.add(), name)
-        self._others.append(node)
-        return node
-
     def deploy(self, node: MeshNode, name: str, version: str) -> dict[str, Any]:
         """Have a node activate a version of a name, which is also that of its service."""
         return node.client.activate(self.bundles.make(version, name), version, name)

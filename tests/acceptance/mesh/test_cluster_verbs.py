@@ -1,10 +1,9 @@
-"""What an operator sees of a mesh, and does with its nodes. Other stories are of work in flight."""
+"""What an operator sees of a mesh, and how he drains a node."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from tests.acceptance.mesh.conftest import Tell
 from tests.acceptance.mesh.node import MeshNode
 from tests.acceptance.mesh.rig import CANARY, Mesh
 from tests.harness import wait_until
@@ -42,7 +41,7 @@ def await_calm(node: MeshNode) -> dict[str, Any]:
 
 
 def test_every_node_shows_the_same_cluster(mesh: Mesh) -> None:
-    own = ["n1", "n2", "n3"]
+    own = sorted(node.name for node in mesh.nodes)
     for node in mesh.nodes:
         status = await_calm(node)
         assert (status["node"], names(status)) == (node.name, own)
@@ -50,8 +49,12 @@ def test_every_node_shows_the_same_cluster(mesh: Mesh) -> None:
         assert 0 not in {member["manager"]["copies"] for member in status["members"]}
         assert sum(leads(status, name) for name in own) == len(status["partitions"]) == 8
         assert (status["replication"], status["bucket"]["reachable"]) == (2, True)
-    alone = mesh.alone.try_gridiron("cluster", "status", "--json")
-    assert (alone.returncode, "[node_alone]" in alone.stderr) == (1, True)
+
+
+def test_a_node_alone_says_how_it_could_be_in_a_cluster(mesh: Mesh) -> None:
+    with mesh.alone() as node:
+        done = node.try_gridiron("cluster", "status", "--json")
+    assert (done.returncode, "[node_alone]" in done.stderr) == (1, True)
 
 
 def test_a_node_is_drained_and_taken_back(mesh: Mesh) -> None:
@@ -64,29 +67,3 @@ def test_a_node_is_drained_and_taken_back(mesh: Mesh) -> None:
     wait_until(lambda: leads(fetch_status(asked), node.name), SECONDS, "it leads again")
     audit = [(entry["route"], entry["event"], entry["about"]) for entry in asked.gridiron("audit")]
     assert ("/cluster/nodes/{node}/drain", "done", {"node": node.name}) in audit
-
-
-def test_a_node_is_replaced_and_another_removed_for_good(mesh: Mesh, tell: Tell) -> None:
-    asked, node = mesh.nodes[0], mesh.add("n4")
-    node.start()
-    node.await_ready(SECONDS)
-    wait_until(lambda: leads(fetch_status(asked), "n4"), SECONDS, "n4 leads something")
-    running = asked.try_gridiron("cluster", "remove", "n4", "--yes")
-    assert "[node_running]" in running.stderr
-
-    node.kill()
-    node.wipe()
-    wait_until(lambda: "node_down" in codes(fetch_status(asked)), SECONDS, "n4 is seen to be down")
-    node.start(node_name="n5")
-    node.await_ready(SECONDS)
-    replaced = asked.gridiron("cluster", "replace", "n4", "--timeout", str(SECONDS))
-    assert (replaced["removed"], sorted(replaced["serving"])) == ("n4", ["n1", "n2", "n3", "n5"])
-    wait_until(lambda: node.answers(CANARY, "1"), SECONDS, "n5 answers calls")
-
-    node.kill()
-    wait_until(lambda: "node_down" in codes(fetch_status(asked)), SECONDS, "n5 is seen to be down")
-    assert asked.gridiron("cluster", "remove", "n5", "--yes") == {"removed": "n5"}
-    status = await_calm(asked)
-    assert names(status) == ["n1", "n2", "n3"]
-    assert sum(leads(status, name) for name in names(status)) == len(status["partitions"])
-    tell("a node was replaced under another name, and that removed")

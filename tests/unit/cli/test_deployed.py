@@ -6,7 +6,7 @@ import pytest
 
 from gridiron.cli.deployed import plan_warnings, render_activated, render_headline
 from gridiron.cli.table import Table
-from gridiron.manager.api import Activated
+from gridiron.manager.api import Activated, NodeCopy
 
 
 def activated(**overrides: Any) -> Activated:
@@ -132,3 +132,13 @@ def test_a_dry_run_that_would_be_refused_says_why() -> None:
     outcome = activated(outcome="dry_run", changes=CHANGES, refusals=(refused,))
     assert render_headline(outcome) == "Dry run: greeter-1.1.0-2 would be refused. Nothing was changed."
     assert plan_warnings(outcome, None) == ["Callers may rely on it.  [breaking_change]"]
+
+
+def test_a_node_without_the_files_is_named() -> None:
+    copies = (
+        NodeCopy(node="n2", present=True),
+        NodeCopy(node="n3", present=False, reason="nobody listens there"),
+    )
+    assert plan_warnings(activated(copies=copies), None) == [
+        "n3 does not have its files (nobody listens there): it fetches them when it is first called."
+    ]

@@ -246,6 +246,7 @@ ACTIVATED: dict[str, Any] = {
     "takes_over": {},
     "keeps": [],
     "refusals": [],
+    "copies": [],
     "timings_ms": {},
 }
 

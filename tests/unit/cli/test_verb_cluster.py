@@ -4,8 +4,11 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+import httpx2
 import pytest
 from typer.testing import Result
+
+from gridiron.cli.cluster_grow import describe_partitions
 
 Run = Callable[..., Result]
 
@@ -18,6 +21,7 @@ def member(number: int, **changes: Any) -> dict[str, Any]:
         "unready": "",
         "version": "1.0.0",
         "clock_ahead_seconds": 0.0,
+        "guarding": None,
         "copies": 12,
         "loaded": 3,
     }
@@ -245,3 +249,70 @@ def test_what_cannot_be_replaced(run: Run, manager: Any, node: str, code: str) -
     result = run("cluster", "replace", node)
     assert (result.exit_code, f"[{code}]" in result.stderr) == (1, True)
     assert len(manager.asked) == 1
+
+
+GROWN = {"replication": 2, "wanted_replication": 2, "changed": True, "missing": 0}
+TOO_FEW = {"replication": 1, "wanted_replication": 2, "changed": False, "missing": 1}
+
+
+def test_a_cluster_that_has_its_nodes_keeps_its_copies(run: Run, manager: Any) -> None:
+    manager.on("POST /cluster/grow", GROWN)
+    assert run("cluster", "grow").stdout == "Everything is kept on 2 nodes.\n"
+    assert json.loads(run("cluster", "grow", "--json").stdout) == GROWN
+
+
+def test_the_nodes_that_are_missing_are_waited_for(run: Run, manager: Any, clock: Any) -> None:
+    manager.on("POST /cluster/grow", TOO_FEW, GROWN)
+    manager.on("GET /cluster", cluster(member(1)), cluster(member(1), member(2)))
+    result = run("cluster", "grow")
+    assert (result.exit_code, clock.seconds) == (0, 1.0)
+    assert result.stderr.splitlines() == [
+        "storing snapshots, with which other nodes begin …",
+        "1 of 2 nodes serve that everything is to be kept on.",
+    ]
+
+
+def test_nodes_that_do_not_come(run: Run, manager: Any) -> None:
+    manager.on("POST /cluster/grow", TOO_FEW)
+    manager.on("GET /cluster", cluster(member(1)))
+    result = run("cluster", "grow", "--timeout", "2")
+    assert result.exit_code == 1
+    assert result.stderr.splitlines()[-1] == (
+        "error: Given up after 2 s: 1 of 2 nodes serve that everything is to be kept on. Start them: with "
+        "the table, the cluster's key and names of their own they join by themselves.  [cluster_unfinished]"
+    )
+
+
+def test_a_node_alone_that_runs_is_to_be_stopped_first(run: Run, manager: Any) -> None:
+    manager.refuse("POST /cluster/grow", 404, "node_alone", "This node is alone.")
+    result = run("cluster", "grow")
+    assert result.exit_code == 1
+    assert result.stderr.splitlines()[-1] == (
+        "error: This node was left as it is, and alone: its manager runs, and knows of no cluster. Write its "
+        "table [cluster] into gridiron.toml, stop the node, and run this before you start it.  [grow_refused]"
+    )
+
+
+def test_a_manager_that_was_named_is_not_grown_here(run: Run, manager: Any) -> None:
+    manager.on("POST /cluster/grow", httpx2.ConnectError("refused"))
+    result = run("cluster", "grow", "--url", "http://n1.test")
+    assert (result.exit_code, "[manager_unavailable]" in result.stderr) == (1, True)
+
+
+def test_a_stopped_node_without_a_table(run: Run, manager: Any) -> None:
+    manager.on("POST /cluster/grow", httpx2.ConnectError("refused"))
+    result = run("cluster", "grow")
+    assert (result.exit_code, "[node_alone]" in result.stderr) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("partitions", "said"),
+    [
+        (None, ()),
+        (3, ()),
+        (1, ("One partition: only one node will lead at a time, and the others stand in for it.",)),
+        (2, ("2 partitions: only 2 nodes will lead at a time, and the others stand in.",)),
+    ],
+)
+def test_fewer_partitions_than_nodes(partitions: int | None, said: tuple[str, ...]) -> None:
+    assert describe_partitions(partitions, 3) == said

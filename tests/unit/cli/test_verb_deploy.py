@@ -35,6 +35,7 @@ ANSWER: dict[str, Any] = {
     "takes_over": {},
     "keeps": [],
     "refusals": [],
+    "copies": [],
     "timings_ms": {"stage": 1.5, "total": 20.0},
 }
 OLD = "GET /deployments/greeter-1.0.0-1"

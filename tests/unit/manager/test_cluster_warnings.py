@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from gridiron.manager.api import Guarding
 from gridiron.manager.cluster_api import (
     ClusterBucket,
     ClusterMember,
@@ -119,6 +120,17 @@ def test_a_node_that_is_cut_off_says_so_first() -> None:
 def test_a_drained_node_leads_nothing() -> None:
     members = (*map(make_member, (1, 2, 3)), make_member(4, worker_state="draining"))
     assert codes(make_status(*members)) == [("node_draining", "n4")]
+
+
+def test_a_node_that_its_guardian_has_drained_is_not_for_an_operator_to_take_back() -> None:
+    guarding = Guarding(
+        state="drained", since=NOW, reason="no cell has served for 12 s", drains_in_last_hour=1
+    )
+    drained = make_member(4, worker_state="draining", manager=make_manager(guarding=guarding))
+    (warning,) = find_warnings(make_status(*map(make_member, (1, 2, 3)), drained))
+    assert warning.detail == (
+        "n4 was drained by its guardian, as no cell has served for 12 s. It leads again once that is mended."
+    )
 
 
 @pytest.mark.parametrize(

@@ -38,6 +38,7 @@ class Pair:
             return find[0](uri) or find[1](uri)
 
         self.restate.find_endpoint = find_endpoint
+        self.copies = {manager: copies_of(manager) for manager in (self.one, self.two)}
         self.one.context.spread = self._spread_to(self.two)
         self.two.context.spread = self._spread_to(self.one)
 
@@ -67,6 +68,13 @@ def copies_of(manager: Manager) -> Copies:
     store = manager.context.store
     assert isinstance(store, SharedStore)
     return Copies(store, manager.observer, LIMIT)
+
+
+async def sweep(pair: Pair, manager: Manager) -> None:
+    """Do what a manager does in two rounds of its loop."""
+    for _ in range(2):
+        await manager.loop.sweep()
+        await pair.copies[manager].tend()
 
 
 def has_copy(manager: Manager, build_id: str) -> bool:
@@ -160,11 +168,11 @@ async def test_a_node_whose_copies_lack_fetches_them_and_drops_what_is_gone(pair
     pair.one.context.spread = pair.two.context.spread  # back to itself: the other hears nothing
     first = await pair.one.activate("1")
     assert not has_copy(pair.two, first.build_id)
-    await copies_of(pair.two).tend()
+    await sweep(pair, pair.two)
     assert has_copy(pair.two, first.build_id)
     second = await pair.one.activate("2")
     await pair.one.loop.prune(PruneRequest(build_id=first.build_id))
-    await copies_of(pair.two).tend()
+    await sweep(pair, pair.two)
     assert not has_copy(pair.two, first.build_id)
     assert has_copy(pair.two, second.build_id)
 
@@ -174,8 +182,12 @@ async def test_a_build_that_is_loaded_keeps_its_copy(pair: Pair) -> None:
     await pair.one.activate("2")
     await pair.one.loop.prune(PruneRequest(build_id=first.build_id))
     pair.two.cells.load(first.path)
-    await copies_of(pair.two).tend()
+    await pair.two.loop.sweep()  # which unloads it
+    for _ in range(2):
+        await pair.copies[pair.two].tend()
     assert has_copy(pair.two, first.build_id)
+    await sweep(pair, pair.two)
+    assert not has_copy(pair.two, first.build_id)
 
 
 async def test_with_the_bucket_away_nothing_is_activated_or_removed_and_builds_are_told(pair: Pair) -> None:

@@ -11,7 +11,7 @@ from typing import Annotated
 
 from pydantic import AwareDatetime, ConfigDict, Field, Json
 
-from gridiron.manager.api import Health, NodeStatus
+from gridiron.manager.api import Guarding, Health, NodeStatus
 from gridiron.model import Value
 from gridiron.workers.log_files import Ring
 from gridiron.workers.logs import Level, LogEvent
@@ -41,6 +41,7 @@ class NodeHealth(Value):
 
     status: NodeStatus
     health: Health
+    guarding: Guarding | None = None  # None: of a version that has no guardian
 
 
 class LogQuery(Value):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Annotated
@@ -12,7 +12,7 @@ from fastapi import Depends, FastAPI, Query
 from fastapi.responses import StreamingResponse
 
 from gridiron.errors import BuildNotFound, StorageFailed
-from gridiron.manager.api import LogList
+from gridiron.manager.api import Guarding, LogList
 from gridiron.manager.health import HealthChecker
 from gridiron.manager.http.bodies import LimitedBodies
 from gridiron.manager.http.problems import add_problem_handlers
@@ -34,6 +34,7 @@ class OwnNode:
     logs: OwnLogs
     node: NodeReader
     health: HealthChecker
+    fetch_guarding: Callable[[], Guarding | None] = lambda: None
 
 
 def make_peer_app(own: OwnNode, guard: PeerGuard, errors: Counter[str]) -> FastAPI:
@@ -99,4 +100,5 @@ def _line(news: LogNews) -> str:
 def _add_node(app: FastAPI, own: OwnNode) -> None:
     @app.get("/node")
     async def show_node() -> NodeHealth:
-        return NodeHealth(status=await own.node.fetch(), health=own.health.read())
+        status = await own.node.fetch()
+        return NodeHealth(status=status, health=own.health.read(), guarding=own.fetch_guarding())
