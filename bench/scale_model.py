@@ -68,8 +68,12 @@ class UnitCosts:
         0.70, "ms", "processor time of each further step", "`throughput`, 10 steps less 1 step, by nine"
     )
     mesh: Cost = Cost(2.9, "×", "a call in a mesh, replication 2, against a node alone", "`mesh`")
-    quiet: Cost = Cost(52, "ms/s", "processor time of an idle node alone", "`mesh`")
-    idle: Cost = Cost(90, "ms/s", "the same of one of three, without its looks", "`mesh`: 104 less 14")
+    sent: Cost = Cost(
+        8.8, "kB", "sent between nodes for a call of one step, at the most", "`mesh`: 9.3 less 0.5"
+    )
+    quiet: Cost = Cost(55, "ms/s", "processor time of an idle node alone", "`mesh`")
+    idle: Cost = Cost(98, "ms/s", "the same of one of three, without its looks", "`mesh`: 112 less 14")
+    node: Cost = Cost(265, "MiB", "memory of an idle node of three (PSS)", "`mesh`")
     forked: Cost = Cost(2.0, "ms", "processor time of a manager for starting restatectl", BY_HAND)
     started: Cost = Cost(10, "ms", "the same of restatectl", "`mesh`, and 9 to 12.5 by hand")
     asked: Cost = Cost(8.5, "ms", "the same of Restate for answering it", BY_HAND)
@@ -325,6 +329,11 @@ class Mesh:
         """Processor time of a call, on all nodes."""
         alone = self.costs.call.value + (self.scenario.steps - 1) * self.costs.step.value
         return alone * (1.0 if self.is_alone else self.costs.mesh.value)
+
+    @property
+    def sent_mb(self) -> float:
+        """What calls have nodes send each other in a second, in MB, as if they were of one step."""
+        return 0.0 if self.is_alone else self.scenario.calls * self.costs.sent.value / 1000
 
     @property
     def leading(self) -> int:

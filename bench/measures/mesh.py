@@ -18,10 +18,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import httpx2
+
 from bench.harness import BenchFailed, Outcome, Row, ratios_of, single, spread_of, take_turns
 from bench.session import Session
 from bench.subjects.counting import Requests, counting
-from bench.subjects.node import PROGRAMS
+from bench.subjects.node import PROGRAMS, REQUEST_SECONDS, wait_until
 from bench.subjects.processes import fetch_cpu_seconds, fetch_ended_cpu_seconds, fetch_memory
 from bench.wrk import Requests as Calls
 from bench.wrk import Window, run_requests
@@ -32,9 +34,9 @@ from tests.machines import OWN_ADDRESS, switched
 
 NEEDS = "the measure `mesh` makes network namespaces: it needs root, and Debian's package iproute2"
 VERSION, SERVICE, HANDLER = "1.0.0", "scaled", "one"
-CALLERS = 48  # sixteen for each node
+CALLERS = 24  # eight for each node
 ROUNDS = 8
-WINDOW_SECONDS = 3
+WINDOW_SECONDS = 4
 QUIET_SECONDS = 35  # a round of the loop, and some more
 IDLE_SECONDS = 60
 READY_SECONDS = 180
@@ -59,6 +61,8 @@ def measure(session: Session) -> Outcome:
         for nodes in groups.values():
             bundle = session.bundles.make(VERSION, SERVICE)
             nodes[0].client.activate(bundle, VERSION, SERVICE)
+            for node in nodes:
+                wait_until(lambda node=node: _is_answered(node), READY_SECONDS, f"{node!r} answers calls")
         time.sleep(
             session.choose(full=QUIET_SECONDS, quick=0)
         )  # until what was activated is known everywhere
@@ -136,7 +140,7 @@ class Called:
 
 def _calling(session: Session, nodes: Sequence[MeshNode]) -> Callable[[], Called]:
     seconds = session.choose(full=WINDOW_SECONDS, quick=1)
-    urls = [f"{node.settings.ingress_url}/{SERVICE}/{HANDLER}" for node in nodes]
+    urls = [_url(node) for node in nodes]
 
     def call(url: str) -> Window:
         return run_requests(Calls(url, json.dumps(VERSION)), CALLERS // len(urls), seconds)
@@ -166,6 +170,19 @@ def _fetch_cpu(nodes: Sequence[MeshNode]) -> dict[str, float]:
     found = _find_pids(nodes)
     used = {component: fetch_cpu_seconds(pids) for component, pids in found.items()}
     return {**used, "restatectl": fetch_ended_cpu_seconds(found["manager"])}
+
+
+def _is_answered(node: MeshNode) -> bool:
+    """Tell whether a call through a node's ingress is answered: a first one takes its time."""
+    try:
+        response = httpx2.post(_url(node), json=None, timeout=REQUEST_SECONDS, trust_env=False)
+    except httpx2.TransportError:
+        return False
+    return response.status_code == 200
+
+
+def _url(node: MeshNode) -> str:
+    return f"{node.settings.ingress_url}/{SERVICE}/{HANDLER}"
 
 
 def _fetch_sent(nodes: Sequence[MeshNode]) -> int:
