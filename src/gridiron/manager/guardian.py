@@ -91,7 +91,6 @@ class Guardian:
         self._course = Course()
         self._drains: Drains | None = None  # None: not read yet
         self._again_at = float("-inf")
-        self._turn = asyncio.Lock()
         self._counted: datetime | None = None  # the drain of its own that was counted last
         self._trouble: GridironError | None = None  # what kept the last change from being made
         self._state = Guarding(
@@ -121,19 +120,6 @@ class Guardian:
 
     async def look(self, *, serving: bool | None) -> None:
         """Take up how the workers are now, and do what follows. What fails is tried again by later looks."""
-        async with self._turn:
-            await self._look(serving)
-
-    async def disown(self) -> None:
-        """Leave the node as it is to somebody else, who drains it: it is not taken back any more.
-
-        Safe to repeat. Raises StorageFailed.
-        """
-        async with self._turn:
-            await self._read()
-            await self._forget()
-
-    async def _look(self, serving: bool | None) -> None:  # noqa: FBT001 - it has three values
         at = self._clock()
         self._course = follow(self._course, serving, at)
         decision = Decision(Step.NOTHING)
@@ -179,18 +165,15 @@ class Guardian:
         if self._drains is not None and self._drains.drained_at != self._counted:
             self._counted = self._drains.drained_at
             self.drained += 1
-            log.warning("node.drained", reason=reason)
+            log.warning("guardian.drained", reason=reason)
 
     async def _take_back(self, node_id: str, reason: str) -> None:
         await self._change(node_id, ACTIVE)
-        await self._forget()
-        self.taken_back += 1
-        log.info("node.taken_back", reason=reason, drained_seconds=round(self._last_seconds or 0))
-
-    async def _forget(self) -> None:
         lasted = self.drain_seconds
         await self._write((self._drains or Drains()).model_copy(update={"drained_at": None}))
         self._last_seconds = lasted
+        self.taken_back += 1
+        log.info("guardian.taken_back", reason=reason, drained_seconds=round(lasted or 0))
 
     async def _change(self, node_id: str, state: WorkerState) -> None:
         """Change what the node is, also where it is seen to be that: a change before may come late."""

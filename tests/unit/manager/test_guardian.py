@@ -140,19 +140,6 @@ async def test_an_operators_drain_is_not_undone(scene: Scene) -> None:
     assert not node.directory.exists()
 
 
-async def test_a_drain_that_an_operator_takes_over_is_not_undone(scene: Scene) -> None:
-    node = scene.nodes[0]
-    node.serving = False
-    await scene.live(8)
-    await node.guardian.disown()
-    await node.guardian.disown()
-    node.serving = True
-    node.start()
-    await scene.live(30)
-    assert node.state("drained_by_operator", 10, drains=1)
-    assert scene.cluster.changes == [("n1", "draining")]
-
-
 async def test_a_manager_that_starts_again_knows_its_drain(scene: Scene) -> None:
     node = scene.nodes[0]
     node.serving = False
@@ -216,7 +203,7 @@ async def test_a_cluster_that_does_not_answer_is_told_once_and_asked_again(scene
         await scene.live(30)
         scene.cluster.away = False
         await scene.live(10)
-    assert [each["event"] for each in logs] == ["guardian.failed", "node.drained"]
+    assert [each["event"] for each in logs] == ["guardian.failed", "guardian.drained"]
     assert scene.cluster.changes == [("n1", "draining")]
     assert node.guardian.state.reason == DOWN.format(39)
 
