@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any
 
 from gridiron.secrets.key import KEY_SIZE
@@ -57,7 +58,8 @@ class Mesh:
     @contextmanager
     def alone(self) -> Iterator[MeshNode]:
         """A node that is in no cluster, and is ready."""
-        node = MeshNode(self._switch.add(), self.directory / "alone", {}, source_roots=[self.bundles.root])
+        directory = Path(mkdtemp(prefix="alone-", dir=self.directory))
+        node = MeshNode(self._switch.add(), directory, {}, source_roots=[self.bundles.root])
         try:
             node.start()
             node.await_ready()

@@ -58,7 +58,7 @@ def deployment(mesh: Mesh, version: str) -> tuple[str, ...]:
 
 
 def printed(node: MeshNode, build_id: str) -> str:
-    return "\n".join(json.loads(line)["text"] for line in node.lines("logs", build_id))
+    return "\n".join(json.loads(line)["message"] for line in node.lines("logs", build_id))
 
 
 def builds(node: MeshNode) -> dict[str, dict[str, Any]]:

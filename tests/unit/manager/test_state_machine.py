@@ -39,6 +39,7 @@ from gridiron.manager import loop as loop_module
 from gridiron.manager.api import Activated, PruneRequest, RollbackRequest
 from gridiron.manager.execute import Executor
 from gridiron.manager.observe import Observer
+from gridiron.manager.turns import Check
 from gridiron.model import Build
 from gridiron.restate.port import Registered
 from gridiron.testing.restate import FakeRestate, Phase, needed_by
@@ -590,10 +591,10 @@ def deletion_first(patch: pytest.MonkeyPatch) -> None:
     """Files go before the registration."""
     remove = Executor._remove
 
-    async def deleting(self: Executor, action: Remove) -> None:
+    async def deleting(self: Executor, action: Remove, check: Check) -> None:
         if action.files:
             self._context.store.remove(action.build_id)
-        await remove(self, action)
+        await remove(self, action, check)
 
     patch.setattr(Executor, "_remove", deleting)
 
