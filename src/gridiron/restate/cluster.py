@@ -116,7 +116,8 @@ class RestateCluster:
                     f"{peer.name} is not known to be down and does not answer"
                 ) from answer
             views[peer.node_id], schema_version = answer
-            await self._await_schema(schema_version, peer)
+            if schema_version > start.schema_version:
+                await self._await_schema(schema_version, peer)
         if (doubt := find_doubt(views)) is not None:
             raise self._ctl.unavailable(doubt)
         return name_incarnation(start.name, own)
