@@ -113,9 +113,8 @@ class Deployments:
         return render_deployment(status, record, nodes)
 
     async def _read(self) -> tuple[tuple[BuildStatus, ...], Nodes]:
-        look, own, others = await asyncio.gather(
-            self._observer.look(), self._own.fetch(), self._fetch_others()
-        )
+        look = await self._observer.look()  # first: what is retired is loaded nowhere any more
+        own, others = await asyncio.gather(self._own.fetch(), self._fetch_others())
         return look.statuses, Nodes(own, others)
 
     async def _fetch_others(self) -> tuple[NodeBuilds | Unreached, ...] | None:
