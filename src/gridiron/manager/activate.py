@@ -35,6 +35,7 @@ from gridiron.bundles.source import HttpSource, S3Source, parse_source
 from gridiron.bundles.staging import Staged
 from gridiron.errors import (
     ActivationFailed,
+    GridironError,
     RegistrationUnknown,
     RestateRejected,
     RestateUnavailable,
@@ -431,7 +432,8 @@ class Activator:
                         registered = await self._register(build, steps, allowed)
         except ActivationFailed as failure:
             if not isinstance(failure.cause, RegistrationUnknown):
-                with tolerating("build.not_withdrawn", build_id=build.build_id):  # the loop does it later
+                # the loop does it later
+                with tolerating("build.not_withdrawn", GridironError, build_id=build.build_id):
                     await self._executor.withdraw(build)
             raise
         log.info("build.activated", build_id=build.build_id, deployment_id=registered.deployment_id)

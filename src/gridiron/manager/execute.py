@@ -220,7 +220,7 @@ class Executor:
         # it is registered, and that counts: what cannot be written now, the loop writes later
         with tolerating("registry.not_written"):
             self._context.registry.remember(build.build_id, record)
-        with tolerating("build.not_settled", build_id=build.build_id):
+        with tolerating("build.not_settled", GridironError, build_id=build.build_id):
             await self._settle(build.build_id)
         return registered
 

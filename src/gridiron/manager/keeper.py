@@ -7,14 +7,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
-import structlog
-
 from gridiron.errors import GridironError, RegistrationUnknown
 from gridiron.manager.activation import Before
+from gridiron.manager.tolerate import tolerating
 from gridiron.model import Address
 from gridiron.secrets.store import Secrets, SecretStore, Snapshot
-
-log = structlog.get_logger()
 
 
 class Keeper:
@@ -52,8 +49,7 @@ class Keeper:
         except RegistrationUnknown:
             raise
         except GridironError:
-            try:
+            # what kept them from being registered is what to tell
+            with tolerating("secrets.not_restored", GridironError, name=name):
                 await self.keep(name, replace(before, kept=before.wanted, wanted=before.kept))
-            except GridironError as unrestored:  # what kept them from being registered is what to tell
-                log.warning("secrets.not_restored", name=name, reason=str(unrestored))
             raise

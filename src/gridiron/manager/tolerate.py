@@ -7,15 +7,21 @@ from contextlib import contextmanager
 
 import structlog
 
-from gridiron.errors import StorageFailed
+from gridiron.errors import GridironError, StorageFailed
 
 log = structlog.get_logger()
 
 
 @contextmanager
-def tolerating(event: str, **fields: object) -> Iterator[None]:
-    """Log StorageFailed of what happens inside as `event`, and go on."""
+def tolerating(
+    event: str, failure: type[GridironError] = StorageFailed, /, **fields: object
+) -> Iterator[None]:
+    """Log a failure of what happens inside as `event`, and go on.
+
+    By default that is one of the disk. GridironError is for what counts however the write ends: in a cluster
+    it is one to a bucket, which may be away, or another node may have come first.
+    """
     try:
         yield
-    except StorageFailed as error:
+    except failure as error:
         log.warning(event, reason=str(error), **fields)

@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,6 +19,7 @@ from gridiron.manager.copies import Copies
 from gridiron.manager.turns import Check
 from gridiron.model import Address
 from gridiron.restate.answers import address_of
+from gridiron.restate.port import Registered
 from gridiron.testing.objects import FakeObjects
 from gridiron.testing.restate import FakeEndpoint, FakeRestate
 from tests.unit.manager.conftest import Clock, Manager, make_settings
@@ -221,3 +223,20 @@ def test_the_uri_of_a_build_is_the_same_on_every_node(pair: Pair) -> None:
     address = Address(name="demo", version="1", timestamp=1)
     assert pair.one.context.uri(address) == pair.two.context.uri(address)
     assert address_of(pair.one.context.uri(address)) == address
+
+
+async def test_a_mark_that_another_node_has_taken_away_fails_no_activation(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    register = pair.restate.register
+
+    async def register_and_be_settled(*args: Any, **more: Any) -> Registered:
+        registered = await register(*args, **more)
+        await pair.two.loop.sweep()  # which sees that it is registered
+        return registered
+
+    monkeypatch.setattr(pair.restate, "register", register_and_be_settled)
+    activated = await pair.one.activate("1")
+    assert activated.outcome == "activated"
+    assert await pair.one.states() == await pair.two.states() == {"1": "active"}
+    assert pair.one.context.store.fetch_inventory().marks == {}
