@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import tarfile
 import zlib
@@ -11,13 +10,11 @@ from typing import IO, TYPE_CHECKING
 
 from gridiron.bundles.digest import hash_file
 from gridiron.bundles.disk import storing
+from gridiron.bundles.pack import make_member, writing_tar
 from gridiron.errors import StorageFailed
 
 if TYPE_CHECKING:
     from gridiron.model import Build, Module
-
-FASTEST = 1
-"""Of gzip's levels: it is packed once, and unpacked by each node."""
 
 CHUNK = 256 * 1024
 
@@ -28,16 +25,10 @@ def pack_content(directory: Path, build: Build, archive: Path) -> str:
     Times, owners and permissions are left out. Raises StorageFailed.
     """
     with storing("Writing", archive):
-        with (
-            archive.open("xb") as file,
-            gzip.GzipFile(fileobj=file, mode="wb", filename="", compresslevel=FASTEST, mtime=0) as packed,
-            tarfile.open(fileobj=packed, mode="w|", format=tarfile.PAX_FORMAT) as tar,
-        ):
+        with archive.open("xb") as file, writing_tar(file) as tar:
             for module in build.modules:
-                member = tarfile.TarInfo(module.name)
-                member.size = module.size
                 with (directory / module.name).open("rb") as opened:
-                    tar.addfile(member, opened)
+                    tar.addfile(make_member(module.name, module.size), opened)
         return hash_file(archive)
 
 

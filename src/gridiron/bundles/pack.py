@@ -5,6 +5,8 @@ from __future__ import annotations
 import gzip
 import io
 import tarfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -30,18 +32,26 @@ def pack(directory: Path, archive: Path) -> tuple[str, ...]:
 
 
 def _write(root: Root, found: FoundBundle, file: BinaryIO) -> None:
+    with writing_tar(file) as tar:
+        for path, content in sorted(found.manifest_files.items()):
+            tar.addfile(make_member(path, len(content)), io.BytesIO(content))
+        for module in found.modules:
+            with open_file(root, module.file.path) as opened:
+                tar.addfile(make_member(module.file.path, module.file.size), opened)
+
+
+@contextmanager
+def writing_tar(file: BinaryIO) -> Iterator[tarfile.TarFile]:
+    """Give what writes a `.tar.gz` into a file, which is whole at the end. Nothing in it says when."""
     with (
         gzip.GzipFile(fileobj=file, mode="wb", filename="", compresslevel=FASTEST, mtime=0) as packed,
         tarfile.open(fileobj=packed, mode="w|", format=tarfile.PAX_FORMAT) as tar,
     ):
-        for path, content in sorted(found.manifest_files.items()):
-            tar.addfile(_make_member(path, len(content)), io.BytesIO(content))
-        for module in found.modules:
-            with open_file(root, module.file.path) as opened:
-                tar.addfile(_make_member(module.file.path, module.file.size), opened)
+        yield tar
 
 
-def _make_member(path: str, size: int) -> tarfile.TarInfo:
+def make_member(path: str, size: int) -> tarfile.TarInfo:
+    """Describe a file of an archive, without times, owner and permissions."""
     member = tarfile.TarInfo(path)
     member.size = size
     return member

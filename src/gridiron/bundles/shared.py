@@ -14,24 +14,31 @@ no build. docs/decisions/0027 has the reasons.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import secrets
-from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
-from pydantic import ValidationError
 
-from gridiron.bundles.content import pack_content, unpack_content
+from gridiron.bundles.content import unpack_content
 from gridiron.bundles.disk import storing, sync, sync_tree
+from gridiron.bundles.folders import (
+    ARCHIVE_SUFFIX,
+    BUILDS,
+    STATE,
+    Folder,
+    key_of,
+    list_folders,
+    put_content,
+    remove_folder,
+    render_record,
+)
 from gridiron.bundles.inventory import parse_build
 from gridiron.bundles.paths import METADATA_FILE, SEALED_FILE
 from gridiron.bundles.staging import Staged
-from gridiron.bundles.states import READERS, BuildStates
+from gridiron.bundles.states import READERS, BuildState, BuildStates
 from gridiron.bundles.store import BundleStore
 from gridiron.errors import (
     BucketUnavailable,
@@ -45,19 +52,16 @@ from gridiron.errors import (
 )
 from gridiron.lifecycle.observation import Damaged, Inventory, Mark
 from gridiron.model import Address, Build, Value
-from gridiron.objects.port import Listed, Objects
+from gridiron.objects.port import Objects
 from gridiron.objects.probe import check_conditions
+from gridiron.objects.values import fetch_value, render_value
 from gridiron.process.files import replace_file
 from gridiron.settings import BUNDLES_IDENTITY
 
 log = structlog.get_logger()
 
-BUILDS = "builds"
-STATE = "state"
 CLUSTER_KEY = "cluster.json"
-ARCHIVE_SUFFIX = ".tar.gz"
 
-MAX_CLUSTER = 4096
 MAX_METADATA = 32 * 1024 * 1024
 """Bytes: some 200 of each module, of which there are 10,000 at the most, and 1 MiB of variables."""
 
@@ -73,32 +77,17 @@ class _Cluster(Value):
 
 def read_cluster(objects: Objects) -> str:
     """Read the identity of a cluster in its bucket. Raises ObjectMissing, ObjectDamaged."""
-    found = objects.get(CLUSTER_KEY, MAX_CLUSTER)
-    try:
-        return _Cluster.model_validate_json(found.content).identity
-    except ValidationError as error:
-        raise ObjectDamaged(objects.url, CLUSTER_KEY, "it names no cluster") from error
+    return fetch_value(objects, CLUSTER_KEY, _Cluster, "it names no cluster")[0].identity
 
 
 def make_cluster(objects: Objects, identity: str) -> str:
     """Give a bucket an identity, and say which one it has: another one where somebody else was first."""
     check_conditions(objects)  # all that follows rests on them
     try:
-        objects.create(CLUSTER_KEY, _Cluster(identity=identity).model_dump_json().encode())
+        objects.create(CLUSTER_KEY, render_value(_Cluster(identity=identity)))
     except ObjectExists:
         return read_cluster(objects)
     return identity
-
-
-@dataclass(frozen=True, slots=True)
-class _Stored:
-    """The objects of one build, by the ends of their keys."""
-
-    address: Address
-    objects: Mapping[str, Listed]
-
-    def key(self, name: str) -> str:
-        return f"{folder_of(self.address)}/{name}"
 
 
 class SharedStore(BundleStore):
@@ -134,11 +123,15 @@ class SharedStore(BundleStore):
         ClusterNotGrown where it has some and the bucket belongs to no cluster yet.
         """
         here = self._identify()
-        identity = self._fetch_cluster_identity(here)
-        if identity is None:
+        try:
+            identity = self._fetch_cluster_identity(here)
+        except BucketUnavailable as error:
+            log.warning("bucket.away", reason=error.reason)
             if here is None:
-                raise BucketUnavailable(self._objects.url, "and this node was never part of the cluster")
-        elif here is None:
+                reason = "and this node was never part of the cluster"
+                raise BucketUnavailable(self._objects.url, reason) from error
+            identity = here
+        if here is None:
             with storing("Making", self.directory):
                 replace_file(self.directory / BUNDLES_IDENTITY, identity.encode(), 0o644)
                 sync(self.directory)
@@ -146,8 +139,8 @@ class SharedStore(BundleStore):
             raise BundlesElsewhere(f"{self.directory}, beside the bucket {self._objects.url},")
         return super().prepare(expected)
 
-    def _fetch_cluster_identity(self, here: str | None) -> str | None:
-        """Read what the cluster is, and make it that where it is nothing yet; None where that is unknown.
+    def _fetch_cluster_identity(self, here: str | None) -> str:
+        """Read what the cluster is, and make it that where it is nothing yet.
 
         `here` is what this directory belongs to: a new cluster would know nothing of the builds in it.
         """
@@ -156,44 +149,25 @@ class SharedStore(BundleStore):
         except ObjectMissing as error:
             if here is not None:
                 raise ClusterNotGrown(str(self.directory), self._objects.url) from error
-            return self._make_cluster()
-        except BucketUnavailable as error:
-            log.warning("bucket.away", reason=error.reason)
-            return None
-
-    def _make_cluster(self) -> str | None:
-        try:
             return make_cluster(self._objects, secrets.token_hex(8))
-        except BucketUnavailable as error:
-            log.warning("bucket.away", reason=error.reason)
-            return None
 
     # -- which builds there are
-
-    def list_builds(self) -> tuple[Build, ...]:
-        """Give the builds of the cluster that can be read, by timestamp."""
-        return self.fetch_inventory().builds
-
-    def list_builds_of(self, name: str) -> tuple[Build, ...]:
-        """Give the builds of one name that are registered or were so, by timestamp: see BundleStore."""
-        inventory = self._fetch_inventory(f"{BUILDS}/{name}")
-        kept = {None, Mark.RETIRED}
-        return tuple(build for build in inventory.builds if inventory.marks.get(build.build_id) in kept)
 
     def fetch_inventory(self) -> Inventory:
         """Give the builds of the cluster, and what should be one and cannot be read.
 
         Whether there are copies here makes no difference.
         """
-        return self._fetch_inventory(BUILDS)
+        return self._fetch_inventory()
 
-    def _fetch_inventory(self, prefix: str) -> Inventory:
+    def _fetch_inventory_of(self, name: str) -> Inventory:
+        return self._fetch_inventory(f"/{name}")
+
+    def _fetch_inventory(self, path: str = "") -> Inventory:
         identity = self.fetch_identity()
-        folders = self._list(prefix)
-        stored = [each for each in folders if METADATA_FILE in each.objects]
+        stored = [each for each in list_folders(self._objects, path) if each.is_build]
         records = self._fetch_records(stored)
-        states = self._states.fetch(each.objects[STATE] for each in stored if STATE in each.objects)
-        found = {str(each.address): states.get(each.key(STATE)) for each in stored}
+        states = self._fetch_states(stored)
         builds = [record for record in records if isinstance(record, Build)]
         return Inventory(
             identity=identity,
@@ -202,41 +176,39 @@ class SharedStore(BundleStore):
             marks={
                 build.build_id: state.mark
                 for build in builds
-                if (state := found[build.build_id]) and state.mark
+                if (state := states.get(build.address)) and state.mark
             },
             elsewhere=frozenset(
                 build.build_id
                 for build in builds
-                if (state := found[build.build_id])
-                and state.mark
-                and state.mark.unfinished
-                and self._is_under_way_at(state.node)
+                if (state := states.get(build.address)) and self._is_under_way_elsewhere(state)
             ),
         )
 
-    def _list(self, prefix: str) -> list[_Stored]:
-        found: dict[Address, dict[str, Listed]] = defaultdict(dict)
-        for listed in self._objects.list(prefix):
-            folder, _, name = listed.key.removeprefix(BUILDS).rpartition("/")
-            if address := Address.parse_path(folder):  # what else somebody puts there is not ours
-                found[address][name] = listed
-        return [_Stored(address, objects) for address, objects in found.items()]
+    def _fetch_states(self, folders: Collection[Folder]) -> Mapping[Address, BuildState]:
+        """Read the states of builds, as far as they have one; those that did not change cost nothing."""
+        listed = {each.address: each.state for each in folders if each.state is not None}
+        states = self._states.fetch(listed.values())
+        return {address: states[each.key] for address, each in listed.items() if each.key in states}
 
-    def _fetch_records(self, stored: Collection[_Stored]) -> list[Build | Damaged]:
+    def _fetch_records(self, stored: Collection[Folder]) -> list[Build | Damaged]:
         """Read the records of builds; those that were read before cost nothing."""
         known = self._records
         new = [each.address for each in stored if each.address not in known]
         with ThreadPoolExecutor(READERS) as readers:
             read = [record for record in readers.map(self._fetch_record, new) if record is not None]
-        built = {record.address: record for record in read if isinstance(record, Build)}
-        self._records = {**self._records, **built}  # at once: several threads may read
+        self._remember(*(record for record in read if isinstance(record, Build)))
         again = (known.get(each.address) for each in stored)
         return [*read, *(record for record in again if record is not None)]
+
+    def _remember(self, *builds: Build) -> None:
+        # at once: several threads may read
+        self._records = {**self._records, **{build.address: build for build in builds}}
 
     def _fetch_record(self, address: Address) -> Build | Damaged | None:
         """Read the record of a build; None where it is gone by now."""
         try:
-            found = self._objects.get(f"{folder_of(address)}/{METADATA_FILE}", MAX_METADATA)
+            found = self._objects.get(key_of(address, METADATA_FILE), MAX_METADATA)
         except ObjectMissing:
             return None
         except ObjectDamaged as error:
@@ -250,21 +222,19 @@ class SharedStore(BundleStore):
 
         Raises StorageFailed where this address has been given to a build before.
         """
-        folder = folder_of(build.address)
+        address = build.address
         try:
-            self._states.claim(f"{folder}/{STATE}")
+            self._states.claim(key_of(address, STATE))
         except ObjectExists as error:
-            raise StorageFailed("Storing", folder, "there is a build of this id already") from error
+            place = f"{BUILDS}{address.path}"
+            raise StorageFailed("Storing", place, "there is a build of this id already") from error
         record = render_record(build)
         with self.workplace() as work:
-            archive = work / "content"
-            sha256 = pack_content(staged.directory, build, archive)
-            with contextlib.suppress(ObjectExists):  # of an attempt whose answer was lost: the key says what
-                self._objects.create_from(f"{folder}/{sha256}{ARCHIVE_SUFFIX}", archive)
+            put_content(self._objects, build, staged.directory, work)
         if sealed is not None:
-            self._objects.create(f"{folder}/{SEALED_FILE}", sealed)
-        self._objects.create(f"{folder}/{METADATA_FILE}", record)
-        self._records = {**self._records, build.address: build}
+            self._objects.create(key_of(address, SEALED_FILE), sealed)
+        self._objects.create(key_of(address, METADATA_FILE), record)
+        self._remember(build)
         return self._put_in_place(staged.directory, build.build_id, record, sealed)
 
     def mark(self, build_id: str, mark: Mark) -> None:
@@ -278,20 +248,22 @@ class SharedStore(BundleStore):
     def _write_state(self, build_id: str, mark: Mark | None) -> None:
         address = self._find(build_id)
         if address is not None:
-            self._states.write(f"{folder_of(address)}/{STATE}", mark)
+            self._states.write(key_of(address, STATE), mark)
 
     def remove(self, build_id: str) -> None:
         """Remove a build from the bucket, and its copy from here. Safe to repeat."""
         address = self._find(build_id)
         if address is not None:
-            self._remove_objects(next(iter(self._list(f"{BUILDS}{address.path}")), _Stored(address, {})))
+            self._remove_all(self._list_one(address))
         super().remove(build_id)
 
-    def _remove_objects(self, stored: _Stored) -> None:
-        others = sorted(stored.objects.keys() - {STATE}, key=lambda name: name != METADATA_FILE)
-        for name in others:
-            self._objects.delete(stored.key(name))
-        self._states.remove(stored.key(STATE))
+    def _remove_all(self, folder: Folder) -> None:
+        remove_folder(self._objects, folder)
+        self._states.remove(key_of(folder.address, STATE))
+
+    def _list_one(self, address: Address) -> Folder:
+        """List what there is of one build, which may be nothing."""
+        return next(iter(list_folders(self._objects, address.path)), Folder(address, {}))
 
     def tidy(self, activating: Collection[str]) -> None:
         """Remove what came to nothing: objects of a build that had no record the last time either.
@@ -299,27 +271,29 @@ class SharedStore(BundleStore):
         `activating` are the ids of builds whose activation is under way here, and may change meanwhile. What
         another node has begun is left to it, for as long as it is a member.
         """
-        left = [each for each in self._list(BUILDS) if METADATA_FILE not in each.objects]
-        states = self._states.fetch(each.objects[STATE] for each in left if STATE in each.objects)
+        left = [each for each in list_folders(self._objects) if not each.is_build]
+        states = self._fetch_states(left)
         before, self._left = self._left, frozenset(each.address for each in left)
         for each in left:
-            state = states.get(each.key(STATE))
-            theirs = state and state.mark and state.mark.unfinished and self._is_under_way_at(state.node)
+            state = states.get(each.address)
+            theirs = state is not None and self._is_under_way_elsewhere(state)
             # one that has begun since the last time may be under way, and have ended by now
             if each.address in before and not theirs and str(each.address) not in activating:
-                self._remove_objects(each)
+                self._remove_all(each)
                 log.info("build.leftover_removed", build_id=str(each.address))
 
-    def _is_under_way_at(self, node: str) -> bool:
-        """Tell whether what a node began and did not end is for it to end."""
-        return node != self._node and self.is_member(node)
+    def _is_under_way_elsewhere(self, state: BuildState) -> bool:
+        """Tell whether a build is for another node to end, which has begun it."""
+        begun = state.mark is not None and state.mark.unfinished
+        return begun and state.node != self._node and self.is_member(state.node)
 
     def _find(self, build_id: str) -> Address | None:
         """Say which address a build has; None where there is no such build."""
         for address in self._records:
             if str(address) == build_id:
                 return address
-        return next((each.address for each in self._list(BUILDS) if str(each.address) == build_id), None)
+        folders = list_folders(self._objects)
+        return next((each.address for each in folders if str(each.address) == build_id), None)
 
     # -- copies
 
@@ -328,24 +302,24 @@ class SharedStore(BundleStore):
 
         Raises ObjectDamaged and StorageFailed where it is not what was stored.
         """
-        build_id = str(address)
         if self._read_copy(address) is not None:
             return True
-        objects = next((each.objects for each in self._list(f"{BUILDS}{address.path}")), {})
-        archive = next((name for name in objects if name.endswith(ARCHIVE_SUFFIX)), None)
-        record = self._fetch_record(address) if METADATA_FILE in objects else None
-        if record is None or archive is None:
+        folder = self._list_one(address)
+        archive = folder.archive
+        if not folder.is_build or archive is None:
             return False
-        folder = folder_of(address)
+        records = self._fetch_records([folder])
+        if not records:  # it is gone by now
+            return False
+        (record,) = records
         if isinstance(record, Damaged):
-            raise ObjectDamaged(self._objects.url, f"{folder}/{METADATA_FILE}", record.reason)
-        sealed = None
-        if SEALED_FILE in objects:
-            sealed = self._objects.get(f"{folder}/{SEALED_FILE}", MAX_SEALED).content
+            raise ObjectDamaged(self._objects.url, key_of(address, METADATA_FILE), record.reason)
+        sealed = self._fetch_sealed(address) if SEALED_FILE in folder.objects else None
         with self.workplace() as work:
-            self._objects.fetch(f"{folder}/{archive}", work / "archive", archive.removesuffix(ARCHIVE_SUFFIX))
+            sha256 = archive.removesuffix(ARCHIVE_SUFFIX)
+            self._objects.fetch(key_of(address, archive), work / "archive", sha256)
             unpack_content(work / "archive", record, work / "build")
-            self._put_in_place(work / "build", build_id, render_record(record), sealed)
+            self._put_in_place(work / "build", str(address), render_record(record), sealed)
         return True
 
     def ensure_copy(self, address: Address) -> bool:
@@ -439,14 +413,7 @@ class SharedStore(BundleStore):
         address = self._find(build_id)
         if address is None:
             raise BuildNotFound(build_id)
-        return self._objects.get(f"{folder_of(address)}/{SEALED_FILE}", MAX_SEALED).content
+        return self._fetch_sealed(address)
 
-
-def folder_of(address: Address) -> str:
-    """Give the prefix of a build's objects."""
-    return f"{BUILDS}{address.path}"
-
-
-def render_record(build: Build) -> bytes:
-    """Write a build's record."""
-    return f"{build.model_dump_json(indent=2)}\n".encode()
+    def _fetch_sealed(self, address: Address) -> bytes:
+        return self._objects.get(key_of(address, SEALED_FILE), MAX_SEALED).content

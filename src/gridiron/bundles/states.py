@@ -7,15 +7,11 @@ from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from pydantic import ValidationError
-
-from gridiron.errors import ObjectDamaged, ObjectExists, ObjectMissing
+from gridiron.errors import ObjectExists, ObjectMissing
 from gridiron.lifecycle.observation import Mark
 from gridiron.model import Value
 from gridiron.objects.port import Listed, Objects
-
-MAX_STATE = 4096
-"""Bytes."""
+from gridiron.objects.values import fetch_value, render_value
 
 READERS = 8
 """Objects that are read at once: each takes some 10 to 50 ms of waiting."""
@@ -50,7 +46,7 @@ class BuildStates:
     def claim(self, key: str) -> None:
         """Make the state of a build whose activation begins. Raises ObjectExists where there is one."""
         state = self._plan(Mark.ACTIVATING)
-        etag = self._objects.create(key, _render(state))
+        etag = self._objects.create(key, render_value(state))
         self._seen[key] = _Seen(state, None, etag)
 
     def write(self, key: str, mark: Mark | None) -> None:
@@ -66,13 +62,13 @@ class BuildStates:
             return
         state = self._plan(mark)
         self._seen.pop(key, None)  # whatever comes of it
-        self._seen[key] = _Seen(state, None, self._objects.replace(key, _render(state), seen.etag))
+        self._seen[key] = _Seen(state, None, self._objects.replace(key, render_value(state), seen.etag))
 
     def ensure(self, key: str, mark: Mark | None) -> None:
         """Have a state with this mark, of a build that no other node knows of. Safe to repeat."""
         state = self._plan(mark)
         try:
-            self._seen[key] = _Seen(state, None, self._objects.create(key, _render(state)))
+            self._seen[key] = _Seen(state, None, self._objects.create(key, render_value(state)))
         except ObjectExists:
             self.write(key, mark)
 
@@ -115,16 +111,8 @@ class BuildStates:
             return None
 
     def _read(self, key: str, listed: str | None) -> _Seen:
-        found = self._objects.get(key, MAX_STATE)
-        try:
-            state = BuildState.model_validate_json(found.content)
-        except ValidationError as error:
-            raise ObjectDamaged(self._objects.url, key, "it is no state of a build") from error
-        return _Seen(state, listed, found.etag)
+        state, etag = fetch_value(self._objects, key, BuildState, "it is no state of a build")
+        return _Seen(state, listed, etag)
 
     def _plan(self, mark: Mark | None) -> BuildState:
         return BuildState(mark=mark, node=self._node, nonce=secrets.token_hex(8))
-
-
-def _render(state: BuildState) -> bytes:
-    return state.model_dump_json().encode()

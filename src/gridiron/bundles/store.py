@@ -55,14 +55,14 @@ class BundleStore:
 
     def list_builds(self) -> tuple[Build, ...]:
         """Give the builds that can be read, by timestamp."""
-        return self._inventory.fetch().builds
+        return self.fetch_inventory().builds
 
     def list_builds_of(self, name: str) -> tuple[Build, ...]:
         """Give the builds of one name that are registered or were so, by timestamp.
 
         Not those whose activation or removal is under way. Costs nothing for the builds of other names.
         """
-        inventory = self._inventory.fetch(f"{name}-")  # "a-" begins "a-b-1" too
+        inventory = self._fetch_inventory_of(name)
         kept = {None, Mark.RETIRED}
         return tuple(
             build
@@ -73,6 +73,10 @@ class BundleStore:
     def fetch_inventory(self) -> Inventory:
         """Give the builds, and beside them what should be one and cannot be read."""
         return self._inventory.fetch()
+
+    def _fetch_inventory_of(self, name: str) -> Inventory:
+        """Give the builds of one name, and perhaps others."""
+        return self._inventory.fetch(f"{name}-")  # "a-" begins "a-b-1" too
 
     def fetch_identity(self) -> str:
         """Give the identity of the directory, which registrations made from it carry."""

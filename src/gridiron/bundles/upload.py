@@ -8,19 +8,19 @@ broken off and done again, and what the node has changed meanwhile is changed in
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from collections.abc import Set as AbstractSet
 
-from gridiron.bundles.content import pack_content
-from gridiron.bundles.paths import METADATA_FILE, SEALED_FILE
-from gridiron.bundles.shared import (
-    ARCHIVE_SUFFIX,
-    BUILDS,
+from gridiron.bundles.folders import (
     STATE,
-    folder_of,
-    make_cluster,
-    read_cluster,
+    key_of,
+    list_folders,
+    put_content,
+    remove_folder,
     render_record,
 )
+from gridiron.bundles.paths import METADATA_FILE, SEALED_FILE
+from gridiron.bundles.shared import make_cluster, read_cluster
 from gridiron.bundles.states import BuildStates
 from gridiron.bundles.store import BundleStore
 from gridiron.errors import GrowRefused, ObjectExists, ObjectMissing
@@ -68,7 +68,7 @@ class Upload:
         if inventory.damaged:
             names = ", ".join(damaged.build_id for damaged in inventory.damaged)
             raise GrowRefused(f"the files of {names} are damaged", "Start it alone, and prune or mend them.")
-        self._remove_others({build.address: build for build in inventory.builds})
+        self._remove_others({build.address for build in inventory.builds})
         for done, build in enumerate(inventory.builds):
             on_build(done, len(inventory.builds))
             self._put(build, inventory.marks.get(build.build_id))
@@ -79,31 +79,27 @@ class Upload:
         if identity != self._store.fetch_identity():
             raise GrowRefused(f"the bucket {self._objects.url} belongs to another cluster", EMPTY_IT)
 
-    def _remove_others(self, own: Mapping[Address, Build]) -> None:
+    def _remove_others(self, own: AbstractSet[Address]) -> None:
         """Remove what an attempt before has put there that the node does not have any more."""
-        found: dict[Address, list[str]] = {}
-        for listed in self._objects.list(BUILDS):
-            if address := Address.parse_path(listed.key.removeprefix(BUILDS).rpartition("/")[0]):
-                found.setdefault(address, []).append(listed.key)
-        for address in found.keys() - own.keys():
-            if self._states.find_writer(f"{folder_of(address)}/{STATE}") not in {None, self._node}:
+        for folder in list_folders(self._objects):
+            if folder.address in own:
+                continue
+            state = key_of(folder.address, STATE)
+            if self._states.find_writer(state) not in {None, self._node}:
                 raise GrowRefused(f"there are builds of others in {self._objects.url}", EMPTY_IT)
-            for key in sorted(found[address], key=lambda key: key.endswith(f"/{STATE}")):
-                self._objects.delete(key)
+            remove_folder(self._objects, folder)
+            self._states.remove(state)
 
     def _put(self, build: Build, mark: Mark | None) -> None:
         """Put one build there, its record last. All but its state is what it was in an attempt before."""
         self._store.verify(build)
-        folder = folder_of(build.address)
-        self._states.ensure(f"{folder}/{STATE}", mark)
-        directory = self._store.directory / build.build_id
+        address, directory = build.address, self._store.directory / build.build_id
+        self._states.ensure(key_of(address, STATE), mark)
         with self._store.workplace() as work:
-            sha256 = pack_content(directory, build, work / "content")
-            with contextlib.suppress(ObjectExists):  # the key says what it is
-                self._objects.create_from(f"{folder}/{sha256}{ARCHIVE_SUFFIX}", work / "content")
+            put_content(self._objects, build, directory, work)
         if (directory / SEALED_FILE).exists():
-            self._create(f"{folder}/{SEALED_FILE}", self._store.fetch_sealed(build.build_id))
-        self._create(f"{folder}/{METADATA_FILE}", render_record(build))
+            self._create(key_of(address, SEALED_FILE), self._store.fetch_sealed(build.build_id))
+        self._create(key_of(address, METADATA_FILE), render_record(build))
 
     def _create(self, key: str, content: bytes) -> None:
         with contextlib.suppress(ObjectExists):  # a build never changes

@@ -14,20 +14,19 @@ from datetime import timedelta
 from pathlib import Path
 
 import structlog
-from pydantic import ValidationError
 
 from gridiron.cluster import PARTITIONS, Cluster, fabric_urls
 from gridiron.errors import (
     BucketRefused,
     BucketUnavailable,
     ClusterRejected,
-    ObjectDamaged,
     ObjectExists,
     ObjectMissing,
     StorageFailed,
 )
 from gridiron.model import Value
 from gridiron.objects.port import Objects
+from gridiron.objects.values import fetch_value, render_value
 from gridiron.process.files import create_file
 from gridiron.restate.cluster import RestateCluster
 from gridiron.settings import Settings
@@ -38,7 +37,6 @@ FOUNDER_KEY = "founder.json"
 FOUNDER_FILE = "founder"
 """In the manager's state directory."""
 
-MAX_FOUNDER = 4096
 PAUSE = timedelta(seconds=5)
 
 
@@ -64,19 +62,16 @@ class Founding:
         """
         own = Founder(node=self._node, secret=_fetch_secret(self._path))
         try:
-            self._objects.create(FOUNDER_KEY, own.model_dump_json().encode())
+            self._objects.create(FOUNDER_KEY, render_value(own))
         except ObjectExists:
             return self._fetch() == own
         return True
 
     def _fetch(self) -> Founder | None:
         try:
-            found = self._objects.get(FOUNDER_KEY, MAX_FOUNDER)
-            return Founder.model_validate_json(found.content)
+            return fetch_value(self._objects, FOUNDER_KEY, Founder, "it names no founder")[0]
         except ObjectMissing:
             return None
-        except ValidationError as error:
-            raise ObjectDamaged(self._objects.url, FOUNDER_KEY, "it names no founder") from error
 
 
 def _fetch_secret(path: Path) -> str:
