@@ -81,7 +81,7 @@ def await_grown(
 
 def describe_missing(status: ClusterStatus) -> str | None:
     """Say how many nodes are missing before each thing can be kept as often as is wanted; None: none."""
-    serving = sum(each.alive and each.worker_state == "active" for each in status.members)
+    serving = sum(each.may_lead for each in status.members)
     if serving >= status.wanted_replication:
         return None
     return f"{serving} of {status.wanted_replication} nodes serve that everything is to be kept on."

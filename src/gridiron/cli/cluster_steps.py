@@ -113,9 +113,7 @@ def replace_node(
             raise NodeNotFound(node)
         if old.alive:
             raise NodeRunning(node)
-        serving = tuple(
-            member.name for member in status.members if member.alive and member.worker_state == "active"
-        )
+        serving = tuple(member.name for member in status.members if member.may_lead)
         if has_successor(status, old):
             return None
         return f"No node has joined in place of {node} yet: {len(serving)} of {status.told} serve."
@@ -137,7 +135,7 @@ def has_successor(status: ClusterStatus, old: ClusterMember) -> bool:
 
     It has the old one's address, or as many serve as the settings name.
     """
-    serving = [each for each in status.members if each.alive and each.worker_state == "active"]
+    serving = [each for each in status.members if each.may_lead]
     return len(serving) >= status.told or any(each.address == old.address for each in serving)
 
 

@@ -69,6 +69,11 @@ class ClusterMember(Value):
     leads: tuple[int, ...] = Field(description="The partitions that it leads.")
     manager: MemberManager | None = Field(description="None: it is down.")
 
+    @property
+    def may_lead(self) -> bool:
+        """Whether it may lead partitions, as far as the node that was asked knows."""
+        return self.alive and self.worker_state == "active"
+
 
 class ClusterPartition(Value):
     """A partition: a part of all invocations and objects, with one leader that runs them."""

@@ -144,7 +144,7 @@ def find_member(view: View, name: str) -> Member:
 
 def find_leading(view: View) -> tuple[Member, ...]:
     """Give the nodes that may lead partitions."""
-    return tuple(member for member in view.members if member.alive and member.worker_state == ACTIVE)
+    return tuple(member for member in view.members if member.may_lead)
 
 
 def find_drained(view: View, name: str) -> Member:

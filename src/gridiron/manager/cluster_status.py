@@ -168,9 +168,7 @@ def _render_member(member: Member, seen: Seen) -> ClusterMember:
         worker_state=member.worker_state,
         storage_state=member.storage_state,
         keeps_metadata=member.keeps_metadata,
-        leads=tuple(
-            each.partition_id for each in seen.view.partitions if _node_of(each.leader) == member.node_id
-        ),
+        leads=tuple(each.partition_id for each in seen.view.partitions if each.led_by == member.node_id),
         manager=_render_manager(member, seen) if member.alive else None,
     )
 
@@ -214,7 +212,7 @@ def _find(answers: Mapping[Peer, T], name: str) -> T | None:
 
 
 def _render_partition(each: Partition, names: Mapping[str, str], seen: Seen) -> ClusterPartition:
-    leader = _node_of(each.leader)
+    leader = each.led_by
     known = each.applied_lsn is not None and each.archived_lsn is not None
     return ClusterPartition(
         id=each.partition_id,
@@ -227,8 +225,3 @@ def _render_partition(each: Partition, names: Mapping[str, str], seen: Seen) -> 
         not_archived=max((each.applied_lsn or 0) - (each.archived_lsn or 0), 0) if known else None,
         snapshot_at=seen.snapshots_at.get(each.partition_id),
     )
-
-
-def _node_of(generation: str | None) -> str | None:
-    """Give the node of one of its starts: `N2` of `N2:4`."""
-    return None if generation is None else generation.partition(":")[0]

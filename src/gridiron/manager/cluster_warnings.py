@@ -121,7 +121,7 @@ def _of_partitions(status: ClusterStatus) -> Iterator[ClusterWarning]:
             code="partition_starting",
             detail=f"{_name(starting)} a leader that is starting: what belongs there waits.",
         )
-    usable = sum(_may_lead(member) for member in status.members)
+    usable = sum(member.may_lead for member in status.members)
     if status.partitions and usable > len(status.partitions):
         idle = usable - len(status.partitions)
         yield ClusterWarning(
@@ -148,7 +148,7 @@ def _of_redundancy(status: ClusterStatus) -> Iterator[ClusterWarning]:
             detail=f"Everything is kept on {replication} nodes, and the settings of {status.node} say "
             f"{wanted}: `gridiron cluster grow` raises it, and nothing lowers it.",
         )
-    alive = sum(_may_lead(member) for member in status.members)
+    alive = sum(member.may_lead for member in status.members)
     keepers = [member for member in status.members if member.keeps_metadata]
     deciding = sum(member.alive for member in keepers)
     if replication > 1 and (alive <= replication or not _is_majority(deciding - 1, len(keepers))):
@@ -184,10 +184,6 @@ def _of_bucket(status: ClusterStatus) -> Iterator[ClusterWarning]:
             detail=f"{status.node} does not reach the bucket {status.bucket.url}: {status.bucket.reason}. "
             "What runs goes on; nothing can be deployed.",
         )
-
-
-def _may_lead(member: ClusterMember) -> bool:
-    return member.alive and member.worker_state == "active"
 
 
 def _is_majority(some: int, of_all: int) -> bool:

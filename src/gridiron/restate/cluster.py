@@ -21,7 +21,7 @@ from gridiron.restate.provisioning import Stage, Step, plan_provision, stage_of
 from gridiron.restate.queries import load_query
 from gridiron.restate.restatectl import Restatectl
 from gridiron.restate.segments import find_written, parse_replication, parse_segments
-from gridiron.restate.view import Member, Partition, View, find_doubt, name_incarnation, parse_view
+from gridiron.restate.view import Member, Partition, View, find_doubt, name_incarnation, node_of, parse_view
 
 SNAPSHOT_LIMIT = timedelta(minutes=5)
 """How long snapshots of all partitions may take to be stored."""
@@ -67,18 +67,18 @@ class RestateCluster:
 
     async def fetch_nodes(self) -> tuple[Member, ...]:
         """List the nodes of the cluster by their ids, as this one sees them."""
-        return (await self._fetch_view(self._ctl)).members
+        return (await self.fetch_view()).members
 
     async def fetch_partitions(self) -> tuple[Partition, ...]:
         """List the partitions by their ids, as this node sees them."""
-        return (await self._fetch_view(self._ctl)).partitions
+        return (await self.fetch_view()).partitions
 
     async def check(self) -> None:
         """See whether this node sees most of the others, and a leader of each partition at work.
 
         Costs a third of `fetch_incarnation` on three nodes, and proves nothing: what it sees is seconds old.
         """
-        view = await self._fetch_view(self._ctl)
+        view = await self.fetch_view()
         if (doubt := find_doubt({each.node_id: view for each in view.members if each.alive})) is not None:
             raise self._ctl.unavailable(doubt)
 
@@ -104,8 +104,8 @@ class RestateCluster:
         them. Asks each node that is alive, at once; a node that is cut off from most of them gives no name.
         """
         start = await self._node.fetch_start()
-        own = await self._fetch_view(self._ctl)
-        own_id = start.node_id.partition(":")[0]
+        own = await self.fetch_view()
+        own_id = node_of(start.node_id)
         peers = [member for member in own.members if member.alive and member.node_id != own_id]
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(self._ask_peer(peer), name=f"ask {peer.name}") for peer in peers]
@@ -203,7 +203,7 @@ class RestateCluster:
 
         Restate itself takes any number, and could write nothing anymore.
         """
-        usable = sum(member.alive and member.worker_state == "active" for member in await self.fetch_nodes())
+        usable = sum(member.may_lead for member in await self.fetch_nodes())
         action = f"keep everything on {replication} nodes"
         if not 1 <= replication <= usable:
             raise ClusterRejected(action, f"{usable} nodes are alive and active")
@@ -220,7 +220,7 @@ class RestateCluster:
         for the replication, and as long as something is kept on it: then the same call later goes on. The end
         of a log stays where it is until something more is written to it: an invocation, say.
         """
-        view = await self._fetch_view(self._ctl)
+        view = await self.fetch_view()
         member = next((each for each in view.members if each.node_id == node_id), None)
         if member is None:
             return

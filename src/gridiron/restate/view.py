@@ -33,6 +33,11 @@ class Member:
     storage_state: str  # read-write, read-only, …
     keeps_metadata: bool  # whether it is one of those whose majority decides
 
+    @property
+    def may_lead(self) -> bool:
+        """Whether it may lead partitions, as far as the node that was asked knows."""
+        return self.alive and self.worker_state == "active"
+
 
 @dataclass(frozen=True, slots=True)
 class Partition:
@@ -45,6 +50,11 @@ class Partition:
     replicas: tuple[str, ...]  # ids of nodes
     applied_lsn: int | None  # how far the leader has come in the log; None where that is not known
     archived_lsn: int | None  # up to where snapshots are stored; None where no living replica stored any
+
+    @property
+    def led_by(self) -> str | None:
+        """The id of the node that leads: "N2"; None while there is none."""
+        return None if self.leader is None else node_of(self.leader)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +140,11 @@ def _partition(row: _Partition) -> Partition:
         applied_lsn=row.applied_lsn,
         archived_lsn=row.archived_lsn,
     )
+
+
+def node_of(generation: str) -> str:
+    """Give the node of one of its starts: `N2` of `N2:4`."""
+    return generation.partition(":")[0]
 
 
 def _number(node_id: str) -> int:

@@ -49,7 +49,7 @@ class FakeCluster:
     @property
     def view(self) -> View:
         """What there is."""
-        leaders = [member for member in self._members.values() if can_lead(member)]
+        leaders = [member for member in self._members.values() if member.may_lead]
         partitions = (
             make_partition(each, leaders[each % len(leaders)] if leaders else None)
             for each in range(PARTITIONS)
@@ -70,11 +70,6 @@ class FakeCluster:
         await asyncio.sleep(0)  # others come in between
         if self.away:
             raise RestateUnavailable("http://10.0.0.1:5122", AWAY)
-
-
-def can_lead(member: Member) -> bool:
-    """Tell whether a node may lead partitions."""
-    return member.alive and member.worker_state == "active"
 
 
 def make_member(number: int, name: str) -> Member:
