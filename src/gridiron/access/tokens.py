@@ -38,7 +38,8 @@ from gridiron.errors import (
     TokensUnreadable,
 )
 from gridiron.model import NAME, Value
-from gridiron.process.files import OF_OTHERS, replace_file, sync_directory
+from gridiron.process.files import OF_OTHERS
+from gridiron.process.kept import write_kept
 from gridiron.secrets.documents import Document, FileDocument, Safe
 
 log = structlog.get_logger()
@@ -174,7 +175,7 @@ class TokenStore:
                 log.warning("access.tokens_not_fresh", place=self._document.place)
             if not self._has_good_admin_file(now):
                 made = self._change(lambda tokens: self._plan_admin(tokens, now))
-                self._write_admin_file(f"{made.text}\n".encode())
+                write_kept(self.admin_file, f"{made.text}\n".encode())
                 log.info("access.admin_token_made", path=str(self.admin_file), token_id=made.token.id)
 
     def take_over(self, alone: TokenStore) -> None:
@@ -299,13 +300,6 @@ class TokenStore:
             self._tokens = {token.id: (token, _caller_of(token)) for token in tokens}
         except ScopeInvalid as error:
             raise TokensUnreadable(self._document.place) from error
-
-    def _write_admin_file(self, content: bytes) -> None:
-        try:
-            replace_file(self.admin_file, content, 0o600)
-            sync_directory(self._directory)
-        except OSError as error:
-            raise StorageFailed("Writing", str(self.admin_file), error.strerror or str(error)) from error
 
     def _remove_admin_file(self) -> None:
         try:

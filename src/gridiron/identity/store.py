@@ -33,7 +33,8 @@ from gridiron.identity.accepted import (
     render_accepted,
 )
 from gridiron.identity.shared import SharedKey
-from gridiron.process.files import OF_OTHERS, create_file, replace_file, sync_directory
+from gridiron.process.files import OF_OTHERS, create_file, sync_directory
+from gridiron.process.kept import read_kept, write_kept
 from gridiron.secrets.documents import Safe
 from gridiron.settings import Settings
 
@@ -179,13 +180,8 @@ class IdentityStore:
         except GridironError as error:
             log.warning("identity.not_shared", code=error.code, reason=str(error))
             return
-        if key.public_key() == own.public_key():
-            return
-        try:
-            replace_file(self.signing_key, render_private_key(key), 0o600)
-            sync_directory(self._directory)
-        except OSError as error:
-            raise StorageFailed("Writing", str(self.signing_key), error.strerror or str(error)) from error
+        if key.public_key() != own.public_key():
+            write_kept(self.signing_key, render_private_key(key))
 
     def share(self) -> None:
         """Have the key that this node signs with be the cluster's, which has none yet. Safe to repeat.
@@ -214,19 +210,11 @@ class IdentityStore:
         return accepted.find(kid) if accepted else None
 
     def _fetch_accepted(self) -> AcceptedKeys | None:
-        try:
-            return parse_accepted(self._accepted.read_bytes())
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            raise StorageFailed("Reading", str(self._accepted), error.strerror or str(error)) from error
+        content = read_kept(self._accepted)
+        return None if content is None else parse_accepted(content)
 
     def _write_accepted(self, *keys: AcceptedKey) -> None:
-        try:
-            replace_file(self._accepted, render_accepted(AcceptedKeys(keys=keys)), 0o644)
-            sync_directory(self._accepted.parent)
-        except OSError as error:
-            raise StorageFailed("Writing", str(self._accepted), error.strerror or str(error)) from error
+        write_kept(self._accepted, render_accepted(AcceptedKeys(keys=keys)), 0o644)
 
     def _create(self, path: Path, key: Ed25519PrivateKey) -> None:
         """Have a key appear whole, unless there is one; for the directory's owner alone."""

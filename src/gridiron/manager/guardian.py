@@ -33,7 +33,7 @@ from gridiron.lifecycle.guarding import (
 from gridiron.manager.api import Guarding, GuardState
 from gridiron.manager.members import Members
 from gridiron.model import Value
-from gridiron.process.files import replace_file, sync_directory
+from gridiron.process.kept import read_kept, write_kept
 from gridiron.restate.port import ClusterPort, WorkerState
 from gridiron.restate.view import Member
 
@@ -186,7 +186,7 @@ class Guardian:
 
     async def _write(self, drains: Drains) -> None:
         if drains != self._drains:
-            await asyncio.to_thread(_write, self._path, drains)
+            await asyncio.to_thread(write_kept, self._path, drains.model_dump_json().encode())
             self._drains = drains
 
     def _tell_trouble(self, decision: Decision, error: GridironError) -> None:
@@ -218,7 +218,7 @@ def find_place(members: Sequence[Member], node: str) -> Place:
     own = find_own(members, node)
     if own is None:
         return Place(None)
-    others = sum(member.alive and member.worker_state == ACTIVE for member in members if member is not own)
+    others = sum(member.may_lead for member in members if member is not own)
     return Place(own.worker_state, others)
 
 
@@ -237,20 +237,9 @@ def name_state(worker_state: str | None, drains: Drains) -> GuardState:
 
 def _read(path: Path) -> Drains:
     """Read the file. One that is damaged has no drain in it: who knows whose a drain is leaves it alone."""
+    content = read_kept(path)
     try:
-        return Drains.model_validate_json(path.read_bytes())
-    except FileNotFoundError:
-        return Drains()
+        return Drains() if content is None else Drains.model_validate_json(content)
     except ValidationError as error:
         log.warning("guardian.file_damaged", path=str(path), reason=str(error))
         return Drains()
-    except OSError as error:
-        raise StorageFailed("Reading", str(path), error.strerror or str(error)) from error
-
-
-def _write(path: Path, drains: Drains) -> None:
-    try:
-        replace_file(path, drains.model_dump_json().encode(), 0o600)
-        sync_directory(path.parent)
-    except OSError as error:
-        raise StorageFailed("Writing", str(path), error.strerror or str(error)) from error

@@ -25,7 +25,7 @@ from gridiron.errors import (
     StorageFailed,
 )
 from gridiron.objects.port import Found, Objects
-from gridiron.process.files import replace_file, sync_directory
+from gridiron.process.kept import read_kept, write_kept
 from gridiron.secrets.key import fetch_key_for
 from gridiron.secrets.seal import seal, shared_of, unseal
 
@@ -81,13 +81,13 @@ class FileDocument:
 
     def read(self) -> Reading:
         """Read the file."""
-        self._content = _read_file(self._path)
+        self._content = read_kept(self._path)
         return Reading(self._content)
 
     def change(self, plan: Plan) -> bytes:
         """Write the file anew. It is on the disk once this returns."""
         content = plan(self._content)
-        _write_file(self._path, content)
+        write_kept(self._path, content)
         self._content = content
         return content
 
@@ -190,7 +190,7 @@ class SharedDocument:
         A disk that takes no copy keeps nobody from what is in the bucket.
         """
         try:
-            _write_file(self._copy, sealed)
+            write_kept(self._copy, sealed)
         except StorageFailed as error:
             log.warning("shared.copy_not_written", key=self._key, reason=str(error))
             self._known = None
@@ -207,7 +207,7 @@ class SharedDocument:
 
     def _open_copy(self) -> bytes | None:
         """Open the copy; None where there is none, or none that this node's key opens for this cluster."""
-        sealed = _read_file(self._copy)
+        sealed = read_kept(self._copy)
         if sealed is None:
             return None
         try:
@@ -232,20 +232,3 @@ class _Sealed(BaseModel):
     model_config = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64", extra="forbid")
 
     sealed: bytes
-
-
-def _read_file(path: Path) -> bytes | None:
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise StorageFailed("Reading", str(path), error.strerror or str(error)) from error
-
-
-def _write_file(path: Path, content: bytes) -> None:
-    try:
-        replace_file(path, content, 0o600)
-        sync_directory(path.parent)  # or what was taken away may come back
-    except OSError as error:
-        raise StorageFailed("Writing", str(path), error.strerror or str(error)) from error

@@ -9,7 +9,8 @@ from typing import Protocol
 from gridiron.errors import ObjectChanged, ObjectExists, ObjectMissing, StorageFailed
 from gridiron.model import check_name
 from gridiron.objects.port import Found
-from gridiron.process.files import replace_file, sync_directory
+from gridiron.process.files import sync_directory
+from gridiron.process.kept import read_kept, write_kept
 from gridiron.secrets.cluster import settle_key
 from gridiron.secrets.documents import SHARED, Safe
 from gridiron.secrets.key import KEPT_SUFFIX, ensure_key
@@ -61,22 +62,16 @@ class LocalKeep:
 
     def read(self, name: str) -> bytes | None:
         """Read the file. Raises StorageFailed."""
-        path = self._path_of(name)
-        try:
-            return path.read_bytes()
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            raise StorageFailed("Reading", str(path), error.strerror or str(error)) from error
+        return read_kept(self._path_of(name))
 
     def replace(self, name: str, content: bytes | None, _is_expected: IsExpected) -> None:
         """Write or remove the file. Raises StorageFailed."""
         path = self._path_of(name)
+        if content is not None:
+            write_kept(path, content)
+            return
         try:
-            if content is None:
-                path.unlink(missing_ok=True)
-            else:
-                replace_file(path, content, 0o600)
+            path.unlink(missing_ok=True)
             sync_directory(self._directory)
         except OSError as error:
             raise StorageFailed("Writing", str(path), error.strerror or str(error)) from error

@@ -178,13 +178,13 @@ async def test_a_file_that_is_damaged_has_no_drain_of_its_own(scene: Scene) -> N
 async def test_on_a_full_disk_nothing_is_drained_that_would_not_be_taken_back(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(path: Path, _drains: Drains) -> None:
+    def fail(path: Path, _content: bytes) -> None:
         raise StorageFailed("Writing", str(path), FULL)
 
     node = scene.nodes[0]
     node.serving = False
     with monkeypatch.context() as patched, capture_logs() as logs:
-        patched.setattr(guardian_module, "_write", fail)
+        patched.setattr(guardian_module, "write_kept", fail)
         await scene.live(12)
     assert scene.cluster.changes == []
     assert [(each["event"], each["code"]) for each in logs] == [("guardian.failed", "storage_failed")]

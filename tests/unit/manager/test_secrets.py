@@ -25,7 +25,7 @@ from gridiron.errors import (
 )
 from gridiron.manager.api import PruneRequest, RollbackRequest, SecretChanged
 from gridiron.manager.secrets import Change
-from gridiron.secrets import keep as keep_module
+from gridiron.process import kept as kept_module
 from gridiron.secrets.key import KEY_FILE, fetch_key
 from gridiron.secrets.seal import snapshot_of, unseal
 from gridiron.secrets.store import Secret
@@ -230,14 +230,14 @@ async def test_where_the_disk_fails_under_the_change_all_is_as_before(
 ) -> None:
     await put(manager, "A", "a")
     first = (await manager.activate("1")).build_id
-    sync, failures = keep_module.sync_directory, iter([OSError(5, "Input/output error")])
+    sync, failures = kept_module.sync_directory, iter([OSError(5, "Input/output error")])
 
     def fail_once(directory: Path) -> None:
         for failure in failures:
             raise failure
         sync(directory)
 
-    monkeypatch.setattr(keep_module, "sync_directory", fail_once)
+    monkeypatch.setattr(kept_module, "sync_directory", fail_once)
     failure = await fail(manager, "A", "b")
     assert (failure.step, type(failure.cause)) == ("register", StorageFailed)
     assert (kept(manager), await active(manager), manager.stored) == ({"A": "a"}, first, [first])
