@@ -19,6 +19,7 @@ from gridiron.errors import BuildNotFound, GridironError, ManagerStopping, Stora
 from gridiron.manager.api import MAX_BUILD_ID
 from gridiron.manager.http.problems import ProblemResponse, render_problem
 from gridiron.model import Address
+from gridiron.process.serving import InnerServer
 from gridiron.workers.sockets import ensure_own_dir
 
 log = structlog.get_logger()
@@ -57,7 +58,7 @@ async def serve_fetching(path: Path, ensure: Ensure) -> None:
         lifespan="off",
         timeout_graceful_shutdown=END_LIMIT_SECONDS,
     )
-    server = _Server(config)
+    server = InnerServer(config)
     with _listening(path) as listener:
         try:
             await server.serve([listener])
@@ -157,11 +158,3 @@ def _listening(path: Path) -> Iterator[socket.socket]:
             yield listener
         finally:
             path.unlink(missing_ok=True)
-
-
-class _Server(uvicorn.Server):
-    """uvicorn without its own signal handlers: the process has some already."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield

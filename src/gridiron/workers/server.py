@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
 from pathlib import Path
 
 import uvicorn
@@ -13,6 +11,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from gridiron.errors import GridironError
+from gridiron.process.serving import InnerServer
 from gridiron.workers.pool import Pool
 from gridiron.workers.sockets import POOL_SOCKET
 from gridiron.workers.status import PoolCell, PoolQuarantined, PoolStatus
@@ -29,7 +28,7 @@ async def serve_pool(pool: Pool, run_dir: Path) -> None:
         lifespan="off",
     )
     try:
-        await _Server(config).serve()
+        await InnerServer(config).serve()
     finally:
         (run_dir / POOL_SOCKET).unlink(missing_ok=True)
 
@@ -103,11 +102,3 @@ def render_status(pool: Pool) -> PoolStatus:
         ),
         restarts={reason.value: count for reason, count in pool.restarts.items()},
     )
-
-
-class _Server(uvicorn.Server):
-    """uvicorn without its own signal handlers: the process has some already."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import socket
 import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import uvicorn
 from fastapi import FastAPI
 
 from gridiron.manager.http.connections import MAX_HEAD, make_protocol
 from gridiron.manager.stopping import REQUEST_LIMIT
+from gridiron.process.serving import InnerServer
 
 
 def make_config(app: FastAPI, host: str, port: int, context: ssl.SSLContext | None = None) -> uvicorn.Config:
@@ -31,17 +31,12 @@ def make_config(app: FastAPI, host: str, port: int, context: ssl.SSLContext | No
     )
 
 
-class Server(uvicorn.Server):
-    """uvicorn without its own signal handlers, which would end the process by the signal and not in order."""
+class Server(InnerServer):
+    """One that says when it listens, and ends in order."""
 
     def __init__(self, config: uvicorn.Config, on_listening: Callable[[], None]) -> None:
         super().__init__(config)
         self._on_listening = on_listening
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Do nothing."""
-        yield
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin to listen, and say so."""
