@@ -10,6 +10,7 @@ from gridiron.errors import InvocationFailed, RestateRejected, RestateUnavailabl
 from gridiron.lifecycle.observation import Demand, Registration
 from gridiron.lifecycle.routing import Handler, Holder, Service
 from gridiron.model import Address
+from gridiron.restate.incarnation import start_of
 from gridiron.restate.port import Discovered, RestatePort
 from tests.contract.restate_worlds import Doing, Ending, RealWorld, World, becomes, probe
 
@@ -289,6 +290,7 @@ METHODS: Mapping[str, Callable[[RestatePort], Awaitable[object]]] = {
     "fetch_demand": lambda restate: restate.fetch_demand(),
     "fetch_holder": lambda restate: restate.fetch_holder("probe"),
     "fetch_holding": lambda restate: restate.fetch_holding("dp_1", 10),
+    "fetch_start": lambda restate: restate.fetch_start(),
     "fetch_incarnation": lambda restate: restate.fetch_incarnation(),
     "unregister": lambda restate: restate.unregister("dp_1"),
     "check": lambda restate: restate.check(),
@@ -306,6 +308,7 @@ async def test_it_names_its_start(world: World) -> None:
     name = await world.restate.fetch_incarnation()
     assert name == await world.restate.fetch_incarnation()
     assert name.startswith("N1:")
+    assert await world.restate.fetch_start() == start_of(name)
 
 
 # -- the ingress, which has no fake ----------------------------------------------------------------------

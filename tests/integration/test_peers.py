@@ -54,7 +54,7 @@ async def serving(node: Manager, peer: Peer) -> AsyncIterator[None]:
     """Serve a node at the URL of a peer."""
     settings = node.settings
     reader = NodeReader(node.context, find_toolchain(settings), lambda: settings)
-    own = OwnNode(OwnBuilds.of(node.context), node.logs.own, reader, HealthChecker(()))
+    own = OwnNode(OwnBuilds(node.context), node.logs.own, reader, HealthChecker(()))
     app = make_peer_app(own, PeerGuard(derive_key(KEY), now), Counter())
     url = urlsplit(peer.url)
     assert url.hostname

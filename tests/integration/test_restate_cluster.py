@@ -24,6 +24,7 @@ from tests.namespace import inside
 
 PARTITIONS, REPLICATION = 8, 2
 SUSPENDED = 100
+ROUNDS = 10
 SETTLE_SECONDS = 90
 URI = f"http://127.0.0.1:{ENDPOINT}/probe/1"
 SERVICES: list[dict[str, object]] = [
@@ -170,6 +171,23 @@ async def test_while_nothing_happens_its_state_has_one_name(mesh: Mesh) -> None:
     assert len({leaders_of(name) for name in named}) == 1
 
 
+async def test_a_node_that_has_caught_up_knows_what_another_has_registered(mesh: Mesh) -> None:
+    here, there, _ = mesh.machines
+    async with (
+        seen_from(there) as cluster,
+        RestateAdmin(here.admin_url) as admin,
+        RestateAdmin(there.admin_url) as other,
+    ):
+        await eventually(cluster.fetch_start)
+        for _ in range(ROUNDS):
+            registered = await admin.register(URI, {})
+            await cluster.catch_up()
+            assert [each.uri for each in await other.fetch_registrations()] == [URI]
+            await admin.unregister(registered.deployment_id)
+            await cluster.catch_up()
+            assert await other.fetch_registrations() == ()
+
+
 async def test_what_it_says_while_a_node_dies_is_believed_only_when_it_is_whole(mesh: Mesh) -> None:
     asked, _, killed = mesh.machines
     async with (
@@ -203,26 +221,26 @@ async def test_what_it_says_while_a_node_dies_is_believed_only_when_it_is_whole(
 
 async def test_a_node_that_is_cut_off_gives_no_name(mesh: Mesh) -> None:
     first, cut, _ = mesh.machines
-    async with seen_from(first) as cluster:
+    async with seen_from(first) as cluster, seen_from(cut) as alone:
         before = await eventually(cluster.fetch_incarnation)
-    mesh.cut(cut)
-    try:
         with inside(cut.network):
-            async with seen_from(cut) as alone:
+            await alone.fetch_start()
+        mesh.cut(cut)
+        try:
+            with inside(cut.network):
                 # at first it has not noticed, and its view is that of before
-                with pytest.raises(RestateUnavailable):
-                    await alone.fetch_incarnation()
+                for ask in (alone.catch_up, alone.fetch_incarnation):
+                    with pytest.raises(RestateUnavailable):
+                        await ask()
                 await eventually(alone.fetch_nodes, lambda nodes: sum(each.alive for each in nodes) == 1)
                 for _ in range(3):
-                    with pytest.raises(RestateUnavailable, match="cut off from the others"):
-                        await alone.fetch_incarnation()
-                    with pytest.raises(RestateUnavailable, match="cut off from the others"):
-                        await alone.check()
+                    for ask in (alone.catch_up, alone.fetch_incarnation, alone.check):
+                        with pytest.raises(RestateUnavailable, match="cut off from the others"):
+                            await ask()
                 assert await alone.fetch_stage() is Stage.JOINED  # it does not know better
-        async with seen_from(first) as cluster:
             assert leaders_of(await eventually(cluster.fetch_incarnation)) != leaders_of(before)
-    finally:
-        mesh.mend(cut)
+        finally:
+            mesh.mend(cut)
     await settle(*mesh.machines)
 
 

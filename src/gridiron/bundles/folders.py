@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gridiron.bundles.content import pack_content
-from gridiron.bundles.paths import METADATA_FILE
+from gridiron.bundles.disk import storing
+from gridiron.bundles.paths import METADATA_FILE, SEALED_FILE
 from gridiron.errors import ObjectExists
 from gridiron.model import Address, Build
 from gridiron.objects.port import Listed, Objects
@@ -63,15 +64,22 @@ def list_folders(objects: Objects, path: str = "") -> tuple[Folder, ...]:
     return tuple(Folder(address, parts) for address, parts in found.items())
 
 
-def put_content(objects: Objects, build: Build, directory: Path, work: Path) -> None:
-    """Put the modules of a build, which lie in `directory`, there as one archive. Safe to repeat.
+def put_build(objects: Objects, build: Build, directory: Path, work: Path) -> None:
+    """Put all of a build but its state there, its record last. Safe to repeat, as a build never changes.
 
-    `work` is a directory that the archive is made in. Raises StorageFailed.
+    It lies in `directory`; `work` is one that its archive is made in. Raises StorageFailed.
     """
-    archive = work / "content"
+    archive, sealed = work / "content", directory / SEALED_FILE
     sha256 = pack_content(directory, build, archive)
-    with contextlib.suppress(ObjectExists):  # of an attempt before: the key says what it is
+    with contextlib.suppress(ObjectExists):
         objects.create_from(key_of(build.address, f"{sha256}{ARCHIVE_SUFFIX}"), archive)
+    with storing("Reading", sealed):
+        secrets = sealed.read_bytes() if sealed.exists() else None
+    if secrets is not None:
+        with contextlib.suppress(ObjectExists):
+            objects.create(key_of(build.address, SEALED_FILE), secrets)
+    with contextlib.suppress(ObjectExists):
+        objects.create(key_of(build.address, METADATA_FILE), render_record(build))
 
 
 def render_record(build: Build) -> bytes:

@@ -31,7 +31,7 @@ from gridiron.bundles.folders import (
     Folder,
     key_of,
     list_folders,
-    put_content,
+    put_build,
     remove_folder,
     render_record,
 )
@@ -160,7 +160,8 @@ class SharedStore(BundleStore):
         """
         return self._fetch_inventory()
 
-    def _fetch_inventory_of(self, name: str) -> Inventory:
+    def fetch_inventory_of(self, name: str) -> Inventory:
+        """Give the builds of one name: see BundleStore."""
         return self._fetch_inventory(f"/{name}")
 
     def _fetch_inventory(self, path: str = "") -> Inventory:
@@ -218,24 +219,22 @@ class SharedStore(BundleStore):
     # -- how a build comes and goes
 
     def publish(self, staged: Staged, build: Build, sealed: bytes | None = None) -> Path:
-        """Make a build of what was staged, in the bucket and here: see BundleStore.
+        """Make a build of what was staged here, at an address that nobody else gets: see BundleStore.
 
-        Raises StorageFailed where this address has been given to a build before.
+        `share` puts it into the bucket. Raises StorageFailed where this address was given to a build before.
         """
-        address = build.address
         try:
-            self._states.claim(key_of(address, STATE))
+            self._states.claim(key_of(build.address, STATE))
         except ObjectExists as error:
-            place = f"{BUILDS}{address.path}"
+            place = f"{BUILDS}{build.address.path}"
             raise StorageFailed("Storing", place, "there is a build of this id already") from error
-        record = render_record(build)
-        with self.workplace() as work:
-            put_content(self._objects, build, staged.directory, work)
-        if sealed is not None:
-            self._objects.create(key_of(address, SEALED_FILE), sealed)
-        self._objects.create(key_of(address, METADATA_FILE), record)
         self._remember(build)
-        return self._put_in_place(staged.directory, build.build_id, record, sealed)
+        return self._put_in_place(staged.directory, build.build_id, render_record(build), sealed)
+
+    def share(self, build: Build) -> None:
+        """Put a build into the bucket, with which it exists: see BundleStore."""
+        with self.workplace() as work:
+            put_build(self._objects, build, self._directory_of(build.build_id), work)
 
     def mark(self, build_id: str, mark: Mark) -> None:
         """Write down where a build is in its life: see BundleStore. Raises ObjectChanged."""

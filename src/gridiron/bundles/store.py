@@ -62,7 +62,7 @@ class BundleStore:
 
         Not those whose activation or removal is under way. Costs nothing for the builds of other names.
         """
-        inventory = self._fetch_inventory_of(name)
+        inventory = self.fetch_inventory_of(name)
         kept = {None, Mark.RETIRED}
         return tuple(
             build
@@ -74,7 +74,7 @@ class BundleStore:
         """Give the builds, and beside them what should be one and cannot be read."""
         return self._inventory.fetch()
 
-    def _fetch_inventory_of(self, name: str) -> Inventory:
+    def fetch_inventory_of(self, name: str) -> Inventory:
         """Give the builds of one name, and perhaps others."""
         return self._inventory.fetch(f"{name}-")  # "a-" begins "a-b-1" too
 
@@ -138,6 +138,9 @@ class BundleStore:
                 target.rename(staged.directory)  # what may not last must not be seen
                 raise
         return target
+
+    def share(self, build: Build) -> None:
+        """Let the other managers that write here have a build that was published. Safe to repeat."""
 
     def mark(self, build_id: str, mark: Mark) -> None:
         """Write down where a build is in its life. Safe to repeat; does nothing where there is no build."""

@@ -7,7 +7,6 @@ broken off and done again, and what the node has changed meanwhile is changed in
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 
@@ -15,15 +14,13 @@ from gridiron.bundles.folders import (
     STATE,
     key_of,
     list_folders,
-    put_content,
+    put_build,
     remove_folder,
-    render_record,
 )
-from gridiron.bundles.paths import METADATA_FILE, SEALED_FILE
 from gridiron.bundles.shared import make_cluster, read_cluster
 from gridiron.bundles.states import BuildStates
 from gridiron.bundles.store import BundleStore
-from gridiron.errors import GrowRefused, ObjectExists, ObjectMissing
+from gridiron.errors import GrowRefused, ObjectMissing
 from gridiron.lifecycle.observation import Mark
 from gridiron.model import Address, Build
 from gridiron.objects.port import Objects
@@ -96,11 +93,4 @@ class Upload:
         address, directory = build.address, self._store.directory / build.build_id
         self._states.ensure(key_of(address, STATE), mark)
         with self._store.workplace() as work:
-            put_content(self._objects, build, directory, work)
-        if (directory / SEALED_FILE).exists():
-            self._create(key_of(address, SEALED_FILE), self._store.fetch_sealed(build.build_id))
-        self._create(key_of(address, METADATA_FILE), render_record(build))
-
-    def _create(self, key: str, content: bytes) -> None:
-        with contextlib.suppress(ObjectExists):  # a build never changes
-            self._objects.create(key, content)
+            put_build(self._objects, build, directory, work)

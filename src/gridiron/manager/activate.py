@@ -3,11 +3,11 @@
     fetch      a source that is elsewhere comes to this disk, before it is the build's turn
     stage      compare its digest and signature, unpack or copy it beside the builds
     check      is this content active already?
-    store      write metadata.json, sync, rename into place; in a cluster, into the bucket before
-    spread     in a cluster: the other nodes fetch it
+    store      write metadata.json, sync, rename into place; in a cluster, claim its address before
     discover   Restate reads the build's services without registering it, which loads it into the cell that
-               will serve it
+               will serve it; in a cluster, it comes into the bucket meanwhile, and from there to all nodes
     compare    whose are these services now, and what would change for their callers?
+    spread     in a cluster: wait until all nodes have it, or cannot have it
     register   the name's secrets are kept as the build has them; Restate makes it the newest for its services
 
 A failure before the registration takes away what was made; the build that is active goes on. Where Restate
@@ -18,14 +18,14 @@ settles it as soon as Restate says what it has. So it does with what a crash lef
 from __future__ import annotations
 
 import asyncio
-import math
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
+from typing import Literal, TypeVar
 
 import structlog
 
@@ -68,7 +68,7 @@ from gridiron.manager.activation import (
 )
 from gridiron.manager.api import Activated, ActivateRequest, NodeCopy, RollbackRequest, SecretChanged
 from gridiron.manager.context import Context
-from gridiron.manager.discover import alongside, check_loads, discover
+from gridiron.manager.discover import alongside, check_loads, discover, to_its_end
 from gridiron.manager.execute import Executor, name_turn, service_turns
 from gridiron.manager.keeper import Keeper
 from gridiron.manager.loop import Loop
@@ -92,7 +92,9 @@ START_LIMIT = timedelta(seconds=10)
 START_INTERVAL = timedelta(milliseconds=100)
 CHANGING_LIMIT = timedelta(seconds=15)
 """How long, and how often, a Restate that is just starting is asked before an activation fails; and how long
-a cluster of it that changes under the hands of others: it has its leaders 3 to 9 s after a node has died."""
+a cluster of it, which has its leaders 3 to 9 s after a node has died."""
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,12 +142,12 @@ class Activator:
         with accounting("deploy", request.name, report, self._context) as steps:
             async with (
                 self._arrival(request, steps) as fetched,
-                self._turn(request.name) as incarnation,
+                self._turn(request.name) as start,
             ):
                 with self._claim(request.name, request.version) as address:
                     steps.build_id = str(address)
                     wish = _Wish(request, caller)
-                    return await self._activate(wish, address, incarnation, fetched, steps)
+                    return await self._activate(wish, address, start, fetched, steps)
 
     async def rollback(self, request: RollbackRequest) -> Activated:
         """Make the content of an earlier build active again, as a new build. Waits for others of this name.
@@ -154,8 +156,8 @@ class Activator:
         NothingToRollBackTo.
         """
         with accounting("rollback", request.name, report_nothing, self._context) as steps:
-            async with self._turn(request.name) as incarnation:
-                before = await self._look_before(request.name, incarnation)
+            async with self._turn(request.name) as start:
+                before = await self._look_before(request.name, start)
                 earlier = find_earlier(request.name, before.builds, before.active, request.build_id)
                 return await self._make_again(earlier, before, steps)
 
@@ -171,9 +173,9 @@ class Activator:
             return await self._change_secret(change, steps)
 
     async def _change_secret(self, change: Change, steps: Steps) -> SecretChanged:
-        async with self._turn(change.name) as incarnation:
+        async with self._turn(change.name) as start:
             plan = partial(plan_change, change=change, now=self._context.now())
-            before = await self._look_before(change.name, incarnation, plan)
+            before = await self._look_before(change.name, start, plan)
             active = find_newest(before.active)
             missing = find_missing(active.build, before.wanted, change) if active else ()
             activated = None
@@ -222,55 +224,59 @@ class Activator:
         loop = asyncio.get_running_loop()
         loop.call_later(delay.total_seconds(), self._observer.activating.discard, build_id)
 
-    async def _await_restate(self, deadline: float) -> str:
-        """Wait until Restate answers in full, if it is just starting; give its incarnation."""
+    async def _await_restate(self, ask: Callable[[], Awaitable[T]], deadline: float) -> T:
+        """Give what Restate answers as soon as it does: it may be starting, or a node may just have died."""
         while True:
             try:
-                return await self._context.restate.fetch_incarnation()
+                return await ask()
             except RestateUnavailable:
                 if time.monotonic() > deadline:
                     raise
             await asyncio.sleep(START_INTERVAL.total_seconds())
 
+    async def _tend(self, deadline: float) -> str:
+        """See to it that Restate has what it is to have; give its start.
+
+        A cluster gets new leaders meanwhile, so that it may take some looks there until one is whole. Raises
+        RestateUnavailable, and what `Loop.tend` raises.
+        """
+        while True:
+            start = await self._await_restate(self._context.restate.fetch_start, deadline)
+            try:
+                await self._loop.tend(start)
+            except RoutingUnknown:
+                if not self._context.store.others_write or time.monotonic() > deadline:
+                    raise
+            else:
+                return start
+            await asyncio.sleep(START_INTERVAL.total_seconds())
+
     @asynccontextmanager
     async def _turn(self, name: str) -> AsyncIterator[str]:
-        """Hold the turn of a name with a Restate that answers in full and has what it is to have.
+        """Hold the turn of a name with a Restate that knows of every registration and has what it is to have.
 
-        Whoever came first is first. Gives the incarnation of Restate. Raises RestateUnavailable, and what
-        `Loop.tend` raises; in a cluster what taking a turn raises.
+        Whoever came first is first. Gives the start of Restate. Raises what `_tend` raises; in a cluster what
+        taking a turn raises, and what reading the builds of the name does.
         """
-        deadline = time.monotonic() + START_LIMIT.total_seconds()  # from its arrival, not from its turn
+        limit = CHANGING_LIMIT if self._context.store.others_write else START_LIMIT
+        deadline = time.monotonic() + limit.total_seconds()  # from its arrival, not from its turn
         async with self._turns.hold(f"arrival {name}"):  # the loop may need the name's turn until the second
-            if self._context.store.others_write:
-                async with self._turn_among_others(name) as incarnation:
-                    yield incarnation
-                return
-            incarnation = await self._await_restate(deadline)
-            await self._loop.tend(incarnation)
+            start = await self._tend(deadline)
             async with self._turns.hold(name_turn(name)):
-                yield incarnation
+                if self._context.store.others_write:
+                    await self._take_over(name)
+                yield start
 
-    @asynccontextmanager
-    async def _turn_among_others(self, name: str) -> AsyncIterator[str]:
-        """Hold the turn of a name in a cluster: what other managers have registered is known once it is held.
-
-        Restate is changed by them, and gets new leaders, so that it may take some looks until one is whole.
-        """
-        deadline, begun = math.inf, False
-        while True:
-            try:
-                async with self._turns.hold(name_turn(name)):
-                    incarnation = await self._loop.refresh()
-                    if self._loop.has_tended(incarnation):
-                        begun = True
-                        yield incarnation
-                        return
-                await self._loop.tend(incarnation)
-            except RoutingUnknown:
-                deadline = min(deadline, time.monotonic() + CHANGING_LIMIT.total_seconds())
-                if begun or time.monotonic() >= deadline:
-                    raise
-                await asyncio.sleep(START_INTERVAL.total_seconds())
+    async def _take_over(self, name: str) -> None:
+        """Write down what others have registered of a name, whose turn is held."""
+        deadline = time.monotonic() + CHANGING_LIMIT.total_seconds()
+        await self._await_restate(self._context.restate.catch_up, deadline)
+        inventory, registrations = await asyncio.gather(
+            asyncio.to_thread(self._context.store.fetch_inventory_of, name),
+            self._context.restate.fetch_registrations(),
+        )
+        with tolerating("registry.not_written"):
+            self._context.registry.refresh(inventory.builds, registrations)
 
     @contextmanager
     def _claim(self, name: str, version: str) -> Iterator[Address]:
@@ -296,7 +302,7 @@ class Activator:
         self,
         wish: _Wish,
         address: Address,
-        incarnation: str,
+        start: str,
         fetched: Fetched | None,
         steps: Steps,
     ) -> Activated:
@@ -304,7 +310,7 @@ class Activator:
         given = {key: value.get_secret_value() for key, value in request.secrets.items()}
         plan = partial(plan_given, given=given, now=self._context.now())
         async with alongside(
-            self._look_before(request.name, incarnation, plan)
+            self._look_before(request.name, start, plan)
         ) as asking:  # while the source is copied
             with steps.step("stage"):
                 report_size = partial(steps.report_size, "stage")
@@ -376,19 +382,19 @@ class Activator:
             await asyncio.to_thread(self._context.store.discard, staged)
             raise
 
-    async def _look_before(
-        self, name: str, incarnation: str, plan: Callable[[Secrets], Secrets] = dict
-    ) -> Before:
+    async def _look_before(self, name: str, start: str, plan: Callable[[Secrets], Secrets] = dict) -> Before:
         """Look at the builds and secrets of a name; raises what `plan`, Restate and the disk raise.
 
         Restate says what is newest; which build that is stands in the registry. So this costs the same
         whatever else is registered. `plan` says what the secrets are to become.
         """
-        kept = await asyncio.to_thread(self._context.secrets.fetch, name)
+        kept, builds = await asyncio.gather(
+            asyncio.to_thread(self._context.secrets.fetch, name),
+            asyncio.to_thread(self._context.store.list_builds_of, name),
+        )
         wanted = plan(kept)
-        builds = await asyncio.to_thread(self._context.store.list_builds_of, name)
         newest = await self._context.restate.fetch_newest() if builds else {}
-        return Before(incarnation, builds, self._find_active(builds, newest), kept, wanted)
+        return Before(start, builds, self._find_active(builds, newest), kept, wanted)
 
     def _find_active(self, builds: Collection[Build], newest: Mapping[str, str]) -> tuple[Active, ...]:
         services: dict[str, list[str]] = defaultdict(list)
@@ -410,7 +416,24 @@ class Activator:
         self, build: Build, staged: Staged, before: Before, steps: Steps, allowed: Allowed
     ) -> Activated:
         try:
-            copies = await self._spread(build, steps)
+            live = await self._route(build, before, steps, allowed)
+            if allowed.dry_run:
+                await self._executor.withdraw(build)
+        except ActivationFailed as failure:
+            if not isinstance(failure.cause, RegistrationUnknown):
+                # the loop does it later
+                with tolerating("build.not_withdrawn", GridironError, build_id=build.build_id):
+                    await self._executor.withdraw(build)
+            raise
+        if not allowed.dry_run:
+            log.info("build.activated", build_id=build.build_id, deployment_id=live.deployment_id)
+        outcome: Literal["dry_run", "activated"] = "dry_run" if allowed.dry_run else "activated"
+        steps.outcome, steps.deployment_id = outcome, live.deployment_id
+        return render_activated(outcome, build, live, staged.ignored, before.active, steps.timings_ms)
+
+    async def _route(self, build: Build, before: Before, steps: Steps, allowed: Allowed) -> Live:
+        """Have Restate route to a build that is stored; a dry run ends before that."""
+        async with alongside(self._share(build)) as sharing:
             with steps.step("discover"):
                 discovered = await discover(self._context, build)
             services = names_of(discovered.services)
@@ -421,31 +444,23 @@ class Activator:
                     if refusals and not allowed.dry_run:
                         raise refusals[0]
                 if allowed.dry_run:
-                    await self._executor.withdraw(build)
-                    steps.outcome = "dry_run"
-                    live = Live(services, routing, refusals=refusals)
-                    return render_activated(
-                        "dry_run", build, live, staged.ignored, before.active, steps.timings_ms
-                    )
+                    return Live(services, routing, refusals=refusals)
+                copies = await self._spread(build, sharing, steps)
                 with steps.step("register"):
                     async with self._keeper.keeping(build.name, before):
                         registered = await self._register(build, steps, allowed)
-        except ActivationFailed as failure:
-            if not isinstance(failure.cause, RegistrationUnknown):
-                # the loop does it later
-                with tolerating("build.not_withdrawn", GridironError, build_id=build.build_id):
-                    await self._executor.withdraw(build)
-            raise
-        log.info("build.activated", build_id=build.build_id, deployment_id=registered.deployment_id)
-        steps.outcome, steps.deployment_id = "activated", registered.deployment_id
-        live = Live(services, routing, registered.deployment_id, registered.protocol, copies=copies)
-        return render_activated("activated", build, live, staged.ignored, before.active, steps.timings_ms)
+        return Live(services, routing, registered.deployment_id, registered.protocol, copies=copies)
 
-    async def _spread(self, build: Build, steps: Steps) -> tuple[NodeCopy, ...]:
-        """Have the other nodes fetch a build; one that cannot does so when it is called for."""
+    async def _share(self, build: Build) -> None:
+        """Put a build into the bucket. It is not withdrawn before that has ended."""
+        await to_its_end(asyncio.to_thread(self._context.store.share, build))
+
+    async def _spread(self, build: Build, sharing: asyncio.Task[None], steps: Steps) -> tuple[NodeCopy, ...]:
+        """Have the other nodes fetch a build that is in the bucket; one that cannot does so when called."""
         if not self._context.store.others_write:
             return ()
         with steps.step("spread"):
+            await sharing
             return await self._context.spread(build.address)
 
     async def _compare(
@@ -454,28 +469,8 @@ class Activator:
         """Find what a registration would change, and whose services it would take.
 
         Raises RestateUnavailable, also when Restate was started since `before`: it may have said too little.
-        In a cluster it is looked at again then, as a new leader is no reason to give up. RoutingUnknown where
-        a build that began later was registered first and would be taken over.
+        RoutingUnknown where a build that began later was registered first and would be taken over.
         """
-        patience = CHANGING_LIMIT.total_seconds() if self._context.store.others_write else 0
-        deadline, incarnation = time.monotonic() + patience, before.incarnation
-        while True:
-            try:
-                return await self._compare_once(build, offered, before, allowed, incarnation)
-            except RestateUnavailable:
-                if time.monotonic() >= deadline:
-                    raise
-            await asyncio.sleep(START_INTERVAL.total_seconds())
-            incarnation = await self._await_restate(deadline)
-
-    async def _compare_once(
-        self,
-        build: Build,
-        offered: Collection[Service],
-        before: Before,
-        allowed: Allowed,
-        incarnation: str,
-    ) -> Routing:
         restate = self._context.restate
         held = await asyncio.gather(*(restate.fetch_holder(service.name) for service in offered))
         holders = {holder.service.name: holder for holder in held if holder is not None}
@@ -488,7 +483,7 @@ class Activator:
         newer = find_newer(build, {service: others[service].deployment_id for service in taken}, builds)
         if newer and allowed.takeover:
             raise RoutingUnknown(f"{', '.join(sorted(set(newer.values())))} was activated meanwhile")
-        if await restate.fetch_incarnation() != incarnation:
+        if await restate.fetch_start() != before.start:
             raise RestateUnavailable(self._context.settings.restate_admin_url, "it was started anew")
         newest = find_newest(before.active)
         given_up = set(newest.services) - {service.name for service in offered} if newest else set()

@@ -55,7 +55,7 @@ class Live:
 class Before:
     """How things were when an activation began."""
 
-    incarnation: str  # of Restate
+    start: str  # of Restate
     builds: tuple[Build, ...]  # of the name, by timestamp
     active: tuple[Active, ...]  # of them
     kept: Secrets = field(default_factory=dict)  # of the name

@@ -59,7 +59,7 @@ class ClusterControl:
         self._restate = restate
         self._members = members
         self._status = status
-        self._own = OwnBuilds.of(context)
+        self._own = OwnBuilds(context)
 
     async def fetch_status(self, health: Health) -> ClusterStatus:
         """Read how the cluster is; `health` is this node's own."""

@@ -53,7 +53,7 @@ class Deployments:
         """`peers` are the other nodes of the cluster; None: the node is alone."""
         self._context = context
         self._observer = observer
-        self._own = OwnBuilds.of(context)
+        self._own = OwnBuilds(context)
         self._peers = peers
         self._look = Shared("look for clients", self._read)
         self._rendering = asyncio.Lock()  # pages are made one by one: dozens at once would hold up all else

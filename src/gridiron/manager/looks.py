@@ -116,7 +116,7 @@ class InCluster:
 
     async def check(self) -> None:
         """Raise RestateUnavailable or RestateRejected where the node cannot be used."""
-        start = (await self._node.fetch_start()).name
+        start = (await self._node.look_at_start()).name
         if start == self._whole:
             await self._restate.fetch_version()
         else:

@@ -26,6 +26,7 @@ from gridiron.manager.observe import Look, Observer
 from gridiron.manager.tolerate import tolerating
 from gridiron.manager.verify import Verifier
 from gridiron.model import State
+from gridiron.restate.incarnation import start_of
 
 
 class Loop:
@@ -56,35 +57,24 @@ class Loop:
         self.swept_at = time.monotonic()
         return _outcome(results)
 
-    def has_tended(self, incarnation: str) -> bool:
-        """Tell whether this start of Restate is known to have what it is to have."""
-        return self._tended == incarnation
-
-    async def refresh(self) -> str:
-        """Look, and write down what others have registered; give the incarnation of Restate that was seen.
-
-        Raises RoutingUnknown, StorageFailed; in a cluster BucketUnavailable and BucketRefused.
-        """
-        look = await self._look_for_routing()
-        return str(look.observation.incarnation)
-
-    async def tend(self, incarnation: str) -> None:
+    async def tend(self, start: str) -> None:
         """See to it that this start of Restate has what it is to have, before anything new is registered.
 
         It may have lost its data: what is registered then must not come before what was. Costs nothing for a
-        start that was tended before. Raises RoutingUnknown where that cannot be, and what `refresh` raises.
+        start that was tended before. Raises RoutingUnknown where that cannot be, StorageFailed; in a cluster
+        BucketUnavailable and BucketRefused.
         """
-        if self.has_tended(incarnation):
+        if self._tended == start:
             return
         look = await self._look_for_routing()
         results = await self._executor.carry_out(look, lambda again: plan_repairs(again.statuses))
         self._note_tended(look, results)
-        if not self.has_tended(incarnation):
+        if self._tended != start:
             failures = [result.reason for result in results if result.failed_for_now]
             raise RoutingUnknown("; ".join(failures) or "Restate was started anew")
 
     async def _look_for_routing(self) -> Look:
-        """Look, and write down what was seen, where Restate says what it has. Raises as `refresh` does."""
+        """Look, and write down what was seen, where Restate says what it has. Raises as `tend` does."""
         look = await self._observer.look()
         self._record(look)
         if isinstance(look.observation.inventory, Unknown):  # of a cluster, or the look would have failed
@@ -94,11 +84,12 @@ class Loop:
         return look
 
     def _note_tended(self, look: Look, results: Sequence[Result]) -> None:
-        if isinstance(look.observation.registrations, Unknown):
+        incarnation = look.observation.incarnation
+        if incarnation is None or isinstance(look.observation.registrations, Unknown):
             return
         repairs = (result for result in results if isinstance(result.action, Register))
         if not any(result.failed_for_now for result in repairs):
-            self._tended = look.observation.incarnation
+            self._tended = start_of(incarnation)
 
     async def prune(self, request: PruneRequest) -> PruneOutcome:
         """Do what `request` asks for.

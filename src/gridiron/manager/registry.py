@@ -9,7 +9,7 @@ long the steps of its activation took, and which bundle directory it is that bel
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Literal
@@ -19,7 +19,7 @@ from pydantic import Field, ValidationError
 
 from gridiron.errors import StorageFailed
 from gridiron.lifecycle.observation import Observation, Registration, Unknown
-from gridiron.model import Value
+from gridiron.model import Build, Value
 
 log = structlog.get_logger()
 
@@ -131,20 +131,38 @@ class Registry:
         inventory, registrations = observation.inventory, observation.registrations
         if isinstance(inventory, Unknown) or isinstance(registrations, Unknown):
             return
-        present = {build.build_id for build in inventory.builds}
         newer = {  # than the look: it may not have seen them
             key: record for key, record in self.records.items() if key not in observation.remembered
         }
+        self._reconciled = True
+        self._take_over(inventory.builds, registrations, newer)
+
+    def refresh(self, builds: Collection[Build], registrations: Collection[Registration]) -> None:
+        """Make the records of some builds agree with all that is registered, as other managers register, too.
+
+        Writes only when they did not agree.
+        """
+        ids = {build.build_id for build in builds}
+        others = {key: record for key, record in self.records.items() if key not in ids}
+        self._take_over(builds, registrations, others)
+
+    def _take_over(
+        self,
+        builds: Collection[Build],
+        registrations: Collection[Registration],
+        others: Mapping[str, Record],
+    ) -> None:
+        """Keep a record of each of these builds that is registered, and the `others`."""
+        present = {build.build_id for build in builds}
         seen = {
             str(registration.address): _refresh(self.records.get(str(registration.address)), registration)
             for registration in registrations
             if str(registration.address) in present
         }
-        stored = (build.timestamp for build in inventory.builds)
+        stored = (build.timestamp for build in builds)
         registered = (each.address.timestamp for each in registrations if each.address)
         last_timestamp = max((self._snapshot.last_timestamp, *stored, *registered))
-        changed = {"last_timestamp": last_timestamp, "records": {**newer, **seen}}
-        self._reconciled = True
+        changed = {"last_timestamp": last_timestamp, "records": {**others, **seen}}
         self._write(self._snapshot.model_copy(update=changed))
 
     def _write_records(self, records: dict[str, Record]) -> None:

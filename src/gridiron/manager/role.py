@@ -204,7 +204,7 @@ async def _serve(
         exporter = Exporter(context, observer, health, versions)
         exporter.keep_looking(tasks)
         own = OwnNode(
-            OwnBuilds.of(context), logs.own, node, health, lambda: mesh.guardian.state if mesh else None
+            OwnBuilds(context), logs.own, node, health, lambda: mesh.guardian.state if mesh else None
         )
         async with _ended_in_time() as (activations, limit), serving_peers(context, own) as stop_peers:
             app = make_app(context, control, health, exporter, activations)

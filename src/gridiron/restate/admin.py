@@ -50,6 +50,14 @@ REFUSALS = frozenset(range(400, 500)) - {429}
 class Starts(Protocol):
     """Tells one start of Restate from another: NodePort of a node alone, RestateCluster of a cluster."""
 
+    async def fetch_start(self) -> str:
+        """Name this start, as far as registrations are concerned: see RestatePort."""
+        ...
+
+    async def catch_up(self) -> None:
+        """Wait until this node knows all that others have registered: see RestatePort."""
+        ...
+
     async def fetch_incarnation(self) -> str:
         """Name this start: see RestatePort."""
         ...
@@ -62,8 +70,9 @@ class Starts(Protocol):
 class RestateAdmin:
     """The real RestatePort; an asynchronous context manager.
 
-    `url` is that of the admin API; `starts` tells of the starts of Restate, which only `fetch_incarnation`
-    needs, and is closed with this. `client` is used as it is and left open; without one, a client is made.
+    `url` is that of the admin API; `starts` tells of the starts of Restate, which `fetch_start`, `catch_up`
+    and `fetch_incarnation` need, and is closed with this. `client` is used as it is and left open; without
+    one, a client is made.
     """
 
     def __init__(
@@ -133,11 +142,22 @@ class RestateAdmin:
         if not (response.is_success or gone):
             raise self._failure(f"unregister {deployment_id}", response)
 
+    async def fetch_start(self) -> str:
+        """Name this start of Restate, once it knows of earlier registrations: see RestatePort."""
+        return await self._told_starts().fetch_start()
+
+    async def catch_up(self) -> None:
+        """Wait until this node knows all that others have registered: see RestatePort."""
+        await self._told_starts().catch_up()
+
     async def fetch_incarnation(self) -> str:
         """Name this start of Restate, once it answers in full: see RestatePort."""
+        return await self._told_starts().fetch_incarnation()
+
+    def _told_starts(self) -> Starts:
         if self._starts is None:
             raise self._connection.unavailable("nothing tells of its starts")
-        return await self._starts.fetch_incarnation()
+        return self._starts
 
     async def fetch_holding(self, deployment_id: str, limit: int) -> tuple[Holding, ...]:
         """List invocations that still need a deployment: see RestatePort."""

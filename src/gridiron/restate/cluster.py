@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from gridiron.errors import ClusterRejected, RestateUnavailable
 from gridiron.model import describe_validation
 from gridiron.restate.connection import MAX_PROBLEMS
-from gridiron.restate.incarnation import NodePort
+from gridiron.restate.incarnation import NodePort, Start, start_of
 from gridiron.restate.port import WorkerState
 from gridiron.restate.provisioning import Stage, Step, plan_provision, stage_of
 from gridiron.restate.queries import load_query
@@ -53,6 +53,9 @@ class RestateCluster:
         self._binary = binary
         self._ctl = Restatectl(fabric_url, binary)
         self._node = NodePort(fabric_url, self._http)
+        self._view = View((), ())  # that this node had last
+        self._start = Start("", "", 0)  # of this node that was seen last
+        self._whole = ""  # the name of the one that was seen to know of all registrations
 
     async def aclose(self) -> None:
         """Close the client where it was made here."""
@@ -63,7 +66,8 @@ class RestateCluster:
 
     async def fetch_view(self) -> View:
         """Give the nodes and the partitions as this node sees them, for the price of either."""
-        return await self._fetch_view(self._ctl)
+        self._view = await self._fetch_view(self._ctl)
+        return self._view
 
     async def fetch_nodes(self) -> tuple[Member, ...]:
         """List the nodes of the cluster by their ids, as this one sees them."""
@@ -97,19 +101,55 @@ class RestateCluster:
         except ValidationError as error:
             raise self._ctl.unavailable(f"what it says of its logs is not understood: {error}") from error
 
+    async def fetch_start(self) -> str:
+        """Name this start of this node, once all that is registered was known to it: see RestatePort.
+
+        Who leads does not matter for that. All nodes are asked once in each start.
+        """
+        self._start = await self._node.look_at_start()
+        if self._start.name != self._whole:
+            return start_of(await self.fetch_incarnation())
+        return self._start.name
+
+    async def catch_up(self) -> None:
+        """Wait until this node knows what others have registered: see RestatePort.
+
+        It costs a request to each of them, and `fetch_incarnation` where one that was alive does not answer,
+        or where those who were are too few to decide what is so.
+        """
+        peers = self._peers_of(self._start)
+        asked = {node_of(self._start.node_id)} | {peer.node_id for peer in peers}
+        answers = await asyncio.gather(*(self._fetch_schema_version(peer) for peer in peers))
+        if None in answers or not self._view.is_decided_by(asked):
+            await self.fetch_incarnation()
+            return
+        for peer, version in zip(peers, answers, strict=True):
+            if version is not None and version > self._start.schema_version:
+                await self._await_schema(version, peer)
+
+    async def _fetch_schema_version(self, peer: Member) -> int | None:
+        try:
+            return (await NodePort(peer.address, self._http).fetch_health()).schema_version
+        except RestateUnavailable:
+            return None
+
+    def _peers_of(self, start: Start) -> list[Member]:
+        """The other nodes that are alive, as this one saw them last."""
+        own_id = node_of(start.node_id)
+        return [member for member in self._view.members if member.alive and member.node_id != own_id]
+
     async def fetch_incarnation(self) -> str:
         """Name this state of the cluster, once all of it answers in full: see RestatePort.
 
         Two calls that give the same have neither a restart of this node nor a change of a leader between
         them. Asks each node that is alive, at once; a node that is cut off from most of them gives no name.
         """
-        start = await self._node.fetch_start()
+        start = await self._node.look_at_start()
         own = await self.fetch_view()
-        own_id = node_of(start.node_id)
-        peers = [member for member in own.members if member.alive and member.node_id != own_id]
+        peers = self._peers_of(start)
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(self._ask_peer(peer), name=f"ask {peer.name}") for peer in peers]
-        views = {own_id: own}
+        views = {node_of(start.node_id): own}
         for peer, answer in zip(peers, (task.result() for task in tasks), strict=True):
             if isinstance(answer, RestateUnavailable):
                 raise self._ctl.unavailable(
@@ -120,6 +160,7 @@ class RestateCluster:
                 await self._await_schema(schema_version, peer)
         if (doubt := find_doubt(views)) is not None:
             raise self._ctl.unavailable(doubt)
+        self._whole = start.name
         return name_incarnation(start.name, own)
 
     async def _await_schema(self, version: int, peer: Member) -> None:

@@ -57,6 +57,11 @@ def parse_age(text: str) -> float:
     )
 
 
+def start_of(incarnation: str) -> str:
+    """Give the start of a node that an incarnation is of; on several nodes there are leaders behind it."""
+    return incarnation.partition(" ")[0]
+
+
 class NodePort:
     """Restate's own port (5122, its "fabric"). `client` is used as it is and left open."""
 
@@ -71,7 +76,7 @@ class NodePort:
 
         Two calls that give the same have no restart between them. Raises RestateUnavailable.
         """
-        start = await self.fetch_start()
+        start = await self.look_at_start()
         if start.name != self._whole:
             metrics = (await self._get("/metrics")).content
             partitions, leaders = _PARTITIONS.search(metrics), _LEADERS.search(metrics)
@@ -80,7 +85,14 @@ class NodePort:
             self._whole = start.name
         return start.name
 
-    async def fetch_start(self) -> Start:
+    async def fetch_start(self) -> str:
+        """Give the same: what a node alone says of its registrations is whole when all of it is."""
+        return await self.fetch_incarnation()
+
+    async def catch_up(self) -> None:
+        """Do nothing: a node alone makes all registrations itself."""
+
+    async def look_at_start(self) -> Start:
         """Give the start that answers, whether or not it does so in full. Raises RestateUnavailable."""
         asked = time.monotonic()
         health = await self.fetch_health()

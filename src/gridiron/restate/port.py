@@ -101,6 +101,23 @@ class RestatePort(Protocol):
         """
         ...
 
+    async def fetch_start(self) -> str:
+        """Name this start of Restate, once it knows of what was registered before it.
+
+        The registrations that are read between two calls that give the same are whole, and so is what is
+        newest, but for what other nodes have just registered: see `catch_up`. What invocations need may not
+        be: see `fetch_incarnation`. RestateUnavailable while it is starting.
+        """
+        ...
+
+    async def catch_up(self) -> None:
+        """Wait until this node knows all that other nodes have registered. Safe to repeat.
+
+        RestateUnavailable where one of them that may be alive does not answer, or most are down; a node alone
+        is not asked.
+        """
+        ...
+
     async def fetch_incarnation(self) -> str:
         """Name this start of Restate, once it answers in full: see `gridiron.restate.incarnation`.
 

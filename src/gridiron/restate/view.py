@@ -10,7 +10,7 @@ agree.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -68,6 +68,11 @@ class View:
     def leaders(self) -> tuple[tuple[int, str | None, str | None], ...]:
         """Who leads which partition in which epoch."""
         return tuple((each.partition_id, each.leader, each.epoch) for each in self.partitions)
+
+    def is_decided_by(self, node_ids: Collection[str]) -> bool:
+        """Whether these nodes are a majority of those that keep the metadata."""
+        keepers = {member.node_id for member in self.members if member.keeps_metadata}
+        return 2 * len(keepers.intersection(node_ids)) > len(keepers)
 
     @property
     def generations(self) -> frozenset[str]:
@@ -165,8 +170,7 @@ def find_doubt(views: Mapping[str, View]) -> str | None:
             return "its nodes see different starts of one another"
         if view.leaders != first.leaders:
             return "its nodes see different leaders: they are changing"
-    keepers = {member.node_id for member in first.members if member.keeps_metadata}
-    if 2 * len(keepers & views.keys()) <= len(keepers):
+    if not first.is_decided_by(views.keys()):
         return "this node is cut off from the others, or most of them are down"
     unasked = {m.name for view in views.values() for m in view.members if m.alive and m.node_id not in views}
     if unasked:

@@ -14,6 +14,7 @@ from gridiron.errors import RestateRejected, RestateUnavailable
 from gridiron.lifecycle.observation import Demand, Registration
 from gridiron.lifecycle.routing import Handler, Holder, Service
 from gridiron.restate.answers import address_of
+from gridiron.restate.incarnation import start_of
 from gridiron.restate.port import Discovered, Holding, Registered
 
 VERSION = "1.7.12"
@@ -232,9 +233,21 @@ class FakeRestate:
         await self._request("unregister")
         self._deployments.pop(deployment_id, None)
 
+    async def fetch_start(self) -> str:
+        """See RestatePort."""
+        await self._request("fetch_start")
+        return start_of(self._fetch_incarnation())
+
+    async def catch_up(self) -> None:
+        """See RestatePort; this one has no other nodes."""
+        self.requests.append("catch_up")
+
     async def fetch_incarnation(self) -> str:
         """See RestatePort."""
         await self._request("fetch_incarnation")
+        return self._fetch_incarnation()
+
+    def _fetch_incarnation(self) -> str:
         if self.incarnation is None:
             raise RestateUnavailable(FAKE_URL, "it is starting")
         return self.incarnation

@@ -15,6 +15,7 @@ from typing import Any
 
 import httpx2
 
+from gridiron.access.tls import NO_TLS
 from gridiron.secrets.key import KEY_FILE, KEY_SIZE
 from gridiron.settings import Settings, load_settings
 from gridiron.testing.processes import descendants, fetch_program
@@ -216,7 +217,7 @@ class MeshNode:
         """Whether a call through its ingress is answered by this version, and soon."""
         url = f"{self.settings.ingress_url}/{service}/version"
         try:
-            response = httpx2.post(url, timeout=CALL_SECONDS, trust_env=False)
+            response = httpx2.post(url, timeout=CALL_SECONDS, trust_env=False, verify=NO_TLS)
         except httpx2.TransportError:
             return False
         return response.status_code == 200 and response.json() == version

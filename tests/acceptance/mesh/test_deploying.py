@@ -6,6 +6,7 @@ import json
 import statistics
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from tests.acceptance.mesh.conftest import Tell
@@ -14,6 +15,9 @@ from tests.acceptance.mesh.rig import Mesh
 from tests.harness import wait_until
 
 ROUNDS = 7
+MOST = 3
+"""How many times as long it may take on all nodes as on one alone, on the same two cores."""
+
 COPY_SECONDS = 60
 """Until a copy of what is gone goes, too: two rounds of the loop."""
 
@@ -50,6 +54,7 @@ def test_a_new_version_serves_on_all_nodes_soon(mesh: Mesh, tell: Tell) -> None:
         f"from `activate` to served everywhere: {statistics.median(mesh_took):.2f} s on three nodes, "
         f"{statistics.median(alone_took):.2f} s on one alone, {ratio:.1f} times as long (medians of {ROUNDS})"
     )
+    assert ratio <= MOST
 
 
 def deployment(mesh: Mesh, version: str) -> tuple[str, ...]:
@@ -72,9 +77,13 @@ def states(node: MeshNode) -> list[str]:
 def deploy_everywhere(mesh: Mesh, nodes: Sequence[MeshNode], version: str) -> float:
     """Deploy on the first node; give the seconds until all have it, and answer calls by it."""
     mesh.bundles.make(version, "quick")  # beforehand
-    began = time.monotonic()
-    path = mesh.deploy(nodes[0], "quick", version)["path"]
-    for node in nodes:
-        wait_until(lambda node=node: node.serves(path), 30, f"{node!r} serves {path}")
-        wait_until(lambda node=node: node.answers("quick", version), 30, f"{node!r} routes to {path}")
-    return time.monotonic() - began
+
+    def await_served(node: MeshNode) -> None:
+        wait_until(lambda: node.serves(path), 30, f"{node!r} serves {path}")
+        wait_until(lambda: node.answers("quick", version), 30, f"{node!r} routes to {path}")
+
+    with ThreadPoolExecutor(len(nodes)) as each:
+        began = time.monotonic()
+        path = mesh.deploy(nodes[0], "quick", version)["path"]
+        list(each.map(await_served, nodes))
+        return time.monotonic() - began

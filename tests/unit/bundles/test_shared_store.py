@@ -57,6 +57,7 @@ def add(store: SharedStore, source: Path, timestamp: int = 1, sealed: bytes | No
     if sealed is not None:
         build = build.model_copy(update={"secrets": ("KEY",)})
     store.publish(staged, build, sealed)
+    store.share(build)
     return build
 
 
@@ -242,7 +243,8 @@ def test_an_address_that_only_looks_like_a_builds_has_no_copy(one: SharedStore, 
     assert build.build_id.startswith("greeter-1")
     assert not one.ensure_copy(other)
     twin = plan(one.stage(source), name="greeter-x", version="y").address
-    one.publish(one.stage(source), plan(one.stage(source), name="greeter-x", version="y"))
+    one.publish(one.stage(source), build := plan(one.stage(source), name="greeter-x", version="y"))
+    one.share(build)
     assert str(twin) == "greeter-x-y-1"
     assert not one.ensure_copy(Address(name="greeter", version="x-y", timestamp=1))
 
@@ -254,6 +256,7 @@ def test_a_rollback_on_another_node_begins_with_a_copy(
     staged = two.stage_again(build)
     again = build.model_copy(update={"timestamp": 2})
     two.publish(staged, again)
+    two.share(again)
     assert one.list_builds() == (build, again)
 
 

@@ -26,7 +26,7 @@ class Restate:
     whole: bool = False
     away: bool = False
 
-    async def fetch_start(self) -> Start:
+    async def look_at_start(self) -> Start:
         return Start(self.name, "N1:1", 1)
 
     async def check(self) -> str:

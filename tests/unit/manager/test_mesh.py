@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import defaultdict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -21,7 +22,7 @@ from gridiron.model import Address
 from gridiron.restate.answers import address_of
 from gridiron.restate.port import Registered
 from gridiron.testing.objects import FakeObjects
-from gridiron.testing.restate import FakeEndpoint, FakeRestate
+from gridiron.testing.restate import FakeEndpoint, FakeRestate, Refusal
 from tests.unit.manager.conftest import Clock, Manager, make_settings
 
 LIMIT = 1 << 30
@@ -72,6 +73,10 @@ def copies_of(manager: Manager) -> Copies:
     return Copies(store, manager.observer, LIMIT)
 
 
+def stored(pair: Pair) -> set[str]:
+    return {listed.key for listed in pair.bucket.list("")}
+
+
 async def sweep(pair: Pair, manager: Manager) -> None:
     """Do what a manager does in two rounds of its loop."""
     for _ in range(2):
@@ -91,7 +96,7 @@ def pair(tmp_path: Path) -> Pair:
 async def test_what_one_activates_the_other_sees_at_once_and_has(pair: Pair) -> None:
     activated = await pair.one.activate("1")
     assert activated.copies == (NodeCopy(node="other", present=True),)
-    assert list(activated.timings_ms)[3] == "spread"
+    assert list(activated.timings_ms)[3:6] == ["discover", "compare", "spread"]
     assert await pair.one.states() == await pair.two.states() == {"1": "active"}
     assert has_copy(pair.two, activated.build_id)
 
@@ -150,6 +155,42 @@ async def test_what_one_has_under_way_the_other_leaves_alone(pair: Pair) -> None
     await pair.one.activate("1")
     assert seen == [{"1": "staged"}]
     assert await pair.two.states() == {"1": "active"}
+
+
+async def test_what_does_not_load_is_gone_though_it_was_on_its_way_into_the_bucket(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create_from, done = pair.bucket.create_from, []
+
+    def create_slowly(key: str, path: Path) -> None:
+        time.sleep(0.2)
+        create_from(key, path)
+        done.append(key)
+
+    monkeypatch.setattr(pair.bucket, "create_from", create_slowly)
+    monkeypatch.setattr(pair.restate, "find_endpoint", lambda _uri: Refusal("META0003", "no discovery"))
+    before = stored(pair)
+    with pytest.raises(ActivationFailed) as failed:
+        await pair.one.activate("1")
+    assert failed.value.step == "discover"
+    assert len(done) == 1
+    assert stored(pair) == before
+
+
+async def test_what_does_not_come_into_the_bucket_is_not_registered(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def create_from(_key: str, _path: Path) -> None:
+        raise BucketUnavailable(pair.bucket.url, "it is away")
+
+    monkeypatch.setattr(pair.bucket, "create_from", create_from)
+    before = stored(pair)
+    with pytest.raises(ActivationFailed) as failed:
+        await pair.one.activate("1")
+    assert (failed.value.step, type(failed.value.cause)) == ("spread", BucketUnavailable)
+    assert await pair.restate.fetch_registrations() == ()
+    assert stored(pair) == before
+    assert await pair.one.states() == {}
 
 
 async def test_what_a_node_left_half_done_is_removed_by_itself(pair: Pair) -> None:

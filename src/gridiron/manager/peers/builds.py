@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Mapping
 from datetime import timedelta
-from typing import Protocol, Self, TypeVar
+from typing import Protocol, TypeVar
 
 import gridiron
 from gridiron.bundles.shared import SharedStore
-from gridiron.errors import BuildNotFound, StorageFailed, WorkersUnavailable
+from gridiron.errors import BuildNotFound, GridironError, StorageFailed, WorkersUnavailable
 from gridiron.manager.context import Context
 from gridiron.manager.peers.api import Copied, NodeBuilds
+from gridiron.manager.tolerate import tolerating
 from gridiron.model import Address
-from gridiron.workers.cells import CellsPort, LoadedBuild
+from gridiron.workers.cells import LoadedBuild
 
 T = TypeVar("T")
 
@@ -40,18 +41,12 @@ class Copies(Protocol):
 class OwnBuilds:
     """Reads what this node has of all builds, and has it fetch more."""
 
-    def __init__(self, node: str, cells: CellsPort, copies: Copies | None) -> None:
-        """Take the name of the node, its cells and its copies; none where it has the builds themselves."""
-        self._node = node
-        self._cells = cells
-        self._copies = copies
+    def __init__(self, context: Context) -> None:
+        """Take what a manager works with. A node alone has the builds themselves, and no copies."""
+        self._context = context
+        self._cells = context.cells
+        self._copies: Copies | None = context.store if isinstance(context.store, SharedStore) else None
         self._fetching = asyncio.Semaphore(COPIES_AT_ONCE)
-
-    @classmethod
-    def of(cls, context: Context) -> Self:
-        """Make it of what a manager works with."""
-        copies = context.store if isinstance(context.store, SharedStore) else None
-        return cls(context.settings.node_name, context.cells, copies)
 
     async def fetch(self, limit: timedelta | None = None) -> NodeBuilds:
         """Read it. What cannot be read, the cells within the limit, is None."""
@@ -61,7 +56,7 @@ class OwnBuilds:
             _or_none(self._list_copies(), None),
         )
         return NodeBuilds(
-            node=self._node,
+            node=self._context.settings.node_name,
             version=gridiron.__version__,
             copies=copies,
             loaded=None if loaded is None else count_in_flight(loaded),
@@ -77,6 +72,14 @@ class OwnBuilds:
             if self._copies is None or not await asyncio.to_thread(self._copies.fetch_copy, address):
                 raise BuildNotFound(str(address))
         return Copied(present=True)
+
+    async def load(self, address: Address) -> None:
+        """Have the workers of this node load a build, before somebody calls it. Safe to repeat; never raises.
+
+        It has loaded elsewhere, so that what keeps it from it here is left to who calls it.
+        """
+        with tolerating("build.not_loaded", GridironError, build_id=str(address)):
+            await self._context.restate.discover(self._context.uri(address))
 
     async def _list_copies(self) -> frozenset[str] | None:
         return None if self._copies is None else await asyncio.to_thread(self._copies.list_copies)

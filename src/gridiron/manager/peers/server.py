@@ -8,7 +8,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Annotated
 
-from fastapi import Depends, FastAPI, Query
+from fastapi import BackgroundTasks, Depends, FastAPI, Query
 from fastapi.responses import StreamingResponse
 
 from gridiron.errors import BuildNotFound, StorageFailed
@@ -65,7 +65,10 @@ def _add_builds(app: FastAPI, builds: OwnBuilds) -> None:
         return await builds.fetch(CELLS_LIMIT)
 
     @app.post("/builds/{name}/{rest}/copy")
-    async def copy_build(address: Annotated[Address, Depends(_find_address)]) -> Copied:
+    async def copy_build(
+        address: Annotated[Address, Depends(_find_address)], after: BackgroundTasks
+    ) -> Copied:
+        after.add_task(builds.load, address)
         return await builds.copy(address)
 
 

@@ -65,7 +65,7 @@ class Mesh:
     def _own(manager: Manager) -> OwnNode:
         settings = manager.settings
         node = NodeReader(manager.context, find_toolchain(settings), lambda: settings)
-        return OwnNode(OwnBuilds.of(manager.context), manager.logs.own, node, HealthChecker(()))
+        return OwnNode(OwnBuilds(manager.context), manager.logs.own, node, HealthChecker(()))
 
 
 @pytest.fixture

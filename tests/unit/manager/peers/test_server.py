@@ -69,6 +69,15 @@ async def test_a_node_fetches_a_copy_when_it_is_asked_to(mesh: Mesh) -> None:
     assert mesh.n2.stored == [build.build_id]
 
 
+async def test_a_node_loads_what_it_has_fetched(mesh: Mesh) -> None:
+    build = await mesh.n1.activate("1")
+    async with mesh.connect() as client:
+        await client.post(f"/builds{build.path}/copy")
+        assert mesh.n2.restate.requests == ["discover"]
+        mesh.n2.restate.down = "no answer"  # it is loaded by its first call then
+        assert (await client.post(f"/builds{build.path}/copy")).status_code == 200
+
+
 @pytest.mark.parametrize("path", ["/demo/1-1", "/demo/1", "/Demo/1-1", "/demo/..%2F1-1"])
 async def test_what_there_is_not_cannot_be_copied(mesh: Mesh, path: str) -> None:
     async with mesh.connect() as client:
