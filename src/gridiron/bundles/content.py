@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import tarfile
-import zlib
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
+
+from isal import igzip, isal_zlib
 
 from gridiron.bundles.digest import hash_file
 from gridiron.bundles.disk import storing
@@ -42,13 +43,16 @@ def unpack_content(archive: Path, build: Build, directory: Path) -> None:
     try:
         with storing("Writing", directory):
             directory.mkdir(parents=True)
-            with tarfile.open(archive, mode="r|gz") as tar:
+            with (
+                igzip.open(archive) as packed,  # type: ignore[no-untyped-call]
+                tarfile.open(fileobj=packed, mode="r|") as tar,
+            ):
                 for member in tar:
                     module, opened = missing.pop(member.name, None), tar.extractfile(member)
                     if module is None or opened is None:
                         raise _damaged(archive, f"{member.name!r} is no module of {build.build_id}")
                     _write(opened, module, directory / module.name)
-    except (tarfile.TarError, EOFError, zlib.error) as error:
+    except (tarfile.TarError, EOFError, isal_zlib.error) as error:  # type: ignore[misc]
         raise _damaged(archive, str(error)) from error
     if missing:
         raise _damaged(archive, f"{min(missing)} is missing")

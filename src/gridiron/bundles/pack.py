@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import io
 import tarfile
 from collections.abc import Iterator
@@ -10,12 +9,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from isal import igzip
+
 from gridiron.bundles.disk import storing
 from gridiron.bundles.modules import FoundBundle, find_bundle
 from gridiron.bundles.scan import Root, open_file, open_root, resolve_source
 
-FASTEST = 1
-"""Of gzip's levels: a bundle is sent once, mostly over a fast network."""
+LEVEL = 1
+"""Of ISA-L's four: a bundle is sent once, mostly over a fast network. 1.8 MB with Restate's SDK are packed in
+7 ms, by zlib's fastest in 23 ms; the archives are of one size."""
 
 
 def pack(directory: Path, archive: Path) -> tuple[str, ...]:
@@ -44,7 +46,9 @@ def _write(root: Root, found: FoundBundle, file: BinaryIO) -> None:
 def writing_tar(file: BinaryIO) -> Iterator[tarfile.TarFile]:
     """Give what writes a `.tar.gz` into a file, which is whole at the end. Nothing in it says when."""
     with (
-        gzip.GzipFile(fileobj=file, mode="wb", filename="", compresslevel=FASTEST, mtime=0) as packed,
+        igzip.IGzipFile(  # type: ignore[no-untyped-call]
+            fileobj=file, mode="wb", filename="", compresslevel=LEVEL, mtime=0
+        ) as packed,
         tarfile.open(fileobj=packed, mode="w|", format=tarfile.PAX_FORMAT) as tar,
     ):
         yield tar
