@@ -3,6 +3,8 @@
 set quiet
 set positional-arguments
 
+mesh := "tests/acceptance/mesh"
+
 export PATH := (justfile_directory() / ".venv" / "bin") + ":" + env("PATH")
 
 # List the recipes
@@ -43,10 +45,11 @@ check:
 audit:
     python -m audit
 
-# Run the tests: all of them side by side, or those that pytest's arguments choose
+# Run the tests: all of them, those of a mesh after the others as it takes both processors, or what pytest is given
 [no-exit-message]
 test *ARGS:
-    pytest {{ if ARGS == "" { "--numprocesses=2" } else { "" } }} "$@"
+    pytest {{ if ARGS == "" { "--numprocesses=2 --ignore=" + mesh } else { "" } }} "$@"
+    {{ if ARGS == "" { "pytest " + mesh } else { "" } }}
 
 # Measure a node against baselines: all measures, or those that are named
 [no-exit-message]

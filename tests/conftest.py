@@ -37,9 +37,6 @@ def compiled_once() -> Iterator[None]:
         yield
 
 
-SHARING = ("tests/acceptance/mesh",)
-"""Directories whose modules share fixtures."""
-
 TOLD = ("kill points", "mesh")
 """Properties of tests that are printed at the end."""
 
@@ -49,20 +46,15 @@ class ByModule(LoadScopeScheduling):
 
     def _split_scope(self, nodeid: str) -> str:
         module = module_of(nodeid)
-        return nodeid if module in LONG else sharing_of(module) or module
+        return nodeid if module in LONG else module
 
 
 def module_of(nodeid: str) -> str:
     return nodeid.partition("::")[0]
 
 
-def sharing_of(module: str) -> str | None:
-    return next((directory for directory in SHARING if module.startswith(f"{directory}/")), None)
-
-
 def is_long(item: pytest.Item) -> bool:
-    module = module_of(item.nodeid)
-    return module in LONG or sharing_of(module) is not None
+    return module_of(item.nodeid) in LONG
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -158,10 +158,13 @@ def await_seaweed(seaweed: Seaweed, process: subprocess.Popen[bytes]) -> None:
     def has_ended() -> bool:
         return process.poll() is not None
 
-    wait_until(lambda: _listens(seaweed.host, seaweed.port) or has_ended(), 60, "weed listens")
-    assert not has_ended(), seaweed.log.read_text()[-2000:]
-    wait_until(lambda: _has_bucket(seaweed), 60, "weed has a bucket")
-    wait_until(seaweed.is_ready, 60, "weed stores")
+    try:
+        wait_until(lambda: _listens(seaweed.host, seaweed.port) or has_ended(), 60, "weed listens")
+        assert not has_ended(), "weed has ended"
+        wait_until(lambda: _has_bucket(seaweed), 60, "weed has a bucket")
+        wait_until(seaweed.is_ready, 60, "weed stores")
+    except AssertionError as error:
+        raise AssertionError(f"{error}:\n{seaweed.log.read_text()[-8000:]}") from error
 
 
 def remove_sockets(ports: Sequence[int]) -> None:

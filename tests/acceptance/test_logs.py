@@ -102,6 +102,7 @@ def test_a_log_says_what_was_printed_and_how_each_attempt_ended(
         "level": "log",
         "message": 'hello you {"version":"1"}',
         "build_id": build["build_id"],
+        "node": None,
         "cell": None,
         "handler": f"{service}/greets",
         "invocation_id": None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import subprocess
 from collections.abc import Iterator, Mapping
@@ -11,9 +12,9 @@ from pathlib import Path
 from tests.machines import Machine
 from tests.seaweed import BUCKET, Seaweed, await_seaweed, own_directories, prepare_seaweed, remove_sockets
 
-PORTS = tuple(20_000 + os.getpid() % 1000 * 8 + number for number in range(8))
+PORTS = itertools.count(20_000 + os.getpid() % 100 * 100)
 """On a machine of its own any would do, but the server's parts also meet at sockets in /tmp, which have ports
-for names: two of these tests may run side by side."""
+for names: two servers with the same ones are one in places, and store nothing."""
 
 
 class Bucket:
@@ -25,10 +26,11 @@ class Bucket:
         self._machine = machine
         self._directory = directory
         self._process: subprocess.Popen[bytes] | None = None
+        self._ports = [next(PORTS) for _ in range(8)]
 
     @property
     def endpoint(self) -> str:
-        return f"http://{self._machine.address}:{PORTS[0]}"
+        return f"http://{self._machine.address}:{self._ports[0]}"
 
     @property
     def environment(self) -> Mapping[str, str]:
@@ -38,7 +40,7 @@ class Bucket:
 
     def start(self) -> None:
         """Start it, and wait until it stores."""
-        command = prepare_seaweed(self._directory, self._machine.address, PORTS)
+        command = prepare_seaweed(self._directory, self._machine.address, self._ports)
         environment = {**os.environ, **own_directories(self._directory)}
         log = self._directory / "log"
         self._process = self._machine.start(command, log, environment, self._directory)
@@ -51,7 +53,7 @@ class Bucket:
         self._process.kill()
         self._process.wait()
         self._process = None
-        remove_sockets(PORTS)
+        remove_sockets(self._ports)
 
     def processes(self) -> list[int]:
         return [self._process.pid] if self._process else []
