@@ -158,7 +158,10 @@ class SharedStore(BundleStore):
 
         Whether there are copies here makes no difference.
         """
-        return self._fetch_inventory()
+        inventory = self._fetch_inventory()
+        known = {build.address for build in inventory.builds}
+        self._records = {address: build for address, build in self._records.items() if address in known}
+        return inventory
 
     def fetch_inventory_of(self, name: str) -> Inventory:
         """Give the builds of one name: see BundleStore."""
@@ -174,11 +177,7 @@ class SharedStore(BundleStore):
             identity=identity,
             builds=tuple(sorted(builds, key=lambda build: (build.timestamp, build.build_id))),
             damaged=tuple(record for record in records if isinstance(record, Damaged)),
-            marks={
-                build.build_id: state.mark
-                for build in builds
-                if (state := states.get(build.address)) and state.mark
-            },
+            marks={build.build_id: mark for build in builds if (mark := _mark_of(states.get(build.address)))},
             elsewhere=frozenset(
                 build.build_id
                 for build in builds
@@ -270,6 +269,7 @@ class SharedStore(BundleStore):
         `activating` are the ids of builds whose activation is under way here, and may change meanwhile. What
         another node has begun is left to it, for as long as it is a member.
         """
+        activating = frozenset(activating)  # as they were before the listing: what ends meanwhile is in none
         left = [each for each in list_folders(self._objects) if not each.is_build]
         states = self._fetch_states(left)
         before, self._left = self._left, frozenset(each.address for each in left)
@@ -416,3 +416,8 @@ class SharedStore(BundleStore):
 
     def _fetch_sealed(self, address: Address) -> bytes:
         return self._objects.get(key_of(address, SEALED_FILE), MAX_SEALED).content
+
+
+def _mark_of(state: BuildState | None) -> Mark | None:
+    """Say where a build is in its life. One without a state goes: its record came after it was withdrawn."""
+    return Mark.LEAVING if state is None else state.mark

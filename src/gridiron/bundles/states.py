@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from gridiron.errors import ObjectExists, ObjectMissing
+from gridiron.errors import ObjectChanged, ObjectExists, ObjectMissing
 from gridiron.lifecycle.observation import Mark
 from gridiron.model import Value
 from gridiron.objects.port import Listed, Objects
@@ -52,11 +52,14 @@ class BuildStates:
     def write(self, key: str, mark: Mark | None) -> None:
         """Change the state that was seen last. Safe to repeat; does nothing where there is none.
 
-        Raises ObjectChanged where another node came first: what was decided by the old one may be wrong.
+        Raises ObjectChanged where another node came first: what was decided by the old one may be wrong. So
+        it is where there is none of a build that is to be registered.
         """
         try:
             seen = self._seen.get(key) or self._read(key, None)
-        except ObjectMissing:
+        except ObjectMissing as error:
+            if mark is Mark.REGISTERING:
+                raise ObjectChanged(self._objects.url, key) from error
             return
         if seen.state.mark is mark:
             return

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from gridiron.errors import ActivationInProgress, BuildInUse, BuildNotFound, DrainUnknown
 from gridiron.lifecycle.observation import Mark, Observation, Unknown
 from gridiron.lifecycle.states import IDLE, BuildStatus, Files, statuses_of
-from gridiron.model import Build, State
+from gridiron.model import Build, State, name_build
 
 MAX_REMOVALS = 100
 """Builds that one sweep retires, and as many whose files it deletes: enough for any rate of deployment, few
@@ -173,11 +173,15 @@ def plan_outdated(statuses: Collection[BuildStatus], policy: Policy) -> tuple[Re
 
 
 def plan_unloads(statuses: Collection[BuildStatus], seen: Observation) -> tuple[Unload, ...]:
-    """Unload what is not registered (a cell did not answer when it was unregistered) or not even stored."""
+    """Unload what is not registered (a cell did not answer when it was unregistered) or not even stored.
+
+    Not what is being activated: in a cluster it is stored after it was loaded.
+    """
     if isinstance(seen.loaded, Unknown) or isinstance(seen.registrations, Unknown):
         return ()
     called = {status.path for status in statuses if status.state is not State.RETIRED}
-    return tuple(Unload(path) for path in sorted(seen.loaded - called))
+    idle = (path for path in seen.loaded - called if name_build(path) not in seen.activating)
+    return tuple(Unload(path) for path in sorted(idle))
 
 
 def plan_settlements(statuses: Collection[BuildStatus]) -> tuple[Settle, ...]:

@@ -5,9 +5,9 @@
     check      is this content active already?
     store      write metadata.json, sync, rename into place; in a cluster, claim its address before
     discover   Restate reads the build's services without registering it, which loads it into the cell that
-               will serve it; in a cluster, it comes into the bucket meanwhile, and from there to all nodes
+               will serve it; in a cluster, it comes into the bucket meanwhile
+    spread     in a cluster: the other nodes fetch it from there
     compare    whose are these services now, and what would change for their callers?
-    spread     in a cluster: wait until all nodes have it, or cannot have it
     register   the name's secrets are kept as the build has them; Restate makes it the newest for its services
 
 A failure before the registration takes away what was made; the build that is active goes on. Where Restate
@@ -57,6 +57,7 @@ from gridiron.manager.activation import (
     Active,
     Before,
     Live,
+    Turn,
     find_earlier,
     find_newest,
     find_same,
@@ -68,7 +69,7 @@ from gridiron.manager.activation import (
 )
 from gridiron.manager.api import Activated, ActivateRequest, NodeCopy, RollbackRequest, SecretChanged
 from gridiron.manager.context import Context
-from gridiron.manager.discover import alongside, check_loads, discover, to_its_end
+from gridiron.manager.discover import alongside, check_loads, discover
 from gridiron.manager.execute import Executor, name_turn, service_turns
 from gridiron.manager.keeper import Keeper
 from gridiron.manager.loop import Loop
@@ -142,12 +143,12 @@ class Activator:
         with accounting("deploy", request.name, report, self._context) as steps:
             async with (
                 self._arrival(request, steps) as fetched,
-                self._turn(request.name) as start,
+                self._turn(request.name) as turn,
             ):
                 with self._claim(request.name, request.version) as address:
                     steps.build_id = str(address)
                     wish = _Wish(request, caller)
-                    return await self._activate(wish, address, start, fetched, steps)
+                    return await self._activate(wish, address, turn, fetched, steps)
 
     async def rollback(self, request: RollbackRequest) -> Activated:
         """Make the content of an earlier build active again, as a new build. Waits for others of this name.
@@ -156,8 +157,8 @@ class Activator:
         NothingToRollBackTo.
         """
         with accounting("rollback", request.name, report_nothing, self._context) as steps:
-            async with self._turn(request.name) as start:
-                before = await self._look_before(request.name, start)
+            async with self._turn(request.name) as turn:
+                before = await self._look_before(request.name, turn)
                 earlier = find_earlier(request.name, before.builds, before.active, request.build_id)
                 return await self._make_again(earlier, before, steps)
 
@@ -173,9 +174,9 @@ class Activator:
             return await self._change_secret(change, steps)
 
     async def _change_secret(self, change: Change, steps: Steps) -> SecretChanged:
-        async with self._turn(change.name) as start:
+        async with self._turn(change.name) as turn:
             plan = partial(plan_change, change=change, now=self._context.now())
-            before = await self._look_before(change.name, start, plan)
+            before = await self._look_before(change.name, turn, plan)
             active = find_newest(before.active)
             missing = find_missing(active.build, before.wanted, change) if active else ()
             activated = None
@@ -252,20 +253,21 @@ class Activator:
             await asyncio.sleep(START_INTERVAL.total_seconds())
 
     @asynccontextmanager
-    async def _turn(self, name: str) -> AsyncIterator[str]:
+    async def _turn(self, name: str) -> AsyncIterator[Turn]:
         """Hold the turn of a name with a Restate that knows of every registration and has what it is to have.
 
-        Whoever came first is first. Gives the start of Restate. Raises what `_tend` raises; in a cluster what
-        taking a turn raises, and what reading the builds of the name does.
+        Whoever came first is first. Raises what `_tend` raises; in a cluster what taking a turn raises, and
+        what reading the builds of the name does.
         """
         limit = CHANGING_LIMIT if self._context.store.others_write else START_LIMIT
         deadline = time.monotonic() + limit.total_seconds()  # from its arrival, not from its turn
         async with self._turns.hold(f"arrival {name}"):  # the loop may need the name's turn until the second
             start = await self._tend(deadline)
-            async with self._turns.hold(name_turn(name)):
+            async with self._turns.hold(name_turn(name)) as check:
                 if self._context.store.others_write:
                     await self._take_over(name)
-                yield start
+                    await self._check_start(start)
+                yield Turn(start, check)
 
     async def _take_over(self, name: str) -> None:
         """Write down what others have registered of a name, whose turn is held."""
@@ -277,6 +279,11 @@ class Activator:
         )
         with tolerating("registry.not_written"):
             self._context.registry.refresh(inventory.builds, registrations)
+
+    async def _check_start(self, start: str) -> None:
+        """Raise RestateUnavailable where Restate was started since: it may have said too little."""
+        if await self._context.restate.fetch_start() != start:
+            raise RestateUnavailable(self._context.settings.restate_admin_url, "it was started anew")
 
     @contextmanager
     def _claim(self, name: str, version: str) -> Iterator[Address]:
@@ -302,7 +309,7 @@ class Activator:
         self,
         wish: _Wish,
         address: Address,
-        start: str,
+        turn: Turn,
         fetched: Fetched | None,
         steps: Steps,
     ) -> Activated:
@@ -310,7 +317,7 @@ class Activator:
         given = {key: value.get_secret_value() for key, value in request.secrets.items()}
         plan = partial(plan_given, given=given, now=self._context.now())
         async with alongside(
-            self._look_before(request.name, start, plan)
+            self._look_before(request.name, turn, plan)
         ) as asking:  # while the source is copied
             with steps.step("stage"):
                 report_size = partial(steps.report_size, "stage")
@@ -382,7 +389,7 @@ class Activator:
             await asyncio.to_thread(self._context.store.discard, staged)
             raise
 
-    async def _look_before(self, name: str, start: str, plan: Callable[[Secrets], Secrets] = dict) -> Before:
+    async def _look_before(self, name: str, turn: Turn, plan: Callable[[Secrets], Secrets] = dict) -> Before:
         """Look at the builds and secrets of a name; raises what `plan`, Restate and the disk raise.
 
         Restate says what is newest; which build that is stands in the registry. So this costs the same
@@ -394,7 +401,7 @@ class Activator:
         )
         wanted = plan(kept)
         newest = await self._context.restate.fetch_newest() if builds else {}
-        return Before(start, builds, self._find_active(builds, newest), kept, wanted)
+        return Before(turn, builds, self._find_active(builds, newest), kept, wanted)
 
     def _find_active(self, builds: Collection[Build], newest: Mapping[str, str]) -> tuple[Active, ...]:
         services: dict[str, list[str]] = defaultdict(list)
@@ -433,10 +440,11 @@ class Activator:
 
     async def _route(self, build: Build, before: Before, steps: Steps, allowed: Allowed) -> Live:
         """Have Restate route to a build that is stored; a dry run ends before that."""
-        async with alongside(self._share(build)) as sharing:
+        async with alongside(self._share(build, allowed)) as sharing:
             with steps.step("discover"):
                 discovered = await discover(self._context, build)
             services = names_of(discovered.services)
+            copies = await self._spread(build, sharing, steps, allowed)
             async with self._turns.hold(*service_turns(services)):
                 with steps.step("compare"):
                     routing = await self._compare(build, discovered.services, before, allowed)
@@ -445,19 +453,32 @@ class Activator:
                         raise refusals[0]
                 if allowed.dry_run:
                     return Live(services, routing, refusals=refusals)
-                copies = await self._spread(build, sharing, steps)
                 with steps.step("register"):
+                    before.turn.check()  # who has it by now may have activated what is to stay active
                     async with self._keeper.keeping(build.name, before):
                         registered = await self._register(build, steps, allowed)
         return Live(services, routing, registered.deployment_id, registered.protocol, copies=copies)
 
-    async def _share(self, build: Build) -> None:
-        """Put a build into the bucket. It is not withdrawn before that has ended."""
-        await to_its_end(asyncio.to_thread(self._context.store.share, build))
+    async def _share(self, build: Build, allowed: Allowed) -> None:
+        """Put a build into the bucket. Where this is cancelled, it ends when that has ended nevertheless.
 
-    async def _spread(self, build: Build, sharing: asyncio.Task[None], steps: Steps) -> tuple[NodeCopy, ...]:
+        A thread cannot be stopped, and what is withdrawn must not be written any more.
+        """
+        if allowed.dry_run:
+            return
+        sharing = asyncio.create_task(asyncio.to_thread(self._context.store.share, build), name="share")
+        try:
+            await asyncio.shield(sharing)
+        except asyncio.CancelledError:
+            with tolerating("build.not_shared", GridironError, build_id=build.build_id):
+                await sharing
+            raise
+
+    async def _spread(
+        self, build: Build, sharing: asyncio.Task[None], steps: Steps, allowed: Allowed
+    ) -> tuple[NodeCopy, ...]:
         """Have the other nodes fetch a build that is in the bucket; one that cannot does so when called."""
-        if not self._context.store.others_write:
+        if allowed.dry_run or not self._context.store.others_write:
             return ()
         with steps.step("spread"):
             await sharing
@@ -469,7 +490,8 @@ class Activator:
         """Find what a registration would change, and whose services it would take.
 
         Raises RestateUnavailable, also when Restate was started since `before`: it may have said too little.
-        RoutingUnknown where a build that began later was registered first and would be taken over.
+        RoutingUnknown where a build that began later was registered first and would be taken over: one of
+        the same name was so by a node that had the turn when this one had lost it.
         """
         restate = self._context.restate
         held = await asyncio.gather(*(restate.fetch_holder(service.name) for service in offered))
@@ -480,11 +502,10 @@ class Activator:
         taken = find_taken(build.name, others, registrations)
         # what Restate loses comes back in the order in which it began: a takeover must not come after these
         builds = [each for each in registrations if each.build_id is not None]
-        newer = find_newer(build, {service: others[service].deployment_id for service in taken}, builds)
-        if newer and allowed.takeover:
+        newer = find_newer(build, {service: one.deployment_id for service, one in others.items()}, builds)
+        if any(allowed.takeover or service not in taken for service in newer):
             raise RoutingUnknown(f"{', '.join(sorted(set(newer.values())))} was activated meanwhile")
-        if await restate.fetch_start() != before.start:
-            raise RestateUnavailable(self._context.settings.restate_admin_url, "it was started anew")
+        await self._check_start(before.turn.start)
         newest = find_newest(before.active)
         given_up = set(newest.services) - {service.name for service in offered} if newest else set()
         return Routing(compare(offered, holders, given_up), taken)

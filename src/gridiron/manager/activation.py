@@ -13,6 +13,7 @@ from gridiron.errors import BuildNotFound, GridironError, NothingToRollBackTo
 from gridiron.lifecycle.routing import Change, Routing, Service
 from gridiron.manager.api import Activated, ActivateRequest, ChangeView, Keeping, NodeCopy, Refusal
 from gridiron.manager.registry import Record
+from gridiron.manager.turns import Check
 from gridiron.model import Address, Build, redact_url
 from gridiron.secrets.rules import check_bindings
 from gridiron.secrets.store import NO_SECRETS, Secrets, Snapshot
@@ -52,11 +53,19 @@ class Live:
 
 
 @dataclass(frozen=True, slots=True)
+class Turn:
+    """The turn of a name, which an activation holds."""
+
+    start: str  # of Restate, when the turn began
+    check: Check  # whether it is still held
+
+
+@dataclass(frozen=True, slots=True)
 class Before:
     """How things were when an activation began."""
 
-    start: str  # of Restate
-    builds: tuple[Build, ...]  # of the name, by timestamp
+    turn: Turn  # of the name
+    builds: tuple[Build, ...]  # of it, by timestamp
     active: tuple[Active, ...]  # of them
     kept: Secrets = field(default_factory=dict)  # of the name
     wanted: Secrets = field(default_factory=dict)  # what these are to be in the end

@@ -83,13 +83,3 @@ async def alongside(work: Coroutine[None, None, T]) -> AsyncIterator[asyncio.Tas
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)  # its failure is told where it is awaited
-
-
-async def to_its_end(work: Coroutine[None, None, T]) -> T:
-    """Give what `work` gives; where this is cancelled, wait for the end of `work` nevertheless."""
-    task = asyncio.create_task(work, name="to its end")
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await asyncio.wait({task})
-        raise

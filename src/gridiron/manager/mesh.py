@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from typing import TypeVar
 
 from gridiron.bundles.shared import SharedStore
 from gridiron.cluster import Cluster
@@ -22,8 +25,13 @@ from gridiron.secrets.documents import Safe
 from gridiron.settings import Settings
 from gridiron.toolchain.programs import Toolchain
 
+T = TypeVar("T")
+
 REMOVAL_LIMIT = LEASE + timedelta(seconds=15)
 """How long a removal waits for those of other nodes. A turn whose node died is free after LEASE."""
+
+LEASE_THREADS = 8
+"""They renew leases, and do nothing else: a few slow transfers can take all threads that work shares."""
 
 NAME_LIMIT = timedelta(minutes=2)
 """How long an activation waits for others of its name on other nodes; each takes a second or a few."""
@@ -46,7 +54,11 @@ class Mesh:
         self.store = SharedStore(settings.bundles_dir, self.objects, settings.node_name)
         self.store.is_member = self.members.is_member
         self.safe = Safe(self.objects, cluster.name, settings.secrets_dir)
-        self._leases = Leases(self.objects, settings.node_name)
+        self._lease_threads = ThreadPoolExecutor(LEASE_THREADS, "lease")
+        self._leases = Leases(self.objects, settings.node_name, call=self._call_for_lease)
+
+    async def _call_for_lease(self, blocking: Callable[[], T], /) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._lease_threads, blocking)
 
     def copies(self, observer: Observer) -> Copies:
         """Give what tends the copies of builds on this node."""

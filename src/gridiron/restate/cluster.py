@@ -114,9 +114,10 @@ class RestateCluster:
     async def catch_up(self) -> None:
         """Wait until this node knows what others have registered: see RestatePort.
 
-        It costs a request to each of them, and `fetch_incarnation` where one that was alive does not answer,
-        or where those who were are too few to decide what is so.
+        It costs a request to each node, and `fetch_incarnation` where one that was alive does not answer, or
+        where those who were are too few to decide what is so.
         """
+        self._start = await self._node.look_at_start()
         peers = self._peers_of(self._start)
         asked = {node_of(self._start.node_id)} | {peer.node_id for peer in peers}
         answers = await asyncio.gather(*(self._fetch_schema_version(peer) for peer in peers))
@@ -280,6 +281,22 @@ class RestateCluster:
             if node_id in partition.replicas:
                 raise ClusterRejected(action, f"partition {partition.partition_id} is not kept elsewhere yet")
         await self._ctl.change(action, ("nodes", "remove", f"--nodes={node_id}"))
+
+    async def restore_node(self, node_id: str) -> None:
+        """Undo what `remove_node` began with a node that is back: it keeps metadata and logs again.
+
+        Whether it leads is left as it is. Storage comes last, so that a node whose storage is `read-only` is
+        one that is not restored yet. Nothing happens where the node is down, in no cluster, or whole.
+        """
+        member = next((each for each in await self.fetch_nodes() if each.node_id == node_id), None)
+        if member is None or not member.alive:
+            return
+        action = f"restore node {node_id}"
+        if not member.keeps_metadata:
+            await self._ctl.change(action, ("metadata-server", "add-node", node_id))
+        if member.storage_state == "read-only":
+            storage = ("nodes", "set-storage-state", f"--nodes={node_id}", "--storage-state=read-write")
+            await self._ctl.change(action, storage)
 
     async def _empty_logs(self, node_id: str, action: str) -> None:
         """Write logs elsewhere, and shorten them until nothing of them is on a node, if that can be done."""

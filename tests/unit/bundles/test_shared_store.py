@@ -17,6 +17,7 @@ from gridiron.errors import (
 )
 from gridiron.lifecycle.observation import Damaged, Inventory, Mark
 from gridiron.model import Address, Build
+from gridiron.objects.port import Listed
 from gridiron.testing.objects import FakeObjects
 from tests.files import write
 from tests.unit.bundles.test_store import FILES, content, plan
@@ -154,6 +155,30 @@ def test_a_record_that_cannot_be_read_is_damaged_until_it_is_mended(
         two.fetch_copy(build.address)
     bucket.put(f"{HEAD}/metadata.json", good)
     assert two.fetch_inventory().builds == (build,)
+
+
+def test_a_record_that_came_after_its_build_was_withdrawn_is_to_go(
+    one: SharedStore, two: SharedStore, source: Path, bucket: FakeObjects
+) -> None:
+    build = add(one, source)
+    record = bucket.get(f"{HEAD}/metadata.json", 1 << 20).content
+    one.remove(build.build_id)
+    bucket.put(f"{HEAD}/metadata.json", record)
+    assert two.fetch_inventory().marks == {build.build_id: Mark.LEAVING}
+    two.remove(build.build_id)
+    assert keys(bucket) == {"cluster.json"}
+
+
+def test_what_is_gone_cannot_be_marked_as_to_be_registered(
+    one: SharedStore, two: SharedStore, source: Path
+) -> None:
+    build = add(one, source)
+    two.fetch_inventory()
+    two.remove(build.build_id)
+    with pytest.raises(ObjectChanged):
+        one.mark(build.build_id, Mark.REGISTERING)
+    one.fetch_inventory()  # which finds out
+    one.mark(build.build_id, Mark.LEAVING)
 
 
 def test_no_two_builds_have_one_address(one: SharedStore, two: SharedStore, source: Path) -> None:
@@ -316,6 +341,28 @@ def test_an_activation_that_breaks_off_is_tidied_up_by_its_own_node(
     assert keys(bucket) == {"cluster.json", f"{HEAD}/state"}
     one.tidy(())
     assert keys(bucket) == {"cluster.json"}
+
+
+def test_what_ends_while_leftovers_are_looked_for_is_none(
+    one: SharedStore, source: Path, bucket: FakeObjects, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    staged = one.stage(source)
+    build = plan(staged)
+    one.publish(staged, build)
+    activating = {build.build_id}
+    one.tidy(activating)
+    find = bucket.list
+
+    def end(prefix: str) -> tuple[Listed, ...]:
+        found = find(prefix)
+        one.share(build)
+        activating.clear()
+        return found
+
+    monkeypatch.setattr(bucket, "list", end)
+    one.tidy(activating)
+    monkeypatch.undo()
+    assert one.fetch_inventory().marks == {build.build_id: Mark.ACTIVATING}
 
 
 def test_what_has_begun_since_is_not_taken_for_a_leftover(

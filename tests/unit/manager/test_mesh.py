@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections import defaultdict
 from collections.abc import AsyncIterator
@@ -13,10 +14,21 @@ from typing import Any
 import pytest
 
 from gridiron.bundles.shared import SharedStore
-from gridiron.errors import ActivationFailed, BucketUnavailable, DrainUnknown, RoutingUnknown
-from gridiron.lifecycle.observation import Mark
-from gridiron.manager.api import NodeCopy, PruneRequest, RollbackRequest
+from gridiron.errors import (
+    ActivationFailed,
+    BucketUnavailable,
+    DrainUnknown,
+    LeaseLost,
+    RestateUnavailable,
+    RoutingUnknown,
+)
+from gridiron.lifecycle.observation import Mark, Registration
+from gridiron.lifecycle.routing import Holder
+from gridiron.manager.api import Activated, NodeCopy, PruneRequest, RollbackRequest
+from gridiron.manager.context import to_nobody
 from gridiron.manager.copies import Copies
+from gridiron.manager.execute import NAME_TURN, REMOVAL, name_turn
+from gridiron.manager.secrets import Change
 from gridiron.manager.turns import Check
 from gridiron.model import Address
 from gridiron.restate.answers import address_of
@@ -34,6 +46,7 @@ class Pair:
     def __init__(self, directory: Path) -> None:
         self.bucket, self.restate, self.clock = FakeObjects(), FakeRestate(), Clock()
         self._locks: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self.lost: set[str] = set()  # keys of turns that are another node's by now
         self.one, self.two = (self._make(directory / name, name) for name in ("n1", "n2"))
         find = self.one._find_endpoint, self.two._find_endpoint
 
@@ -55,8 +68,20 @@ class Pair:
 
     @asynccontextmanager
     async def _take_turn(self, key: str) -> AsyncIterator[Check]:
-        async with self._locks[key]:
+        """Keep apart what the managers of a mesh keep apart: see Mesh."""
+
+        def check() -> None:
+            if key in self.lost:
+                raise LeaseLost(key, "another node has taken it over")
+
+        if key != REMOVAL and not key.startswith(NAME_TURN):
             yield lambda: None
+            return
+        if key in self.lost:  # who has lost it does not keep others from it
+            yield lambda: None
+            return
+        async with self._locks[key]:
+            yield check
 
     @staticmethod
     def _spread_to(other: Manager):  # noqa: ANN205 - a Spread
@@ -96,7 +121,7 @@ def pair(tmp_path: Path) -> Pair:
 async def test_what_one_activates_the_other_sees_at_once_and_has(pair: Pair) -> None:
     activated = await pair.one.activate("1")
     assert activated.copies == (NodeCopy(node="other", present=True),)
-    assert list(activated.timings_ms)[3:6] == ["discover", "compare", "spread"]
+    assert list(activated.timings_ms)[3:6] == ["discover", "spread", "compare"]
     assert await pair.one.states() == await pair.two.states() == {"1": "active"}
     assert has_copy(pair.two, activated.build_id)
 
@@ -155,6 +180,89 @@ async def test_what_one_has_under_way_the_other_leaves_alone(pair: Pair) -> None
     await pair.one.activate("1")
     assert seen == [{"1": "staged"}]
     assert await pair.two.states() == {"1": "active"}
+
+
+async def test_what_has_lost_the_turn_of_its_name_is_not_registered(pair: Pair) -> None:
+    await pair.one.activate("0")
+    later: list[asyncio.Task[Activated]] = []
+
+    async def lose(_address: Address) -> tuple[NodeCopy, ...]:
+        pair.lost.add(name_turn("demo"))
+        pair.one.context.spread = to_nobody
+        later.append(asyncio.create_task(pair.two.activate("2")))
+        await asyncio.wait(later)
+        return ()
+
+    pair.one.context.spread = lose
+    with pytest.raises(ActivationFailed) as failed:
+        await pair.one.activate("1")
+    assert (await later[0]).outcome == "activated"
+    assert await pair.two.states() == {"0": "drained", "2": "active"}
+    assert (failed.value.step, failed.value.cause.code) == ("compare", "routing_unknown")
+
+
+async def test_a_turn_that_is_lost_after_all_was_compared(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fetch_holder = pair.restate.fetch_holder
+
+    async def lose(service: str) -> Holder | None:
+        pair.lost.add(name_turn("demo"))
+        return await fetch_holder(service)
+
+    monkeypatch.setattr(pair.restate, "fetch_holder", lose)
+    with pytest.raises(ActivationFailed) as failed:
+        await pair.one.activate("1")
+    assert (failed.value.step, failed.value.cause.code) == ("register", "lease_lost")
+    assert await pair.restate.fetch_registrations() == ()
+    assert await pair.one.states() == {}
+
+
+async def test_a_restate_that_starts_anew_in_a_turn_has_said_too_little(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await pair.one.activate("1")
+    fetch_registrations = pair.restate.fetch_registrations
+
+    async def fetch_and_start() -> tuple[Registration, ...]:
+        pair.restate.incarnation = "N1:2"
+        await fetch_registrations()
+        return ()
+
+    monkeypatch.setattr(pair.restate, "fetch_registrations", fetch_and_start)
+    change = Change("demo", "KEY", "value")
+    with pytest.raises(RestateUnavailable, match="started anew"):
+        await pair.one.activator.change_secret(change)
+
+
+async def test_a_dry_run_brings_nothing_into_the_bucket(pair: Pair) -> None:
+    before = stored(pair)
+    pair.bucket.requests.clear()
+    assert (await pair.one.activate("1", dry_run=True)).outcome == "dry_run"
+    assert stored(pair) == before
+    assert not [request for request in pair.bucket.requests if request.endswith((".tar.gz", "metadata.json"))]
+
+
+async def test_a_build_on_its_way_into_the_bucket_stays_loaded(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create_from, going_on = pair.bucket.create_from, threading.Event()
+
+    def create_slowly(key: str, path: Path) -> None:
+        going_on.wait(10)
+        create_from(key, path)
+
+    monkeypatch.setattr(pair.bucket, "create_from", create_slowly)
+    activating = asyncio.create_task(pair.one.activate("1"))
+    async with asyncio.timeout(10):
+        while "discover" not in pair.restate.requests:  # noqa: ASYNC110 - a fake that notifies nobody
+            await asyncio.sleep(0.001)
+    (path,) = [f"/demo/{build_id.removeprefix('demo-')}" for build_id in pair.one.observer.activating]
+    pair.one.cells.load(path)
+    await pair.one.loop.sweep()
+    assert await pair.one.loaded() == [path]
+    going_on.set()
+    assert (await activating).outcome == "activated"
 
 
 async def test_what_does_not_load_is_gone_though_it_was_on_its_way_into_the_bucket(

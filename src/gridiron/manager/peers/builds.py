@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Mapping
 from datetime import timedelta
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 import gridiron
 from gridiron.bundles.shared import SharedStore
@@ -28,16 +28,6 @@ Loaded = Mapping[str, Mapping[str, int]]
 """What each cell has loaded, by the cell's name: the requests in flight for each build, by its path."""
 
 
-class Copies(Protocol):
-    """The copies of builds on the disk of a node: a SharedStore."""
-
-    def list_copies(self) -> frozenset[str]:
-        """Give the ids of the builds that there are copies of. Raises StorageFailed."""
-
-    def fetch_copy(self, address: Address) -> bool:
-        """Have a copy of a build here; False where there is no such build. Safe to repeat, in parallel."""
-
-
 class OwnBuilds:
     """Reads what this node has of all builds, and has it fetch more."""
 
@@ -45,7 +35,7 @@ class OwnBuilds:
         """Take what a manager works with. A node alone has the builds themselves, and no copies."""
         self._context = context
         self._cells = context.cells
-        self._copies: Copies | None = context.store if isinstance(context.store, SharedStore) else None
+        self._copies = context.store if isinstance(context.store, SharedStore) else None
         self._fetching = asyncio.Semaphore(COPIES_AT_ONCE)
 
     async def fetch(self, limit: timedelta | None = None) -> NodeBuilds:
