@@ -199,8 +199,8 @@ class Mesh:
         if self.is_alone:
             return {"LIST": 0.0, "GET": 0.0, "PUT": 0.0, "DELETE": 0.0, "leases": 0.0}
         others = self.scenario.nodes - 1
-        # an activation looks once and lists its name; each other node lists the build that it copies
-        listed = self.pages * (1 + REMOVALS) + 1 + others + 1  # the last one: of what is deleted
+        # an activation lists its name twice; each other node lists the build that it copies
+        listed = self.pages * REMOVALS + 2 + others + 1  # the last one: of what is deleted
         # each other node reads the record twice (to copy, and at its next look), the archive, and two states
         # (settled, and retired); the activation reads the name's secrets
         got = others * 5 + 1
@@ -226,8 +226,7 @@ class Mesh:
         if self.is_alone:
             return 0.0
         nodes = self.scenario.nodes
-        compared = self.deployments  # an activation asks once more before it registers
-        return (self.looks * INCARNATIONS + compared) * nodes + nodes / LOOK_INTERVAL.total_seconds()
+        return self.looks * INCARNATIONS * nodes + nodes / LOOK_INTERVAL.total_seconds()
 
     @property
     def reaches(self) -> float:
@@ -238,7 +237,7 @@ class Mesh:
     @property
     def looks(self) -> float:
         """Looks at everything in a second, of all nodes."""
-        return self.rounds * LOOKS + self.deployments * (1 + REMOVALS)
+        return self.rounds * LOOKS + self.deployments * REMOVALS
 
     @property
     def peer_requests(self) -> float:
@@ -306,10 +305,10 @@ class Mesh:
         """An activation in a mesh, beside what a node alone takes for it."""
         if self.is_alone:
             return 0.0
-        own = (
-            11 * self.request_seconds
-        )  # two of the lease and its return, secrets, list of the name, five writes
-        return self.look_seconds + self.view_seconds + own + self.spread_seconds + self.write_seconds
+        # one after the other: two for the lease and its return, two listings, five writes
+        own = 10 * self.request_seconds
+        caught_up = self.scenario.nodes * self.costs.reached.value / 1000
+        return own + caught_up + self.spread_seconds + self.write_seconds
 
     @property
     def removal_seconds(self) -> float:
