@@ -27,15 +27,17 @@ def _read_ip(value: object) -> IP:
     except ValueError as error:
         raise PydanticCustomError("no_ip", "{value} is no IP address", {"value": repr(value)}) from error
     if problem := find_problem(ip):
-        raise PydanticCustomError("address", "{ip} is {problem}", {"ip": str(ip), "problem": problem})
+        raise PydanticCustomError("address", "{ip} is {problem}", {"ip": str(value), "problem": problem})
     return ip
 
 
 def find_problem(ip: IP) -> str | None:
     """Say why nodes must not meet at an address; None where they may.
 
-    Whoever reaches the port between nodes commands Restate: it asks for no credentials.
+    Whoever reaches the port between nodes commands Restate: it asks for no credentials. An address of IPv4
+    that is written as one of IPv6 is judged as what it is.
     """
+    ip = (ip.ipv4_mapped if isinstance(ip, IPv6Address) else None) or ip
     if ip.is_loopback or ip.is_unspecified or ip.is_link_local or ip.is_multicast:
         return "no address at which other machines find this one: give one of the nodes' private network"
     if ip.is_global:

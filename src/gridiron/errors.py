@@ -36,6 +36,7 @@
     │                    StorageFailed ProjectNotWritten BundlesElsewhere ComponentFailed ConfigNotApplied
     │                    SecretsUnreadable SecretKeyInvalid RestoreUnfinished TokensUnreadable
     │                    AuditUnavailable ObjectDamaged ClusterKeyDiffers ClusterNotGrown
+    │                    ClusterTableMissing
     └── ActivationFailed the step of an activation that failed; its cause is one of the above
 
 A class has a stable `code` and a `sentence` over its own fields that says what happened and what to do.
@@ -946,7 +947,7 @@ class ClusterRejected(Rejected):
     """Restate's cluster refused a change of its nodes or of what is kept where."""
 
     code = "cluster_rejected"
-    sentence = "Restate's cluster refused to {action}: {reason}. `gridiron status` shows its nodes."
+    sentence = "Restate's cluster refused to {action}: {reason}. `gridiron cluster status` shows its nodes."
     action: str
     reason: str
 
@@ -1317,6 +1318,21 @@ class ClusterNotGrown(Environment):
         "now, run `gridiron cluster grow` here first; otherwise bring back what was in the bucket."
     )
     path: str
+    bucket: str
+
+
+@dataclass(eq=False)
+class ClusterTableMissing(Environment):
+    """A node of a cluster was to run by settings that have no table `[cluster]`."""
+
+    code = "cluster_table_missing"
+    sentence = (
+        "This is a node of the cluster {cluster} with the bucket {bucket}, as {path} says, and its settings "
+        "have no table [cluster]. Start it with its configuration (GRIDIRON_CONFIG), or, if it is to be "
+        "alone from now on, with an empty data_dir."
+    )
+    path: str
+    cluster: str
     bucket: str
 
 

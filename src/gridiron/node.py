@@ -36,6 +36,7 @@ from gridiron.egress import is_loopback
 from gridiron.errors import ComponentFailed, PortTaken, RestateRejected, RestateUnavailable, SettingsInvalid
 from gridiron.identity.store import IdentityStore
 from gridiron.manager.stopping import END_LIMIT
+from gridiron.membership import check_membership, marked_directories
 from gridiron.process.backoff import Backoff
 from gridiron.process.child import Child, Command, start_child
 from gridiron.process.events import FORCE_COLOR, configure_logging, is_coloured, is_event, render_foreign
@@ -386,10 +387,11 @@ async def run_node(load: Callable[[], Settings], stream: TextIO = sys.stdout) ->
     """Run a node in the foreground until SIGINT or SIGTERM; SIGHUP has it `load` its settings anew.
 
     What it needs is installed by then (`ensure_toolchain`). Raises DirectoryInUse, PortTaken, ToolMissing,
-    SettingsInvalid, ToolVersionWrong or ComponentFailed when it cannot start.
+    SettingsInvalid, ClusterTableMissing, ToolVersionWrong or ComponentFailed when it cannot start.
     """
     began = time.monotonic()
     settings = _resolve(load())
+    check_membership(settings, *marked_directories(settings))
     in_json = settings.log_format == "json"
     printer = Printer(stream, in_json=in_json)
     configure_logging(NODE, settings, _NodeStream(printer))

@@ -27,7 +27,7 @@ from pydantic import (
     ValidationInfo,
     field_validator,
 )
-from pydantic_core import PydanticCustomError
+from pydantic_core import ErrorDetails, PydanticCustomError
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -454,6 +454,30 @@ def variable_name(field: str) -> str:
     return str(alias).upper() if alias else f"GRIDIRON_{field.upper()}"
 
 
+CLUSTER_FLAGS = {"address": "--address", "peers": "--join", "bucket": "--bucket"}
+"""Of `gridiron up`, by the keys of the table that they stand for."""
+
+
+def _follows(problem: ErrorDetails) -> bool:
+    """Tell whether a problem only follows from another one.
+
+    So does a default that is made of a setting that failed, and a list without what failed in it.
+    """
+    kind = problem["type"]
+    return kind == "default_factory_not_called" or (kind == "too_short" and bool(problem["input"]))
+
+
+def _describe(problem: ErrorDetails) -> str:
+    """Say what is wrong with a setting; of a table that is not whole, what is missing and how to give it."""
+    table, *rest = problem["loc"]
+    flag = CLUSTER_FLAGS.get(str(rest[0])) if table == "cluster" and rest else None
+    if flag and problem["type"] in {"missing", "too_short"}:
+        return f"{rest[0]} is missing: give it in the table [cluster], or to `gridiron up` as {flag}"
+    if flag and problem["type"] == "no_ip":
+        return f"{problem['msg']}, which {rest[0]} ({flag}) needs"
+    return problem["msg"]
+
+
 def load_settings(**flags: Any) -> Settings:  # noqa: ANN401 - a flag has its field's type, checked here
     """Read the settings: `flags` that are not None, then the environment, gridiron.toml and the defaults.
 
@@ -462,9 +486,8 @@ def load_settings(**flags: Any) -> Settings:  # noqa: ANN401 - a flag has its fi
     try:
         return Settings(**{name: value for name, value in flags.items() if value is not None})
     except ValidationError as error:
-        # a default that is made of a setting that failed fails too: that says nothing more
-        problems = [each for each in error.errors() if each["type"] != "default_factory_not_called"]
+        problems = [each for each in error.errors() if not _follows(each)]
         names = ", ".join(".".join(map(str, problem["loc"])) for problem in problems)
-        raise SettingsInvalid(names, "; ".join(problem["msg"] for problem in problems)) from error
+        raise SettingsInvalid(names, "; ".join(map(_describe, problems))) from error
     except (ValueError, OSError) as error:  # gridiron.toml is no TOML, or cannot be read
         raise SettingsInvalid(str(config_file()), str(error)) from error

@@ -16,6 +16,7 @@ from gridiron.restate.admin import RestateAdmin
 from gridiron.restate.cluster import RestateCluster
 from gridiron.restate.ingress import Ingress
 from gridiron.restate.provisioning import Stage
+from gridiron.restate.restatectl import Restatectl
 from gridiron.restate.view import Member, Partition
 from gridiron.settings import load_settings
 from gridiron.toolchain.programs import find_toolchain
@@ -292,6 +293,41 @@ async def test_what_the_cluster_cannot_do_is_refused(mesh: Mesh) -> None:
         with pytest.raises(ClusterRejected, match="it is running"):
             await cluster.remove_node(node_id)
         assert all_alive(await cluster.fetch_nodes())
+
+
+async def test_a_removal_that_was_begun_is_undone(mesh: Mesh) -> None:
+    """A node comes back in the middle of it, and is as it was; so is one that never went."""
+    first, *others = mesh.machines
+    for number, back in enumerate(others):
+        async with seen_from(first) as cluster:
+            node_id = (await node_of(cluster, back)).node_id
+            if number:
+                back.end()
+                await eventually(lambda back=back: node_of(cluster, back), lambda seen: not seen.alive)
+            await begin_removal(first, node_id)
+            if number:
+                await cluster.restore_node(node_id)  # nothing is done while it is down
+                mesh.start(back)
+                await eventually(lambda back=back: node_of(cluster, back), lambda seen: seen.alive)
+            half = await node_of(cluster, back)
+            assert (half.storage_state, half.keeps_metadata) == ("read-only", False)
+            await cluster.restore_node(node_id)
+            whole = replace(half, storage_state="read-write", keeps_metadata=True)
+            await eventually(lambda back=back: node_of(cluster, back), whole.__eq__)
+            await cluster.restore_node(node_id)  # a second time does no harm
+            await cluster.restore_node("N99")
+            assert await node_of(cluster, back) == whole
+        await settle(*mesh.machines)
+
+
+async def begin_removal(asked: Machine, node_id: str) -> None:
+    """Do as `remove_node` begins, and end there."""
+    ctl = Restatectl(asked.fabric_url, find_toolchain(load_settings()).restatectl().path)
+    for arguments in (
+        ("nodes", "set-storage-state", f"--nodes={node_id}", "--storage-state=read-only"),
+        ("metadata-server", "remove-node", node_id),
+    ):
+        await ctl.change("begin to remove it", arguments)
 
 
 async def test_a_node_that_was_wiped_is_replaced_by_one_of_another_name(mesh: Mesh) -> None:

@@ -61,6 +61,25 @@ def test_a_flag_says_a_part_and_the_file_the_rest(tmp_path: Path) -> None:
     assert plan_cluster(None, None, None) is None
 
 
+@pytest.mark.parametrize("given", [("", None, None), (" , ", None, None), (None, "", None), (None, None, "")])
+def test_a_flag_of_a_variable_that_is_not_set_is_refused(
+    given: tuple[str | None, str | None, str | None],
+) -> None:
+    with pytest.raises(SettingsInvalid, match=r"it is empty: give a value, or leave it out"):
+        plan_cluster(*given)
+
+
+def test_what_flags_leave_out_is_named() -> None:
+    with pytest.raises(SettingsInvalid) as caught:
+        load_settings(node_name="n1", cluster=plan_cluster("10.99.0.2,n3", None, None))
+    assert str(caught.value) == (
+        "cluster.address, cluster.peers.1, cluster.bucket: "
+        "address is missing: give it in the table [cluster], or to `gridiron up` as --address; "
+        "'n3' is no IP address, which peers (--join) needs; "
+        "bucket is missing: give it in the table [cluster], or to `gridiron up` as --bucket."
+    )
+
+
 def test_flags_alone_name_a_cluster() -> None:
     flags = plan_cluster("10.99.0.3,10.99.0.2", "10.99.0.1", "s3://gridiron/mesh")
     assert load_settings(node_name="n1", cluster=flags).cluster == Cluster.model_validate(GIVEN)
@@ -93,7 +112,17 @@ PUBLIC = "public, and the port between nodes asks nobody who he is: give one of 
         ({"address": "127.0.0.1"}, f"cluster.address: 127.0.0.1 is {ELSEWHERE}."),
         ({"address": "::"}, f"cluster.address: :: is {ELSEWHERE}."),
         ({"address": "fe80::1"}, f"cluster.address: fe80::1 is {ELSEWHERE}."),
-        ({"address": "n1.example.com"}, "cluster.address: 'n1.example.com' is no IP address."),
+        (
+            {"address": "n1.example.com"},
+            "cluster.address: 'n1.example.com' is no IP address, which address (--address) needs.",
+        ),
+        ({"address": "::ffff:127.0.0.1"}, f"cluster.address: ::ffff:127.0.0.1 is {ELSEWHERE}."),
+        ({"address": "::ffff:0.0.0.0"}, f"cluster.address: ::ffff:0.0.0.0 is {ELSEWHERE}."),
+        ({"peers": ["::ffff:8.8.8.8"]}, f"cluster.peers.0: ::ffff:8.8.8.8 is {PUBLIC}."),
+        (
+            {"peers": ["10.99.0.2", "n3"]},
+            "cluster.peers.1: 'n3' is no IP address, which peers (--join) needs.",
+        ),
         ({"address": "8.8.8.8"}, f"cluster.address: 8.8.8.8 is {PUBLIC}."),
         ({"peers": ["10.99.0.2", "2600::1"]}, f"cluster.peers.1: 2600::1 is {PUBLIC}."),
         ({"peers": ["10.99.0.2", "10.99.0.2"]}, "cluster: peers: an address is there twice."),

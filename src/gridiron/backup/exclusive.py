@@ -13,13 +13,18 @@ from pathlib import Path
 
 from gridiron.bundles.disk import storing
 from gridiron.errors import BackupOfCluster, BackupUnderWay
+from gridiron.membership import check_membership, marked_directories
 from gridiron.settings import Settings
 
 
 def check_alone(settings: Settings) -> None:
-    """Raise BackupOfCluster for a node of a cluster, whose data are no whole without the others'."""
+    """Raise BackupOfCluster for a node of a cluster, whose data are no whole without the others'.
+
+    Raises ClusterTableMissing where the settings do not say that it is one, and the disk does.
+    """
     if settings.cluster is not None:
         raise BackupOfCluster(settings.node_name, settings.cluster.name)
+    check_membership(settings, *marked_directories(settings))
 
 
 @contextmanager

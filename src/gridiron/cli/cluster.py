@@ -77,7 +77,7 @@ def drain(  # noqa: PLR0913, PLR0917 - one for each option
 def activate(
     ctx: typer.Context, node: Node, as_json: Json = False, url: Url = None, port_offset: PortOffset = None
 ) -> None:
-    """Let a node lead again that was drained."""
+    """Let a node lead again that was drained, and keep its part again where its removal had begun."""
     with connect(ctx, url, port_offset) as manager:
         changed = manager.activate_node(node)
     _tell(changed, f"{node} may lead again." if changed.changed else f"{node} may lead already.", as_json)
@@ -96,11 +96,10 @@ def remove(  # noqa: PLR0913, PLR0917 - one for each option
     """Remove a node that is down, for good. It cannot come back but with an empty disk and another name."""
     from gridiron.cli.cluster_steps import remove_node  # noqa: PLC0415 - see gridiron.cli.edge
 
-    outside = outside_of(ctx)
-    if not yes and outside.can_ask():
-        confirm_removal(f"Remove {node} for good?")
+    if not yes:
+        _confirm(ctx, f"Remove {node} for good?")
     with connect(ctx, url, port_offset) as manager, Progress(quiet=as_json) as progress:
-        remove_node(manager, node, timedelta(seconds=timeout), outside, progress.say)
+        remove_node(manager, node, timedelta(seconds=timeout), outside_of(ctx), progress.say)
     if as_json:
         print_json({"removed": node})
     else:
@@ -111,6 +110,7 @@ def remove(  # noqa: PLR0913, PLR0917 - one for each option
 def replace(  # noqa: PLR0913, PLR0917 - one for each option
     ctx: typer.Context,
     node: Node,
+    yes: Yes = False,
     timeout: Timeout = 300,
     as_json: Json = False,
     url: Url = None,
@@ -118,10 +118,13 @@ def replace(  # noqa: PLR0913, PLR0917 - one for each option
 ) -> None:
     """Have another node take the place of one whose disk is lost, and remove that for good.
 
-    Start the other one first, or meanwhile: with an empty disk and another name it joins by itself.
+    Start the other one first, or meanwhile where it has another address. It needs an empty disk and a name
+    of its own, and joins by itself.
     """
     from gridiron.cli.cluster_steps import replace_node  # noqa: PLC0415 - see gridiron.cli.edge
 
+    if not yes:
+        _confirm(ctx, f"Remove {node} for good, once another node serves in its place?")
     with connect(ctx, url, port_offset) as manager, Progress(quiet=as_json) as progress:
         serving = replace_node(manager, node, timedelta(seconds=timeout), outside_of(ctx), progress.say)
     if as_json:
@@ -164,6 +167,13 @@ def grow(  # noqa: PLR0913, PLR0917 - one for each option
         print_json(report)
     else:
         print_text(sentence)
+
+
+def _confirm(ctx: typer.Context, question: str) -> None:
+    """Ask before a node is removed. Raises BadParameter where there is no terminal."""
+    if not outside_of(ctx).can_ask():
+        raise typer.BadParameter("needs -y where no terminal can be asked.", param_hint="NODE")
+    confirm_removal(question)
 
 
 def _tell(changed: NodeChanged, sentence: str, as_json: bool) -> None:

@@ -11,7 +11,7 @@ from gridiron.cli.cluster_steps import Waiting
 from gridiron.cli.edge import ManagerRefused
 from gridiron.cli.outside import Outside
 from gridiron.cli.words import render_count
-from gridiron.errors import GrowRefused, NodeAlone
+from gridiron.errors import ClusterRejected, GrowRefused, NodeAlone
 
 if TYPE_CHECKING:  # see gridiron.cli.edge
     from gridiron.cli.client import ManagerClient
@@ -74,14 +74,34 @@ def await_grown(
         raise GrowRefused("its manager runs, and knows of no cluster", mend) from refused
     if grown.missing:
         mend = "Start them: with the table, the cluster's key and names of their own they join by themselves."
-        Waiting(limit, outside, say).until(lambda: describe_missing(manager.fetch_cluster()), mend)
-        grown = manager.grow()
+
+        def look() -> str | None:
+            nonlocal grown
+            if (reason := describe_missing(manager.fetch_cluster())) is not None:
+                return reason
+            grown = _grow_again(manager, grown)
+            return _describe_missing(grown.wanted_replication - grown.missing, grown.wanted_replication)
+
+        Waiting(limit, outside, say).until(look, mend)
     return grown
+
+
+def _grow_again(manager: ManagerClient, before: Grown) -> Grown:
+    """Grow; where a node goes right then, Restate's refusal leaves things as they were before."""
+    try:
+        return manager.grow()
+    except ManagerRefused as refused:
+        if refused.problem.code != ClusterRejected.code:
+            raise
+        return before
 
 
 def describe_missing(status: ClusterStatus) -> str | None:
     """Say how many nodes are missing before each thing can be kept as often as is wanted; None: none."""
-    serving = sum(each.may_lead for each in status.members)
-    if serving >= status.wanted_replication:
+    return _describe_missing(sum(each.may_lead for each in status.members), status.wanted_replication)
+
+
+def _describe_missing(serving: int, wanted: int) -> str | None:
+    if serving >= wanted:
         return None
-    return f"{serving} of {status.wanted_replication} nodes serve that everything is to be kept on."
+    return f"{serving} of {wanted} nodes serve that everything is to be kept on."

@@ -22,6 +22,7 @@ from gridiron.cli.options import (
 )
 from gridiron.cli.output import print_json, print_text
 from gridiron.cli.outside import connect
+from gridiron.errors import SettingsInvalid
 from gridiron.process.staying import staying
 
 if TYPE_CHECKING:  # see gridiron.cli.edge
@@ -65,8 +66,15 @@ def up(  # noqa: PLR0913, PLR0917 - what a user may say of a node
 
 
 def plan_cluster(join: str | None, address: str | None, bucket: str | None) -> dict[str, object] | None:
-    """Give what flags say of a cluster, which comes before what the file says of it; None: nothing."""
-    peers = [part.strip() for part in join.split(",") if part.strip()] if join else None
+    """Give what flags say of a cluster, which comes before what the file says of it; None: nothing.
+
+    Raises SettingsInvalid where one is there and empty: the variable that it came from was not set, and the
+    node would start alone.
+    """
+    for flag, text in (("--join", join), ("--address", address), ("--bucket", bucket)):
+        if text is not None and not text.strip(" ,"):
+            raise SettingsInvalid(flag, "it is empty: give a value, or leave it out to go by gridiron.toml")
+    peers = None if join is None else [part.strip() for part in join.split(",") if part.strip()]
     said = {"peers": peers, "address": address, "bucket": bucket}
     return {key: value for key, value in said.items() if value is not None} or None
 

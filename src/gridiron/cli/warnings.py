@@ -91,8 +91,15 @@ def _of_settings(written: WrittenSettings) -> Iterator[str]:
 
 
 def find_open_ports(listeners: Collection[Listener]) -> Iterator[str]:
-    """Say which ports others than this machine reach, and what that means."""
+    """Say which ports others than this machine reach, and what that means.
+
+    In a cluster, Restate's port between nodes has to be open at the address of the node, where the managers
+    meet, too: that a firewall leaves it to the nodes cannot be seen from here.
+    """
+    meeting = {listener.host for listener in listeners if listener.purpose == "peers"}
     for listener in listeners:
+        if listener.purpose == "fabric" and listener.host in meeting:
+            continue
         meaning = OPEN.get(listener.purpose)
         if meaning is not None and not listener.is_loopback and not listener.is_encrypted:
             yield f"The port of {listener.purpose} is open at {listener.host}:{listener.port}: {meaning}."

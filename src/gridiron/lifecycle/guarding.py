@@ -17,12 +17,14 @@ DRAIN_AFTER = timedelta(seconds=5)
 """How long no cell may have served before the node is drained. Cells that die are back in 1 to 3 s, and
 moving partitions stalls their invocations for some 2 s: less would move them for what mends itself."""
 
-TAKE_BACK_AFTER = timedelta(seconds=5)
-"""How long cells must have served without a break after the first drain within a WINDOW; after each further
-one twice as long."""
+BACK_OFF = timedelta(seconds=5)
+"""How long cells must have served without a break after the first drain within a WINDOW, before the node is
+taken back; and how long after that drain began the next may. After each further drain both take twice as
+long."""
 
-TAKE_BACK_LIMIT = timedelta(minutes=10)
-"""It is never longer than this. So workers that come and go have a node drained at most 12 times an hour."""
+BACK_OFF_LIMIT = timedelta(minutes=10)
+"""It is never longer than this. So a node is drained at most 12 times an hour, whether its workers come and
+go or the other nodes do."""
 
 WINDOW = timedelta(hours=1)
 """How long a drain counts."""
@@ -67,6 +69,7 @@ class Past:
 
     drained: bool = False  # whether it has drained the node, or was about to, and has not taken it back
     drains: int = 0  # within a WINDOW
+    drained_ago: float | None = None  # seconds since the last of them began; None: none since the start
 
 
 class Step(StrEnum):
@@ -99,33 +102,41 @@ def plan_guard(course: Course, place: Place, past: Past, at: float) -> Decision:
         return _plan_serving(at - course.serving_since, past)
     if course.serving is None or course.down_since is None:
         return Decision(Step.NOTHING, "whether cells serve is not known")
-    return _plan_down(at - course.down_since, place)
+    return _plan_down(at - course.down_since, place, past)
 
 
 def _plan_serving(seconds: float, past: Past) -> Decision:
     """Decide for a node whose cells have served for so long."""
     if not past.drained:
         return Decision(Step.NOTHING)
-    left = take_back_after(past.drains).total_seconds() - seconds
+    left = back_off(past.drains).total_seconds() - seconds
     if left > 0:
         return Decision(Step.NOTHING, f"cells serve; it is taken back in {left:.0f} s")
     return Decision(Step.TAKE_BACK, f"cells have served for {seconds:.0f} s")
 
 
-def _plan_down(seconds: float, place: Place) -> Decision:
-    """Decide for a node that no cell has served on for so long."""
+def _plan_down(seconds: float, place: Place, past: Past) -> Decision:
+    """Decide for a node that no cell has served on for so long.
+
+    It may have been taken back though its cells were down, as no other could lead: where the others come and
+    go, it does not follow each of them.
+    """
     reason = f"no cell has served for {seconds:.0f} s"
     if place.worker_state == DRAINING or seconds < DRAIN_AFTER.total_seconds():
         return Decision(Step.NOTHING, reason)
     if not place.others:
         return Decision(Step.NOTHING, f"{reason}, and no other node can lead")
+    if not past.drained and past.drained_ago is not None and past.drains:
+        left = back_off(past.drains).total_seconds() - past.drained_ago
+        if left > 0:
+            return Decision(Step.NOTHING, f"{reason}; it may be drained again in {left:.0f} s")
     return Decision(Step.DRAIN, reason)
 
 
-def take_back_after(drains: int) -> timedelta:
-    """Give how long cells must have served; `drains` are those within a WINDOW, the present one included."""
+def back_off(drains: int) -> timedelta:
+    """Give how long the next change waits; `drains` are those within a WINDOW, the last one included."""
     doublings = min(max(drains - 1, 0), 16)  # more would overflow a timedelta
-    return min(TAKE_BACK_AFTER * float(2**doublings), TAKE_BACK_LIMIT)
+    return min(BACK_OFF * float(2**doublings), BACK_OFF_LIMIT)
 
 
 def find_recent(begun_at: Collection[datetime], now: datetime) -> tuple[datetime, ...]:

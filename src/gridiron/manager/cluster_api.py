@@ -21,6 +21,7 @@ WarningCode = Literal[
     "no_spare_node",
     "node_down",
     "node_draining",
+    "node_half_removed",
     "node_unready",
     "old_snapshot",
     "partition_leaderless",

@@ -10,6 +10,7 @@ from gridiron.errors import NodeAlone, NodeNeeded, NodeNotFound, NodeRunning
 from gridiron.manager.api import Health
 from gridiron.manager.cluster_api import ClusterStatus, Grown, NodeChanged, NodeRemoved
 from gridiron.manager.cluster_status import ClusterReading, Own, StatusReader
+from gridiron.manager.cluster_warnings import is_half_removed
 from gridiron.manager.context import Context
 from gridiron.manager.members import Members
 from gridiron.manager.peers.builds import CELLS_LIMIT, OwnBuilds
@@ -42,6 +43,10 @@ class ClusterChanging(ClusterReading, Protocol):
 
     async def remove_node(self, node_id: str) -> None:
         """Take a node that is down for good out of the cluster."""
+        ...
+
+    async def restore_node(self, node_id: str) -> None:
+        """Undo what a removal began with a node that is back; whether it leads is left as it is."""
         ...
 
 
@@ -82,10 +87,13 @@ class ClusterControl:
         return NodeChanged(node=name, worker_state=DRAINING, changed=True)
 
     async def activate(self, name: str) -> NodeChanged:
-        """Let a node lead again. Raises NodeNotFound."""
+        """Let a node lead again, and undo its removal where that had begun. Raises NodeNotFound."""
         member = find_member(await self._restate.fetch_view(), name)
-        if member.worker_state == ACTIVE:
+        halved = is_half_removed(alive=member.alive, storage_state=member.storage_state)
+        if member.worker_state == ACTIVE and not halved:
             return NodeChanged(node=name, worker_state=ACTIVE, changed=False)
+        if halved:
+            await self._restate.restore_node(member.node_id)
         await self._restate.set_worker_state(member.node_id, ACTIVE)
         log.info("node.activated", node=name)
         return NodeChanged(node=name, worker_state=ACTIVE, changed=True)

@@ -50,6 +50,22 @@ def _of_nodes(status: ClusterStatus) -> Iterator[ClusterWarning]:
             )
         if member.worker_state == "draining":
             yield ClusterWarning(code="node_draining", node=member.name, detail=_describe_drain(member))
+        if is_half_removed(alive=member.alive, storage_state=member.storage_state):
+            yield ClusterWarning(
+                code="node_half_removed",
+                node=member.name,
+                detail=f"{member.name} is back in the middle of its removal, and keeps nothing new: "
+                f"`gridiron cluster activate {member.name}` undoes that; to remove it, stop it first.",
+            )
+
+
+def is_half_removed(*, alive: bool, storage_state: str) -> bool:
+    """Tell whether a node came back in the middle of its removal.
+
+    That makes the storage `read-only` before it takes the node out of those that keep metadata, and what
+    undoes it makes it `read-write` at last. No removal begins with other states, such as `data-loss`.
+    """
+    return alive and storage_state == "read-only"
 
 
 def _describe_drain(member: ClusterMember) -> str:

@@ -20,8 +20,10 @@ from gridiron.errors import (
     BucketRefused,
     BucketUnavailable,
     ClusterRejected,
+    ObjectDamaged,
     ObjectExists,
     ObjectMissing,
+    RestateUnavailable,
     StorageFailed,
 )
 from gridiron.model import Value
@@ -38,6 +40,12 @@ FOUNDER_FILE = "founder"
 """In the manager's state directory."""
 
 PAUSE = timedelta(seconds=5)
+"""Before it is tried again what was refused, did not answer or is another's to do."""
+
+BEGIN_ANEW = (
+    "It makes the cluster, and this node joins it. Where that node is lost for good, and all others with it, "
+    "stop every node and empty the bucket below its prefix and their data directories: docs/cluster.md."
+)
 
 
 class Founder(Value):
@@ -54,6 +62,7 @@ class Founding:
         self._objects = objects
         self._node = settings.node_name
         self._path = settings.manager_state_dir / FOUNDER_FILE
+        self._told: Founder | None = None  # whose claim was logged last
 
     def claim(self) -> bool:
         """Tell whether it is for this node to make the cluster: for good, and for no other. Safe to repeat.
@@ -64,8 +73,17 @@ class Founding:
         try:
             self._objects.create(FOUNDER_KEY, render_value(own))
         except ObjectExists:
-            return self._fetch() == own
+            found = self._fetch()
+            if found is not None and found != own:
+                self._tell(found)
+            return found == own
         return True
+
+    def _tell(self, other: Founder) -> None:
+        """Log once that the claim is another's."""
+        if other != self._told:
+            self._told = other
+            log.info("cluster.begun", by=other.node, bucket=self._objects.url, advice=BEGIN_ANEW)
 
     def _fetch(self) -> Founder | None:
         try:
@@ -96,15 +114,17 @@ async def found(
 
     async def try_to_claim() -> bool:
         try:
-            return await asyncio.to_thread(claim)
-        except (BucketUnavailable, BucketRefused) as error:
+            if await asyncio.to_thread(claim):
+                return True
+        except (BucketUnavailable, BucketRefused, ObjectDamaged) as error:
             log.warning("cluster.not_claimed", code=error.code, reason=str(error))
-            return False
+        await asyncio.sleep(PAUSE.total_seconds())
+        return False
 
     while True:
         try:
             made = await restate.ensure_provisioned(peers, try_to_claim, partitions, cluster.replication)
-        except ClusterRejected as error:
+        except (ClusterRejected, RestateUnavailable) as error:  # it may be made all the same: a look tells
             log.error("cluster.not_made", code=error.code, reason=str(error))  # noqa: TRY400 - it says it all
             await asyncio.sleep(PAUSE.total_seconds())
             continue

@@ -11,17 +11,22 @@ import tomllib
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 
 from gridiron.access.tokens import TokenStore
 from gridiron.bundles.store import BundleStore
 from gridiron.bundles.upload import EMPTY_IT, Upload
 from gridiron.cluster import Cluster
-from gridiron.errors import GrowRefused, NodeAlone, StorageFailed
+from gridiron.errors import GrowRefused, NodeAlone
 from gridiron.identity.shared import SharedKey
 from gridiron.identity.store import IdentityStore
 from gridiron.manager.founding import Founding
 from gridiron.manager.role import BUNDLES_LOCK
+from gridiron.membership import (
+    check_membership,
+    keep_membership,
+    list_restate_nodes,
+    marked_directories,
+)
 from gridiron.objects.bucket import open_bucket
 from gridiron.objects.port import Objects
 from gridiron.process.lock import lock_directory
@@ -49,9 +54,12 @@ def grow_node(settings: Settings, say: Say, objects: Objects | None = None) -> U
 
     `say` hears what is being done; `objects` is the bucket, None: the one of the settings. Blocks.
 
-    Raises NodeAlone without a table `[cluster]`, GrowRefused, DirectoryInUse, ClusterKeyDiffers where others
-    have begun with another key, StorageFailed, and what a bucket raises.
+    Raises NodeAlone without a table `[cluster]`, or ClusterTableMissing where it has grown before,
+    GrowRefused, DirectoryInUse, ClusterKeyDiffers where others have begun with another key, StorageFailed,
+    and what a bucket raises.
     """
+    marked = marked_directories(settings)
+    check_membership(settings, *marked)
     cluster = settings.cluster
     if cluster is None:
         raise NodeAlone
@@ -63,12 +71,14 @@ def grow_node(settings: Settings, say: Say, objects: Objects | None = None) -> U
         objects = objects or open_bucket(cluster.bucket, settings.s3_endpoint)
         upload = Upload(store, objects, settings.node_name)
         if upload.is_done():
+            keep_membership(settings, *marked)
             return Uploaded(objects.url, len(store.list_builds()), partitions, was_done=True)
         say(f"checking {objects.url} …")
         if not Founding(objects, settings).claim():
             raise GrowRefused(f"another node has begun a cluster in {objects.url}", EMPTY_IT)
         _share(settings, Safe(objects, cluster.name, settings.secrets_dir), say)
         builds = upload.run(lambda done, all_: say(f"builds: {done} of {all_} …"))
+        keep_membership(settings, *marked)
         return Uploaded(objects.url, builds, partitions)
 
 
@@ -77,7 +87,7 @@ def check_node(settings: Settings, cluster: Cluster) -> None:
     if cluster.name != ALONE:
         problem = f"its Restate is of a cluster called {ALONE}, for good, and the table says {cluster.name}"
         raise GrowRefused(problem, f'Write name = "{ALONE}" in [cluster], or leave that out.')
-    names = _list_nodes(settings.restate_dir)
+    names = list_restate_nodes(settings.restate_dir)
     if not names:
         mend = "A new node needs no growing: start it with the table."
         raise GrowRefused(f"there is no data of a node in {settings.data_dir}", mend)
@@ -97,16 +107,6 @@ def fetch_partitions(settings: Settings) -> int | None:
         return None
     number = config.get("default-num-partitions")
     return number if isinstance(number, int) else None
-
-
-def _list_nodes(restate_dir: Path) -> list[str]:
-    """Give the names that Restate has kept data under."""
-    try:
-        return sorted(path.name for path in restate_dir.iterdir() if path.is_dir())
-    except FileNotFoundError:
-        return []
-    except OSError as error:
-        raise StorageFailed("Reading", str(restate_dir), error.strerror or str(error)) from error
 
 
 def _share(settings: Settings, safe: Safe, say: Say) -> None:

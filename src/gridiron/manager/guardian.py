@@ -90,6 +90,8 @@ class Guardian:
         self._clock, self._now, self._sleep = times.monotonic, times.now, times.sleep
         self._course = Course()
         self._drains: Drains | None = None  # None: not read yet
+        self._seen_draining = False  # since its own drain, and no change of its own after that
+        self._drained_at: float | None = None  # when it drained last since this was made; by the clock
         self._again_at = float("-inf")
         self._counted: datetime | None = None  # the drain of its own that was counted last
         self._trouble: GridironError | None = None  # what kept the last change from being made
@@ -125,6 +127,7 @@ class Guardian:
         decision = Decision(Step.NOTHING)
         try:
             await self._read()
+            await self._forget_undone()
             decision = self._plan()
             if decision.step is not Step.NOTHING:
                 if at < self._again_at:
@@ -139,9 +142,27 @@ class Guardian:
         return self._note(decision)
 
     def _plan(self) -> Decision:
-        drains = self._drains or Drains()
-        past = Past(drains.drained_at is not None, len(find_recent(drains.begun_at, self._now())))
-        return plan_guard(self._course, find_place(self._members.seen, self._node), past, self._clock())
+        drains, at = self._drains or Drains(), self._clock()
+        ago = None if self._drained_at is None else at - self._drained_at
+        past = Past(drains.drained_at is not None, len(find_recent(drains.begun_at, self._now())), ago)
+        return plan_guard(self._course, find_place(self._members.seen, self._node), past, at)
+
+    async def _forget_undone(self) -> None:
+        """Forget a drain of its own that somebody else has undone: the next one may be theirs.
+
+        One look does not tell that: of two that overlap, the one that ends last may have begun first.
+        """
+        state = find_place(self._members.seen, self._node).worker_state
+        if self._drains is None or self._drains.drained_at is None:
+            return
+        if state != ACTIVE or not self._seen_draining:
+            self._seen_draining = self._seen_draining or state == DRAINING
+            return
+        if self._clock() < self._again_at:
+            return
+        if find_place(await self._members.look(), self._node).worker_state == ACTIVE:
+            await self._end_drain()
+            log.info("guardian.drain_forgotten", reason="somebody else has undone it")
 
     async def _do(self, decision: Decision) -> None:
         own = find_own(self._members.seen, self._node)
@@ -163,20 +184,26 @@ class Guardian:
             await self._write(before)
             raise
         if self._drains is not None and self._drains.drained_at != self._counted:
-            self._counted = self._drains.drained_at
+            self._counted, self._drained_at = self._drains.drained_at, self._clock()
             self.drained += 1
             log.warning("guardian.drained", reason=reason)
 
     async def _take_back(self, node_id: str, reason: str) -> None:
         await self._change(node_id, ACTIVE)
+        lasted = await self._end_drain()
+        self.taken_back += 1
+        log.info("guardian.taken_back", reason=reason, drained_seconds=round(lasted))
+
+    async def _end_drain(self) -> float:
+        """Write down that the node is drained by its guardian no more; give the seconds that it was."""
         lasted = self.drain_seconds
         await self._write((self._drains or Drains()).model_copy(update={"drained_at": None}))
         self._last_seconds = lasted
-        self.taken_back += 1
-        log.info("guardian.taken_back", reason=reason, drained_seconds=round(lasted or 0))
+        return lasted or 0
 
     async def _change(self, node_id: str, state: WorkerState) -> None:
         """Change what the node is, also where it is seen to be that: a change before may come late."""
+        self._seen_draining = False
         await self._cluster.set_worker_state(node_id, state)
         await self._members.look()
 

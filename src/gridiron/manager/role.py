@@ -58,6 +58,7 @@ from gridiron.manager.tokens import TokenWatch
 from gridiron.manager.tolerate import tolerating
 from gridiron.manager.traces import NoTracer, Tracer
 from gridiron.manager.turns import Turns
+from gridiron.membership import check_membership, keep_membership
 from gridiron.process.lock import lock_directory
 from gridiron.restate.admin import RestateAdmin, Starts
 from gridiron.restate.incarnation import NodePort
@@ -92,12 +93,13 @@ async def run_manager(load: Callable[[], Settings]) -> None:
 
     Raises DirectoryInUse when another manager has the state directory or the bundle directory,
     BundlesElsewhere when the bundle directory is another than before, SecretKeyInvalid, TokensUnreadable,
-    CertificateInvalid, StorageFailed, SettingsInvalid; in a cluster ClusterKeyDiffers, and BucketUnavailable
-    when this node was never part of it.
+    CertificateInvalid, ClusterTableMissing, StorageFailed, SettingsInvalid; in a cluster ClusterKeyDiffers,
+    ClusterNotGrown, and BucketUnavailable when this node was never part of it.
     """
     hung_up = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, hung_up.set)  # before they are read
     settings = load()
+    check_membership(settings, settings.manager_state_dir)
     raise_file_limit()
     mesh = await asyncio.to_thread(_make_mesh, settings)
     verify = plan_trust(settings.restate_admin_url, settings.fabric_url, settings.workers_url)
@@ -122,6 +124,8 @@ async def run_manager(load: Callable[[], Settings]) -> None:
             )
             await asyncio.to_thread(context.secrets.prepare)
             identity = await asyncio.to_thread(store.prepare, context.registry.store)
+            # not before: where this node was alone and has not grown, it goes on so
+            await asyncio.to_thread(keep_membership, settings, settings.manager_state_dir)
             with tolerating("registry.not_written"):
                 context.registry.bind(identity)
             try:

@@ -8,10 +8,12 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from ipaddress import ip_address
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from jinja2 import Environment, StrictUndefined, TemplateError, TemplateSyntaxError
 
 from gridiron.cluster import IP, PARTITIONS, fabric_urls, join_address
+from gridiron.egress import is_loopback
 from gridiron.errors import SettingsInvalid, StorageFailed, TemplateInvalid
 from gridiron.identity.store import IdentityStore
 from gridiron.process.files import replace_file
@@ -69,7 +71,20 @@ def _find_hazard(config: object) -> str | None:
         return "it does not set auto-provision = false: a node that lost its disk would make a second cluster"
     if not _find(config, SNAPSHOTS):
         return f"it does not set {'.'.join(SNAPSHOTS)}: no log would ever be trimmed, and no node could join"
+    if (host := _advertised_host(config)) is not None and is_loopback(host):
+        return f"it sets advertised-address to {host}, at which no other node finds this one: use fabric_url"
     return None
+
+
+def _advertised_host(config: object) -> str | None:
+    """Give the host of the address that a configuration tells other nodes; None where it has none."""
+    address = _find(config, ("advertised-address",))
+    if not isinstance(address, str):
+        return None
+    try:
+        return urlsplit(address if "://" in address else f"//{address}").hostname
+    except ValueError:  # Restate says so itself
+        return None
 
 
 def plan_variables(settings: Settings) -> Mapping[str, str | int | Sequence[str]]:
@@ -103,8 +118,11 @@ def _plan_cluster(settings: Settings, fabric_ip: IP) -> Mapping[str, str | int |
             "fabric_url": own[0],
             "metadata_urls": own,
         }
-    if fabric_ip != cluster.address and not fabric_ip.is_unspecified:
-        problem = f"{fabric_ip} is not the address of this node in its cluster, {cluster.address}"
+    if fabric_ip != cluster.address:
+        problem = (
+            f"{fabric_ip} is not the address of this node in its cluster, {cluster.address}, and whoever "
+            "reaches Restate's port between nodes elsewhere commands the cluster: leave it out"
+        )
         raise SettingsInvalid("fabric_host", problem)
     return {
         "cluster_name": cluster.name,

@@ -52,9 +52,7 @@ _PARTS = re.compile(r"(\d+)\s*(ms|µs|ns|d|h|m|s)")
 
 def parse_age(text: str) -> float:
     """Read a duration as Restate writes it (`1h 3s 54ms`), in seconds."""
-    return sum(
-        float(amount) * _UNITS[unit] for amount, unit in re.findall(r"(\d+)\s*(ms|µs|ns|d|h|m|s)", text)
-    )
+    return sum(float(amount) * _UNITS[unit] for amount, unit in _PARTS.findall(text))
 
 
 def start_of(incarnation: str) -> str:

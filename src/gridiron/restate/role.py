@@ -8,6 +8,7 @@ from typing import NoReturn
 
 from gridiron.errors import ComponentFailed, RestoreUnfinished, StorageFailed
 from gridiron.identity.store import IdentityStore
+from gridiron.membership import begin_membership, check_membership
 from gridiron.restate.config import ensure_restate_config, restate_arguments
 from gridiron.settings import Settings
 from gridiron.toolchain.programs import Toolchain
@@ -16,12 +17,13 @@ from gridiron.toolchain.programs import Toolchain
 def exec_restate(settings: Settings, toolchain: Toolchain) -> NoReturn:
     """Render the configuration, then become restate-server: same process id, signals and output.
 
-    Raises RestoreUnfinished, TemplateInvalid, SettingsInvalid, KeyInvalid, StorageFailed, ToolMissing or
-    ToolVersionWrong before, in a cluster BucketRefused, and ComponentFailed when the program cannot be
-    started.
+    Raises RestoreUnfinished, ClusterTableMissing, TemplateInvalid, SettingsInvalid, KeyInvalid,
+    StorageFailed, ToolMissing or ToolVersionWrong before, in a cluster BucketRefused, and ComponentFailed
+    when the program cannot be started.
     """
     if settings.restoring_dir.exists():
         raise RestoreUnfinished(str(settings.restoring_dir))
+    check_membership(settings, settings.restate_dir)
     binary = toolchain.restate_server().path
     ensure_restate_config(settings)
     IdentityStore.of_node(settings).take_up()
@@ -29,6 +31,7 @@ def exec_restate(settings: Settings, toolchain: Toolchain) -> NoReturn:
         settings.restate_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StorageFailed("Making", str(settings.restate_dir), error.strerror or str(error)) from error
+    begin_membership(settings)
     try:
         os.execve(binary, restate_arguments(settings, binary), restate_environment(os.environ))  # noqa: S606 - no shell
     except OSError as error:

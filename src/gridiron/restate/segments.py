@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -37,10 +38,16 @@ def parse_segments(rows: Sequence[Mapping[str, Any]]) -> tuple[Segment, ...]:
     )
 
 
+REPLICATION = re.compile(
+    r"\{(?:(?:region|zone): [0-9]{1,3}, )*node: ([0-9]{1,3})(?:, (?:region|zone): [0-9]{1,3})*\}"
+)
+"""`{node: 2}`, or `{region: 2, node: 3}`: three copies in at least two regions."""
+
+
 class _Replicated(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
-    replication_property: Annotated[str, Field(pattern=r"^\{node: [0-9]{1,3}\}$")]
+    replication_property: Annotated[str, Field(pattern=f"^{REPLICATION.pattern}$")]
 
 
 class _Logs(BaseModel):
@@ -54,9 +61,12 @@ class _Logs(BaseModel):
 
 
 def parse_replication(metadata: Mapping[str, Any]) -> int:
-    """Read on how many nodes logs are kept. Raises pydantic's ValidationError where it is said otherwise."""
+    """Read on how many nodes logs are kept, in however many regions or zones these are.
+
+    Raises pydantic's ValidationError where it is said otherwise.
+    """
     kept = _Logs.model_validate(metadata).replicated.replication_property
-    return int(kept.removeprefix("{node: ").removesuffix("}"))
+    return int(REPLICATION.sub(r"\1", kept))
 
 
 def find_written(segments: Sequence[Segment], node_id: str) -> tuple[int, ...]:

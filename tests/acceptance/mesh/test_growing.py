@@ -57,6 +57,10 @@ def tell_story(mesh: Mesh) -> None:
     uploaded = grow(first)
     assert (uploaded["builds"], uploaded["partitions"], uploaded["changed"]) == (1, PARTITIONS, True)
     assert not grow(first)["changed"]
+    first.configure(**ALONE)
+    alone_again = first.operate("up")
+    assert "[cluster_table_missing]" in alone_again.stderr + alone_again.stdout
+    first.configure(**table)
     first.start()
     first.await_ready(SECONDS)
     assert first.answers(NAME, "1")

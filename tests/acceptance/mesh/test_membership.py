@@ -14,7 +14,7 @@ def test_a_node_that_lost_its_disk_is_replaced(mesh: Mesh, tell: Tell) -> None:
         lost.wipe()
         new = mesh.replace(lost, "n4")
         new.start()
-        replaced = here.gridiron("cluster", "replace", lost.name)
+        replaced = here.gridiron("cluster", "replace", lost.name, "--yes")
         mesh.await_healthy()
     assert replaced["removed"] == lost.name
     assert set(replaced["serving"]) == members(mesh) == {here.name, new.name, third.name}

@@ -177,43 +177,129 @@ REMOVE = "DELETE /cluster/nodes/n3"
 REMOVED = {"node": "n3", "node_id": "N3"}
 
 
+IDLE = (
+    "In a cluster that nobody uses this ends only once something is written to each partition: some dozens "
+    "of calls of any service do that."
+)
+GONE = (member(1), member(2), member(3, **DOWN))
+"""The nodes of a cluster whose third is down."""
+
+
 def test_a_removal_goes_on_until_it_is_done(run: Run, manager: Any, clock: Any) -> None:
+    manager.on("GET /cluster", cluster(*GONE))
     manager.refuse(REMOVE, 502, "cluster_rejected", "partition 1 is not kept elsewhere yet.")
     manager.on(REMOVE, REMOVED)
-    result = run("cluster", "remove", "n3")
+    result = run("cluster", "remove", "n3", "-y")
     assert (result.exit_code, result.stdout, clock.seconds) == (0, "n3 is removed.\n", 1.0)
-    assert "partition 1 is not kept elsewhere yet." in result.stderr
+    assert result.stderr.splitlines() == [
+        "Removing n3: what it kept is moved, and snapshots are stored …",
+        f"partition 1 is not kept elsewhere yet. {IDLE}",
+    ]
 
 
-def test_a_removal_whose_answer_was_lost_is_one(run: Run, manager: Any) -> None:
+def test_a_removal_that_takes_too_long_says_how_it_ends(run: Run, manager: Any) -> None:
+    manager.on("GET /cluster", cluster(*GONE))
+    manager.refuse(REMOVE, 502, "cluster_rejected", "no.")
+    result = run("cluster", "remove", "n3", "-y", "--timeout", "3")
+    assert result.exit_code == 1
+    assert result.stderr.splitlines()[-1] == (
+        f"error: Given up after 3 s: no. {IDLE} Repeat the command: it goes on from there.  "
+        "[cluster_unfinished]"
+    )
+
+
+def lose(manager: Any) -> None:
+    manager.on(REMOVE, httpx2.ReadError("reset"))
+
+
+def be_unavailable(manager: Any) -> None:
     manager.refuse(REMOVE, 503, "restate_unavailable", "no answer in time")
+
+
+@pytest.mark.parametrize("fail", [lose, be_unavailable])
+def test_a_removal_whose_answer_was_lost_is_one(run: Run, manager: Any, fail: Callable[[Any], None]) -> None:
+    manager.on("GET /cluster", cluster(*GONE))
+    fail(manager)
     manager.refuse(REMOVE, 404, "node_not_found", "no n3")
-    assert run("cluster", "remove", "n3", "--json").stdout == '{\n  "removed": "n3"\n}\n'
+    assert run("cluster", "remove", "n3", "-y", "--json").stdout == '{\n  "removed": "n3"\n}\n'
 
 
-@pytest.mark.parametrize("code", ["node_not_found", "node_running", "node_needed"])
-def test_a_removal_that_is_refused(run: Run, manager: Any, code: str) -> None:
-    manager.refuse(REMOVE, 409, code, "no")
-    result = run("cluster", "remove", "n3")
-    assert (result.exit_code, result.stderr.splitlines()[-1]) == (1, f"error: no  [{code}]")
+def test_a_name_that_was_never_seen_is_no_removal(run: Run, manager: Any) -> None:
+    manager.refuse("GET /cluster", 503, "restate_unavailable", "no answer in time")
+    be_unavailable(manager)
+    manager.refuse(REMOVE, 404, "node_not_found", "no n9")
+    assert "[node_not_found]" in run("cluster", "remove", "n3", "-y").stderr
+    manager.on("GET /cluster", cluster(*GONE))
+    result = run("cluster", "remove", "n9", "-y")
+    assert (result.exit_code, "[node_not_found]" in result.stderr) == (1, True)
+    assert manager.asked[-1][0] == "GET /cluster"
 
 
-def test_a_terminal_is_asked_before_a_removal(run: Run, manager: Any) -> None:
-    result = run("cluster", "remove", "n3", can_ask=True, typed="n\n")
-    assert (result.exit_code, manager.asked) == (1, [])
+@pytest.mark.parametrize("verb", ["remove", "replace"])
+def test_where_no_manager_is_nothing_is_waited_for(run: Run, manager: Any, clock: Any, verb: str) -> None:
+    manager.on("GET /cluster", httpx2.ConnectError("refused"))
+    result = run("cluster", verb, "n3", "-y")
+    assert (result.exit_code, "[manager_unavailable]" in result.stderr) == (1, True)
+    assert (len(manager.asked), clock.seconds) == (1, 0)
+
+
+def test_a_removal_that_is_refused(run: Run, manager: Any, clock: Any) -> None:
+    manager.on("GET /cluster", cluster(*GONE))
+    manager.refuse(REMOVE, 409, "node_needed", "no")
+    result = run("cluster", "remove", "n3", "-y")
+    assert (result.exit_code, result.stderr.splitlines()[-1]) == (1, "error: no  [node_needed]")
+    assert clock.seconds == 0
+
+
+RUNNING = "n3 is taken for running: that a node has died is noticed within some seconds."
+
+
+def test_a_node_that_was_just_killed_is_noticed_in_a_while(run: Run, manager: Any, clock: Any) -> None:
+    manager.on("GET /cluster", cluster())
+    for _ in range(2):
+        manager.refuse(REMOVE, 409, "node_running", "n3 is running")
     manager.on(REMOVE, REMOVED)
-    assert run("cluster", "remove", "n3", "-y", can_ask=True).exit_code == 0
+    result = run("cluster", "remove", "n3", "-y")
+    assert (result.exit_code, clock.seconds) == (0, 2)
+    assert result.stderr.splitlines()[1:] == [RUNNING]
+
+
+@pytest.mark.parametrize("limit", [300, 3])
+@pytest.mark.parametrize("verb", ["remove", "replace"])
+def test_a_node_that_goes_on_running_stays(run: Run, manager: Any, clock: Any, verb: str, limit: int) -> None:
+    manager.on("GET /cluster", cluster())
+    manager.refuse(REMOVE, 409, "node_running", "n3 is running")
+    result = run("cluster", verb, "n3", "-y", "--timeout", str(limit))
+    assert (result.exit_code, "[node_running]" in result.stderr, clock.seconds) == (1, True, min(limit, 15))
+
+
+@pytest.mark.parametrize("verb", ["remove", "replace"])
+def test_a_terminal_is_asked_before_a_node_goes(run: Run, manager: Any, verb: str) -> None:
+    result = run("cluster", verb, "n3", can_ask=True, typed="n\n")
+    assert (result.exit_code, manager.asked) == (1, [])
+    assert result.stderr.endswith("Nothing was removed.\n")
+    result = run("cluster", verb, "n3")
+    assert (result.exit_code, "needs -y" in result.stderr, manager.asked) == (2, True, [])
+    manager.on("GET /cluster", cluster(*GONE[:2], member(3, **DOWN, storage_state="read-only")))
+    manager.on("POST /cluster/nodes/n3/drain", changed("n3", "draining"))
+    manager.on(REMOVE, REMOVED)
+    assert run("cluster", verb, "n3", "-y", can_ask=True).exit_code == 0
+
+
+def replaced(run: Run, manager: Any, *answers: dict[str, Any]) -> Result:
+    """Replace n3 while the manager gives these answers; the first is asked for twice."""
+    manager.on("GET /cluster", answers[0], *answers)
+    manager.on("POST /cluster/nodes/n3/drain", changed("n3", "draining"))
+    manager.on(REMOVE, REMOVED)
+    return run("cluster", "replace", "n3", "-y", "--timeout", "9")
 
 
 def test_another_node_takes_the_place(run: Run, manager: Any) -> None:
-    gone = (member(1), member(2), member(3, **DOWN))
-    manager.on("GET /cluster", cluster(*gone), cluster(*gone, member(4)))
-    manager.on("POST /cluster/nodes/n3/drain", changed("n3", "draining"))
-    manager.on(REMOVE, REMOVED)
-    result = run("cluster", "replace", "n3")
+    result = replaced(run, manager, cluster(), cluster(*GONE), cluster(*GONE, member(4)))
     assert (result.exit_code, result.stdout) == (0, "n3 is removed, and n1, n2, n4 serve.\n")
     assert result.stderr.splitlines() == [
-        "No node has joined in place of n3 yet: 2 of 3 serve.",
+        RUNNING,
+        "No node has joined in place of n3 yet: 2 of 3 serve, and none at 10.0.0.3:5122.",
         "n1, n2, n4 serve.",
         "n3 is drained.",
         "Removing n3: what it kept is moved, and snapshots are stored …",
@@ -222,33 +308,67 @@ def test_another_node_takes_the_place(run: Run, manager: Any) -> None:
 
 def test_a_node_at_the_same_address_is_in_the_place(run: Run, manager: Any) -> None:
     members = (member(1), member(3, **DOWN), member(4, address="http://10.0.0.3:5122"))
-    manager.on("GET /cluster", cluster(*members))
-    manager.on("POST /cluster/nodes/n3/drain", changed("n3", "draining"))
-    manager.on(REMOVE, REMOVED)
-    assert json.loads(run("cluster", "replace", "n3", "--json").stdout) == {
-        "removed": "n3",
-        "serving": ["n1", "n4"],
-    }
+    assert replaced(run, manager, cluster(*members)).stdout == "n3 is removed, and n1, n4 serve.\n"
+
+
+def test_nodes_that_the_table_does_not_name_are_in_no_place(run: Run, manager: Any) -> None:
+    """They may all have been there before."""
+    known = (*GONE, member(4), member(5))
+    result = replaced(run, manager, cluster(*known))
+    assert (result.exit_code, "4 of 5 serve, and none at 10.0.0.3:5122." in result.stderr) == (1, True)
+    assert {route for route, _ in manager.asked} == {"GET /cluster"}
+    manager.answers.clear()
+    result = replaced(run, manager, cluster(*known), cluster(*known, member(6)))
+    assert result.stdout == "n3 is removed, and n1, n2, n4, n5, n6 serve.\n"
+
+
+def test_a_node_that_served_before_at_another_address_is_in_the_place(run: Run, manager: Any) -> None:
+    result = replaced(run, manager, cluster(*GONE, member(4)))
+    assert result.stdout == "n3 is removed, and n1, n2, n4 serve.\n"
+
+
+def test_what_was_begun_goes_on(run: Run, manager: Any) -> None:
+    members = (*GONE[:2], member(3, **DOWN, storage_state="read-only"), member(4))
+    assert replaced(run, manager, cluster(*members)).stdout == "n3 is removed, and n1, n2, n4 serve.\n"
 
 
 def test_nothing_takes_the_place(run: Run, manager: Any) -> None:
-    manager.on("GET /cluster", cluster(member(1), member(2), member(3, **DOWN)))
-    result = run("cluster", "replace", "n3", "--timeout", "2")
+    manager.on("GET /cluster", cluster(*GONE))
+    result = run("cluster", "replace", "n3", "-y", "--timeout", "2")
     assert result.exit_code == 1
     assert result.stderr.splitlines()[-1] == (
-        "error: Given up after 2 s: No node has joined in place of n3 yet: 2 of 3 serve. Start one with an "
-        "empty data directory, the cluster's key and table, and a name that no node had. To go on with "
-        "fewer nodes, `gridiron cluster remove n3`.  [cluster_unfinished]"
+        "error: Given up after 2 s: No node has joined in place of n3 yet: 2 of 3 serve, and none at "
+        "10.0.0.3:5122. Start one with an empty data directory, the cluster's key and table, and a name that "
+        "no node had. Where one serves already at another address, or to go on with fewer, `gridiron cluster "
+        "remove n3`.  [cluster_unfinished]"
     )
-    assert [route for route, _ in manager.asked] == ["GET /cluster"] * 3
+    assert [route for route, _ in manager.asked] == ["GET /cluster"] * 4
 
 
-@pytest.mark.parametrize(("node", "code"), [("n2", "node_running"), ("n9", "node_not_found")])
-def test_what_cannot_be_replaced(run: Run, manager: Any, node: str, code: str) -> None:
+def test_a_node_that_there_is_not_cannot_be_replaced(run: Run, manager: Any) -> None:
     manager.on("GET /cluster", cluster())
-    result = run("cluster", "replace", node)
-    assert (result.exit_code, f"[{code}]" in result.stderr) == (1, True)
-    assert len(manager.asked) == 1
+    result = run("cluster", "replace", "n9", "-y")
+    assert (result.exit_code, "[node_not_found]" in result.stderr, len(manager.asked)) == (1, True, 1)
+
+
+@pytest.mark.parametrize("verb", ["drain", "replace", "grow"])
+@pytest.mark.parametrize("is_lost", [True, False])
+def test_what_is_away_for_a_moment_is_waited_for(run: Run, manager: Any, verb: str, is_lost: bool) -> None:
+    new = member(4, address="http://10.0.0.3:5122")
+    gone = cluster(member(1), member(2, leads=[]), member(3, **DOWN), new)
+    manager.on("POST /cluster/nodes/n2/drain", changed("n2", "draining"))
+    manager.on("POST /cluster/grow", TOO_FEW, GROWN)
+    manager.on("GET /cluster", *[gone] * (verb == "replace"))
+    if is_lost:
+        manager.on("GET /cluster", httpx2.ReadError("reset"))
+    else:
+        manager.refuse("GET /cluster", 503, "restate_unavailable", "no answer in time")
+    manager.on("GET /cluster", gone)
+    manager.refuse("POST /cluster/nodes/n3/drain", 503, "restate_unavailable", "no answer in time")
+    manager.on("POST /cluster/nodes/n3/drain", changed("n3", "draining"))
+    manager.on(REMOVE, REMOVED)
+    arguments = {"drain": ("n2",), "replace": ("n3", "-y"), "grow": ()}
+    assert run("cluster", verb, *arguments[verb]).exit_code == 0
 
 
 GROWN = {"replication": 2, "wanted_replication": 2, "changed": True, "missing": 0}
@@ -270,6 +390,30 @@ def test_the_nodes_that_are_missing_are_waited_for(run: Run, manager: Any, clock
         "storing snapshots, with which other nodes begin …",
         "1 of 2 nodes serve that everything is to be kept on.",
     ]
+
+
+def short(manager: Any) -> None:
+    manager.on("POST /cluster/grow", TOO_FEW)
+
+
+def reject(manager: Any) -> None:
+    manager.refuse("POST /cluster/grow", 502, "cluster_rejected", "1 nodes are alive and active")
+
+
+@pytest.mark.parametrize("fail", [short, reject])
+def test_a_node_that_goes_again_is_waited_for(
+    run: Run, manager: Any, clock: Any, fail: Callable[[Any], None]
+) -> None:
+    manager.on("POST /cluster/grow", TOO_FEW)
+    fail(manager)
+    manager.on("POST /cluster/grow", GROWN)
+    manager.on("GET /cluster", cluster(member(1), member(2)))
+    result = run("cluster", "grow")
+    assert (result.exit_code, result.stdout) == (0, "Everything is kept on 2 nodes.\n")
+    assert (result.stderr.splitlines()[1:], clock.seconds) == (
+        ["1 of 2 nodes serve that everything is to be kept on."],
+        1.0,
+    )
 
 
 def test_nodes_that_do_not_come(run: Run, manager: Any) -> None:

@@ -29,6 +29,7 @@ def component(name: str, reason: str = "", *, ready: bool = True, required: bool
 
 
 HERE = {"host": "127.0.0.1", "is_loopback": True, "is_encrypted": False}
+MESH = {"host": "10.0.0.1", "is_loopback": False, "is_encrypted": False}
 OUTSIDE = {"host": "0.0.0.0", "is_loopback": False, "is_encrypted": False}  # noqa: S104
 
 
@@ -232,6 +233,28 @@ def test_builds_that_want_attention_are_named(make_view: MakeView) -> None:
                 ]
             },
             ("The port of admin is open at 0.0.0.0:1: whoever reaches it there commands Restate.",),
+        ),
+        (
+            {
+                "listens": [
+                    {"purpose": "fabric", **MESH, "port": 5122},
+                    {"purpose": "peers", **MESH, "port": 8082},
+                ]
+            },
+            (),
+        ),
+        (
+            {
+                "listens": [
+                    {"purpose": "fabric", **OUTSIDE, "port": 5122},
+                    {"purpose": "peers", **MESH, "port": 8082},
+                ]
+            },
+            ("The port of fabric is open at 0.0.0.0:5122: whoever reaches it there commands Restate.",),
+        ),
+        (
+            {"listens": [{"purpose": "fabric", **MESH, "port": 5122}]},
+            ("The port of fabric is open at 10.0.0.1:5122: whoever reaches it there commands Restate.",),
         ),
     ],
 )

@@ -14,10 +14,10 @@ from gridiron.lifecycle.guarding import (
     Past,
     Place,
     Step,
+    back_off,
     find_recent,
     follow,
     plan_guard,
-    take_back_after,
 )
 
 START = datetime(2026, 11, 1, 12, tzinfo=UTC)
@@ -34,6 +34,7 @@ class Story:
     past: Past = field(default_factory=Past)
     course: Course = field(default_factory=Course)
     second: int = 0
+    drained_second: int | None = None
 
     def __post_init__(self) -> None:
         self.begun_at: list[datetime] = []
@@ -44,7 +45,8 @@ class Story:
         for look in history:
             self.course = follow(self.course, LOOKS[look], self.second)
             recent = find_recent(self.begun_at, START + timedelta(seconds=self.second))
-            self.past = replace(self.past, drains=len(recent))
+            ago = None if self.drained_second is None else self.second - self.drained_second
+            self.past = replace(self.past, drains=len(recent), drained_ago=ago)
             place = Place(self.worker_state, self.others)
             decision = plan_guard(self.course, place, self.past, self.second)
             self.take(decision)
@@ -56,6 +58,7 @@ class Story:
             self.worker_state = "draining"
             if not self.past.drained:
                 self.begun_at.append(START + timedelta(seconds=self.second))
+                self.drained_second = self.second
             self.past = Past(True, len(self.begun_at))
         if decision.step is Step.TAKE_BACK:
             self.worker_state = "active"
@@ -144,9 +147,28 @@ def test_workers_that_come_and_go_are_waited_for_longer_each_time() -> None:
     drains = [int(each.split()[-1]) for each in story.told if each.startswith("drain")]
     in_an_hour = [sum(begun <= each < begun + hour for each in drains) for begun in drains]
     assert (in_an_hour[0], max(in_an_hour)) == (12, 12)
-    assert [take_back_after(number).total_seconds() for number in range(10)] == [
+    assert [back_off(number).total_seconds() for number in range(10)] == [
         *(5, 5, 10, 20, 40, 80, 160, 320, 600, 600)
     ]
+
+
+def test_other_nodes_that_come_and_go_have_it_drained_less_often_each_time() -> None:
+    story, hour = Story(), int(WINDOW.total_seconds())
+    while story.second < 3 * hour:
+        story.others = story.second // 10 % 2
+        story.live("d")
+    drains = [int(each.split()[-1]) for each in story.told if each.startswith("drain")]
+    assert drains[:7] == [10, 30, 50, 70, 110, 190, 350]
+    assert max(sum(begun <= each < begun + hour for each in drains) for begun in drains) <= 12
+
+
+def test_it_says_when_it_may_drain_again() -> None:
+    story = Story(past=Past(drains=4), drained_second=0)
+    story.begun_at = [START] * 4
+    story.live("d" * 12)
+    assert (story.told, story.reason) == ([], "no cell has served for 11 s; it may be drained again in 29 s")
+    story.live("d" * 40)
+    assert story.told == ["drain at 40"]
 
 
 def test_after_a_quiet_hour_workers_are_trusted_again() -> None:

@@ -96,6 +96,10 @@ class FakeRestate:
     async def create_snapshots(self) -> None:
         self.changes.append("snapshots")
 
+    async def restore_node(self, node_id: str) -> None:
+        self.changes.append(f"restore {node_id}")
+        self.set(node_id.lower(), storage_state="read-write", keeps_metadata=True)
+
     async def remove_node(self, node_id: str) -> None:
         self.changes.append(f"remove {node_id}")
         del self.members[node_id.lower()]
@@ -226,6 +230,25 @@ async def test_a_node_is_drained_and_taken_back(operated: Operated) -> None:
     assert await control.activate("n2") == active
     assert await control.activate("n2") == active.model_copy(update={"changed": False})
     assert operated.restate.changes == ["N2 draining", "N2 active"]
+
+
+@pytest.mark.parametrize("worker_state", ["draining", "active"])
+async def test_a_removal_that_was_begun_is_undone(operated: Operated, worker_state: str) -> None:
+    half = {"worker_state": worker_state, "storage_state": "read-only", "keeps_metadata": False}
+    operated.restate.set("n3", **half)
+    active = NodeChanged(node="n3", worker_state="active", changed=True)
+    assert await operated.control.activate("n3") == active
+    assert operated.restate.members["n3"] == make_member(3)
+    assert await operated.control.activate("n3") == active.model_copy(update={"changed": False})
+    assert operated.restate.changes == ["restore N3", "N3 active"]
+
+
+async def test_what_is_kept_by_a_node_that_is_down_is_left_alone(operated: Operated) -> None:
+    operated.restate.set("n3", alive=False, worker_state="draining", storage_state="read-only")
+    operated.restate.set("n2", worker_state="draining", storage_state="data-loss")
+    for name in ("n2", "n3"):
+        await operated.control.activate(name)
+    assert operated.restate.changes == ["N2 active", "N3 active"]
 
 
 async def test_the_last_node_that_could_lead_is_not_drained(operated: Operated) -> None:

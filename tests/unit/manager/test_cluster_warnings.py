@@ -122,6 +122,20 @@ def test_a_drained_node_leads_nothing() -> None:
     assert codes(make_status(*members)) == [("node_draining", "n4")]
 
 
+def test_a_node_that_came_back_in_the_middle_of_its_removal() -> None:
+    half = {"storage_state": "read-only", "keeps_metadata": False}
+    members = (*map(make_member, (1, 2, 3)), make_member(4, **half))
+    partitions = tuple(map(make_partition, (1, 2, 3, 4)))
+    (warning,) = find_warnings(make_status(*members, partitions=partitions))
+    assert (warning.code, warning.node) == ("node_half_removed", "n4")
+    assert warning.detail == (
+        "n4 is back in the middle of its removal, and keeps nothing new: `gridiron cluster activate n4` "
+        "undoes that; to remove it, stop it first."
+    )
+    gone = make_member(4, **half, alive=False, manager=None)
+    assert codes(make_status(*members[:3], gone, partitions=partitions)) == [("node_down", "n4")]
+
+
 def test_a_node_that_its_guardian_has_drained_is_not_for_an_operator_to_take_back() -> None:
     guarding = Guarding(
         state="drained", since=NOW, reason="no cell has served for 12 s", drains_in_last_hour=1

@@ -140,6 +140,50 @@ async def test_an_operators_drain_is_not_undone(scene: Scene) -> None:
     assert not node.directory.exists()
 
 
+async def test_a_drain_of_its_own_that_somebody_undid_is_its_own_no_more(scene: Scene) -> None:
+    node = scene.nodes[0]
+    node.serving = False
+    await scene.live(8)
+    node.serving = True
+    await scene.live(1)
+    scene.cluster.set("n1", worker_state="active")
+    await node.members.look()
+    with capture_logs() as logs:
+        await scene.live(1)
+    assert [each["event"] for each in logs] == ["guardian.drain_forgotten"]
+    assert (node.state("active", 9, drains=1), node.kept.drained_at) == (True, None)
+    scene.cluster.set("n1", worker_state="draining")
+    await scene.live(30)
+    assert node.guardian.state.state == "drained_by_operator"
+    assert scene.cluster.changes == [("n1", "draining")]
+
+
+async def test_a_look_that_comes_late_does_not_tell_that_its_drain_was_undone(scene: Scene) -> None:
+    node = scene.nodes[0]
+    node.serving = False
+    await scene.live(8)
+    scene.cluster.set("n1", worker_state="active")
+    await node.members.look()
+    scene.cluster.set("n1", worker_state="draining")
+    await scene.live(2)
+    assert node.state("drained", 5, DOWN.format(9), 1)
+    node.serving = True
+    await scene.live(8)
+    assert scene.cluster.changes == [("n1", "draining"), ("n1", "active")]
+
+
+async def test_nodes_that_come_and_go_do_not_have_it_drained_each_time(scene: Scene) -> None:
+    node = scene.nodes[0]
+    node.serving = False
+    for second in range(0, 600, 10):
+        for name in ("n2", "n3"):
+            scene.cluster.set(name, alive=second // 10 % 2 == 1)
+        await scene.live(10)
+    assert node.guardian.drained <= 8
+    assert node.guardian.taken_back >= node.guardian.drained - 1
+    assert "it may be drained again in" in node.guardian.state.reason
+
+
 async def test_a_manager_that_starts_again_knows_its_drain(scene: Scene) -> None:
     node = scene.nodes[0]
     node.serving = False
@@ -248,6 +292,7 @@ async def test_it_looks_once_a_second(scene: Scene) -> None:
 
 SILENT = Seen(False, "who watches them does not answer", certain=False)
 GONE = Seen(False, "nobody listens")
+LATE = Seen(False, "no answer within 3 s", certain=False)
 
 
 @pytest.mark.parametrize(
@@ -259,6 +304,8 @@ GONE = Seen(False, "nobody listens")
         (GONE, FINE, False),
         (GONE, SILENT, False),
         (GONE, None, False),
+        (LATE, FINE, None),
+        (FINE, LATE, None),
         (FINE, SILENT, None),
         (FINE, None, None),
         (None, FINE, None),

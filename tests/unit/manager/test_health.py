@@ -142,6 +142,7 @@ async def test_one_that_hangs_holds_up_no_other() -> None:
         await restate.turn(None)
         await disk.turn(BROKEN)
         assert checker.read().reason == "disk: no room; restate: no answer within 0 s"
+        assert checker.find("restate") == Seen(False, "no answer within 0 s", certain=False)
         await restate.turn(FINE)
         assert checker.read().reason == "disk: no room"
 

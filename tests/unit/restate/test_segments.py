@@ -35,12 +35,22 @@ def test_only_the_last_segment_of_a_log_is_written_to() -> None:
     assert find_written(SEGMENTS, "N4") == ()
 
 
-@pytest.mark.parametrize(("property_", "replication"), [("{node: 1}", 1), ("{node: 12}", 12)])
+@pytest.mark.parametrize(
+    ("property_", "replication"),
+    [
+        ("{node: 1}", 1),
+        ("{node: 12}", 12),
+        ("{region: 2, node: 3}", 3),
+        ("{zone: 2, node: 3}", 3),
+        ("{region: 2, zone: 3, node: 4}", 4),
+        ("{node: 3, region: 2}", 3),
+    ],
+)
 def test_on_how_many_nodes_logs_are_kept(property_: str, replication: int) -> None:
     assert parse_replication(bifrost_config(property_)) == replication
 
 
-@pytest.mark.parametrize("property_", ["{zone: 2, node: 3}", "2", ""])
+@pytest.mark.parametrize("property_", ["{zone: 2}", "{node: 3, rack: 2}", "{node: }", "2", ""])
 def test_what_is_kept_otherwise_is_not_guessed(property_: str) -> None:
     with pytest.raises(ValidationError):
         parse_replication(bifrost_config(property_))

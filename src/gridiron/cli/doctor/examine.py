@@ -24,8 +24,9 @@ from gridiron.cli.doctor.ports import check_port, find_node, read_ports
 from gridiron.cli.doctor.reach import Answer, check_component, check_ready, check_store, fetch_answer
 from gridiron.cli.versions import ProgramVersion, fetch_versions
 from gridiron.cli.warnings import find_open_ports
-from gridiron.errors import SettingsInvalid
+from gridiron.errors import ClusterTableMissing, SettingsInvalid, StorageFailed
 from gridiron.manager.node_status import list_listeners
+from gridiron.membership import check_membership, marked_directories
 from gridiron.process.files import is_shared
 from gridiron.settings import Settings
 from gridiron.workers.config import descriptor_limit
@@ -50,6 +51,7 @@ def _examine(settings: Settings) -> Iterator[Finding]:
     node = find_node(settings)
     for name, program in fetch_versions(settings).programs.items():
         yield check_program(name, program)
+    yield check_cluster(settings)
     yield from _examine_places(settings)
     yield check_memory(
         fetch_machine_memory(), settings.cells, settings.cell_memory_mib, len(os.sched_getaffinity(0))
@@ -101,6 +103,23 @@ def _examine_network(settings: Settings, client: httpx2.Client, *, runs: bool) -
     yield check_clock(ClockReading(fetch_now(), newest, restate.clock if restate else None))
     if settings.s3_endpoint is not None:
         yield check_store(fetch_answer(client, settings.s3_endpoint, "HEAD"))
+
+
+def check_cluster(settings: Settings) -> Finding:
+    """Say whether the node is alone, and whether it may be."""
+    name = "cluster"
+    try:
+        check_membership(settings, *marked_directories(settings))
+    except ClusterTableMissing as error:
+        belongs = f"{error.path} says that this is a node of {error.cluster} with the bucket {error.bucket}"
+        mend = "Name its configuration in GRIDIRON_CONFIG, or give it an empty data_dir to be alone."
+        return failure(name, f"{belongs}, and the settings have no table [cluster]", mend)
+    except StorageFailed as error:
+        meaning = f"{error.path} cannot be read ({error.reason})"
+        return failure(name, meaning, "Run this as the user who runs the node.")
+    if settings.cluster is None:
+        return fine(name, "this node is alone")
+    return fine(name, f"{settings.cluster.name} with the bucket {settings.cluster.bucket}")
 
 
 def check_program(name: str, program: ProgramVersion) -> Finding:
