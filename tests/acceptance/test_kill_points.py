@@ -25,7 +25,7 @@ MANAGER = Victim(
 )
 
 
-@pytest.mark.timeout(600)  # a new start of a process for each point
+@pytest.mark.timeout(1200)  # a new start of a process for each point
 @pytest.mark.parametrize("together", operations.ALL, ids=operations.titles_of)
 def test_killed_at_any_step_the_manager_does_all_of_it_or_nothing(
     together: tuple[Operation, ...],

@@ -35,7 +35,7 @@ RESTATE = Victim(
 )
 
 
-@pytest.mark.timeout(600)  # a new start of a process for each point
+@pytest.mark.timeout(1200)  # a new start of a process for each point
 @pytest.mark.parametrize("together", operations.OF_RESTATE, ids=operations.titles_of)
 def test_killed_beside_any_request_restate_loses_nothing_and_the_manager_goes_on(
     together: tuple[Operation, ...],

@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+import httpx2
+
 from tests.acceptance.mesh.load import IN_FLIGHT, Load, under_load
 from tests.acceptance.mesh.rig import Mesh
 from tests.harness import wait_until
@@ -47,11 +49,21 @@ def judge(load: Load, mesh: Mesh) -> None:
 
 def count_invocations(load: Load, mesh: Mesh) -> dict[str, int]:
     """How many invocations Restate has of a load, by their status."""
-    rows = mesh.nodes[0].query(
-        "select status, count(*) as invocations from sys_invocation "  # noqa: S608 - a name that this made
-        f"where idempotency_key like '{load.name}-%' group by status"
-    )
-    return {row["status"]: row["invocations"] for row in rows}
+
+    def ask() -> tuple[dict[str, int]] | None:
+        try:
+            rows = mesh.nodes[0].query(
+                "select status, count(*) as invocations from sys_invocation "  # noqa: S608 - a name of ours
+                f"where idempotency_key like '{load.name}-%' group by status"
+            )
+        except httpx2.HTTPStatusError as error:
+            if error.response.status_code == 500:  # a partition changes its leader
+                return None
+            raise
+        return ({row["status"]: row["invocations"] for row in rows},)
+
+    (found,) = wait_until(ask, 60, "all partitions answer")
+    return found  # type: ignore[no-any-return]
 
 
 def count_in_flight(load: Load, mesh: Mesh) -> int:
