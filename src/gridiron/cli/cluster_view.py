@@ -6,16 +6,17 @@ from datetime import datetime
 
 from gridiron.cli.table import Table, fields
 from gridiron.cli.words import UNKNOWN, render_age, render_count
-from gridiron.manager.cluster_api import ClusterMember, ClusterPartition, ClusterStatus
+from gridiron.manager.cluster_api import ClusterLog, ClusterMember, ClusterPartition, ClusterStatus
 
 NODE_HEADER = ("NODE", "STATE", "LEADS", "MANAGER", "VERSION", "BUILDS", "LOADED", "ADDRESS")
-PARTITION_HEADER = ("PARTITION", "LEADER", "STATE", "REPLICAS", "BEHIND", "SNAPSHOT")
+PARTITION_HEADER = ("PARTITION", "LEADER", "STATE", "REPLICAS", "BEHIND", "SNAPSHOT", "LOG")
 
 
 def render_cluster(status: ClusterStatus) -> tuple[Table, ...]:
     """Make the screen: the cluster, its nodes, its partitions."""
     nodes = Table(tuple(_render_member(each) for each in status.members), NODE_HEADER, frozenset({2, 5, 6}))
-    rows = tuple(_render_partition(each, status.now) for each in status.partitions)
+    logs = {log.id: log for log in status.logs or ()}
+    rows = tuple(_render_partition(each, logs.get(each.id), status.now) for each in status.partitions)
     return _render_whole(status), nodes, Table(rows, PARTITION_HEADER, frozenset({4}))
 
 
@@ -60,7 +61,7 @@ def describe_manager(member: ClusterMember) -> str:
     return "ready" if member.manager.ready else "not ready"
 
 
-def _render_partition(each: ClusterPartition, now: datetime) -> tuple[str, ...]:
+def _render_partition(each: ClusterPartition, log: ClusterLog | None, now: datetime) -> tuple[str, ...]:
     state = "active" if each.active else "starting"
     return (
         str(each.id),
@@ -69,6 +70,7 @@ def _render_partition(each: ClusterPartition, now: datetime) -> tuple[str, ...]:
         " ".join(each.replicas),
         UNKNOWN if each.not_archived is None else str(each.not_archived),
         _describe_snapshot(each, now),
+        UNKNOWN if log is None else f"{' '.join(log.nodes)}, {render_count(log.parts, 'part')}",
     )
 
 

@@ -90,6 +90,14 @@ class ClusterPartition(Value):
     snapshot_at: datetime | None = Field(description="When the last snapshot was stored; None: unknown.")
 
 
+class ClusterLog(Value):
+    """What a partition has done and is to do, as it is kept on several nodes."""
+
+    id: int = Field(description="That of the partition.")
+    nodes: tuple[str, ...] = Field(description="Those that may keep what is written now.")
+    parts: int = Field(description="How many it has; the older ones go when snapshots have all of them.")
+
+
 class ClusterBucket(Value):
     """The bucket that the nodes share, as the node that was asked reaches it."""
 
@@ -106,6 +114,7 @@ class ClusterStatus(Value):
     now: datetime = Field(description="Its clock.")
     members: tuple[ClusterMember, ...]
     partitions: tuple[ClusterPartition, ...]
+    logs: tuple[ClusterLog, ...] | None = Field(default=None, description="None: unknown.")
     replication: int | None = Field(description="On how many nodes everything is kept; None: unknown.")
     wanted_replication: int = Field(description="The same as the settings of the node say.")
     told: int = Field(description="How many nodes its settings name.")

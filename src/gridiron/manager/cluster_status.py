@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Iterable, Mapping
+from collections import Counter
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Protocol, TypeVar
@@ -14,6 +15,7 @@ from gridiron.errors import BucketRefused, BucketUnavailable, RestateUnavailable
 from gridiron.manager.api import Guarding, Health
 from gridiron.manager.cluster_api import (
     ClusterBucket,
+    ClusterLog,
     ClusterMember,
     ClusterPartition,
     ClusterStatus,
@@ -25,6 +27,7 @@ from gridiron.manager.peers.api import NodeBuilds, NodeHealth
 from gridiron.manager.peers.client import Peer, Unreached
 from gridiron.objects.port import Listed, Objects
 from gridiron.restate.config import SNAPSHOTS_FOLDER
+from gridiron.restate.segments import Segment, find_last
 
 if TYPE_CHECKING:  # a node that is alone has no use for it
     from gridiron.restate.view import Member, Partition, View
@@ -47,6 +50,10 @@ class ClusterReading(Protocol):
 
     async def fetch_replication(self) -> int:
         """Say on how many nodes everything is kept. Raises RestateUnavailable."""
+        ...
+
+    async def fetch_segments(self) -> Sequence[Segment]:
+        """List the parts of all logs. Raises RestateUnavailable."""
         ...
 
 
@@ -84,6 +91,7 @@ class Seen:
     replication: int | None
     bucket: ClusterBucket
     snapshots_at: Mapping[int, datetime] = field(default_factory=dict)  # by partition
+    segments: Sequence[Segment] | None = None  # of all logs
 
 
 class StatusReader:
@@ -101,15 +109,17 @@ class StatusReader:
 
     async def fetch(self, own: Own) -> ClusterStatus:
         """Read it. Takes some seconds where much is away. Raises RestateUnavailable: this node's own."""
-        view, nodes, builds, replication, stored = await asyncio.gather(
+        view, nodes, builds, replication, segments, stored = await asyncio.gather(
             self._restate.fetch_view(),
             self._peers.fetch_nodes(),
             self._peers.fetch_builds(),
             _or_none(self._restate.fetch_replication()),
+            _or_none(self._restate.fetch_segments()),
             self._try_bucket(),
         )
         bucket, snapshots_at = stored
-        return render_status(self._cluster, Seen(own, view, nodes, builds, replication, bucket, snapshots_at))
+        seen = Seen(own, view, nodes, builds, replication, bucket, snapshots_at, segments)
+        return render_status(self._cluster, seen)
 
     async def _try_bucket(self) -> tuple[ClusterBucket, Mapping[int, datetime]]:
         reason = f"no answer within {LIMIT.total_seconds():.0f} s"
@@ -151,6 +161,7 @@ def render_status(cluster: Cluster, seen: Seen) -> ClusterStatus:
         now=seen.own.now,
         members=tuple(_render_member(member, seen) for member in seen.view.members),
         partitions=tuple(_render_partition(each, names, seen) for each in seen.view.partitions),
+        logs=None if seen.segments is None else _render_logs(seen.segments, names),
         replication=seen.replication,
         wanted_replication=cluster.replication,
         told=len(cluster.members),
@@ -209,6 +220,18 @@ def _render_reached(
 
 def _find(answers: Mapping[Peer, T], name: str) -> T | None:
     return next((answer for peer, answer in answers.items() if peer.node == name), None)
+
+
+def _render_logs(segments: Sequence[Segment], names: Mapping[str, str]) -> tuple[ClusterLog, ...]:
+    parts = Counter(segment.log_id for segment in segments)
+    return tuple(
+        ClusterLog(
+            id=last.log_id,
+            nodes=tuple(sorted(names.get(node_id, node_id) for node_id in last.nodes)),
+            parts=parts[last.log_id],
+        )
+        for last in find_last(segments)
+    )
 
 
 def _render_partition(each: Partition, names: Mapping[str, str], seen: Seen) -> ClusterPartition:

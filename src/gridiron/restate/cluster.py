@@ -20,7 +20,7 @@ from gridiron.restate.port import WorkerState
 from gridiron.restate.provisioning import Stage, Step, plan_provision, stage_of
 from gridiron.restate.queries import load_query
 from gridiron.restate.restatectl import Restatectl
-from gridiron.restate.segments import find_written, parse_replication, parse_segments
+from gridiron.restate.segments import Segment, find_written, parse_replication, parse_segments
 from gridiron.restate.view import Member, Partition, View, find_doubt, name_incarnation, node_of, parse_view
 
 SNAPSHOT_LIMIT = timedelta(minutes=5)
@@ -85,6 +85,10 @@ class RestateCluster:
         view = await self.fetch_view()
         if (doubt := find_doubt({each.node_id: view for each in view.members if each.alive})) is not None:
             raise self._ctl.unavailable(doubt)
+
+    async def fetch_segments(self) -> tuple[Segment, ...]:
+        """List the parts of all logs, and on which nodes they are, as this node knows it."""
+        return await self._fetch(self._ctl, "segments", parse_segments)
 
     async def fetch_fingerprint(self) -> str:
         """Give what tells this cluster from any other, one of the same name and nodes among them."""
@@ -301,7 +305,7 @@ class RestateCluster:
     async def _empty_logs(self, node_id: str, action: str) -> None:
         """Write logs elsewhere, and shorten them until nothing of them is on a node, if that can be done."""
         for _ in range(TRIMS):
-            segments = await self._fetch(self._ctl, "segments", parse_segments)
+            segments = await self.fetch_segments()
             if not any(node_id in segment.nodes for segment in segments):
                 return
             for log_id in find_written(segments, node_id):

@@ -69,9 +69,12 @@ def parse_replication(metadata: Mapping[str, Any]) -> int:
     return int(REPLICATION.sub(r"\1", kept))
 
 
+def find_last(segments: Sequence[Segment]) -> tuple[Segment, ...]:
+    """Give the segment of each log that is written to, in the order of the logs."""
+    last = {segment.log_id: segment for segment in sorted(segments, key=lambda one: one.index)}
+    return tuple(last[log_id] for log_id in sorted(last))
+
+
 def find_written(segments: Sequence[Segment], node_id: str) -> tuple[int, ...]:
     """List the logs that are written to a node, in order."""
-    last: dict[int, Segment] = {}
-    for segment in sorted(segments, key=lambda one: one.index):
-        last[segment.log_id] = segment
-    return tuple(sorted(log_id for log_id, segment in last.items() if node_id in segment.nodes))
+    return tuple(segment.log_id for segment in find_last(segments) if node_id in segment.nodes)

@@ -48,6 +48,8 @@ def test_every_node_shows_the_same_cluster(mesh: Mesh) -> None:
         assert all(member["alive"] and member["manager"]["ready"] for member in status["members"])
         assert 0 not in {member["manager"]["copies"] for member in status["members"]}
         assert sum(leads(status, name) for name in own) == len(status["partitions"]) == 8
+        assert [log["id"] for log in status["logs"]] == [each["id"] for each in status["partitions"]]
+        assert {name for log in status["logs"] for name in log["nodes"]} == set(own)
         assert (status["replication"], status["bucket"]["reachable"]) == (2, True)
 
 

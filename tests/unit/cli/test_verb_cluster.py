@@ -61,6 +61,7 @@ def cluster(*members: dict[str, Any], **changes: Any) -> dict[str, Any]:
         "now": "2026-11-01T12:00:00Z",
         "members": members or [member(1), member(2), member(3)],
         "partitions": [partition(1), partition(2)],
+        "logs": [{"id": 1, "nodes": ["n1", "n3"], "parts": 1}, {"id": 2, "nodes": ["n2", "n3"], "parts": 4}],
         "replication": 2,
         "wanted_replication": 2,
         "told": 3,
@@ -91,9 +92,9 @@ def test_the_status_of_a_whole_cluster(run: Run, manager: Any) -> None:
         "n2    active      1  ready    1.0.0        12       3  10.0.0.2:5122",
         "n3    active      1  ready    1.0.0        12       3  10.0.0.3:5122",
         "",
-        "PARTITION  LEADER  STATE   REPLICAS  BEHIND  SNAPSHOT",
-        "1          n1      active  n1 n2         20  4m ago",
-        "2          n2      active  n1 n2         20  4m ago",
+        "PARTITION  LEADER  STATE   REPLICAS  BEHIND  SNAPSHOT  LOG",
+        "1          n1      active  n1 n2         20  4m ago    n1 n3, 1 part",
+        "2          n2      active  n1 n2         20  4m ago    n2 n3, 4 parts",
     ]
 
 
@@ -111,6 +112,7 @@ def test_the_status_of_a_cluster_in_trouble(run: Run, manager: Any) -> None:
             partition(1, active=False, snapshot_at=None),
             partition(2, leader=None, active=False, archived_lsn=None, not_archived=None, snapshot_at=None),
         ],
+        logs=None,
         replication=None,
         bucket={"url": "s3://b/p", "reachable": False, "reason": "no answer"},
         warnings=warnings,
@@ -132,9 +134,9 @@ def test_the_status_of_a_cluster_in_trouble(run: Run, manager: Any) -> None:
         "n2    active        1  unreachable  ?             ?       ?  10.0.0.2:5122",
         "n3    down          0  ?            ?             ?       ?  10.0.0.3:5122",
         "",
-        "PARTITION  LEADER  STATE     REPLICAS  BEHIND  SNAPSHOT",
-        "1          n1      starting  n1 n2         20  ?",
-        "2          nobody  waiting   n1 n2          ?  none",
+        "PARTITION  LEADER  STATE     REPLICAS  BEHIND  SNAPSHOT  LOG",
+        "1          n1      starting  n1 n2         20  ?         ?",
+        "2          nobody  waiting   n1 n2          ?  none      ?",
     ]
 
 

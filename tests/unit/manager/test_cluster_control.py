@@ -21,6 +21,7 @@ from gridiron.errors import (
 from gridiron.manager.api import Health, NodeStatus, WrittenSettings
 from gridiron.manager.cluster_api import (
     ClusterBucket,
+    ClusterLog,
     ClusterMember,
     ClusterPartition,
     Grown,
@@ -34,6 +35,7 @@ from gridiron.manager.members import Members
 from gridiron.manager.peers.api import NodeBuilds, NodeHealth
 from gridiron.manager.peers.client import Peer, Unreached
 from gridiron.objects.port import Listed
+from gridiron.restate.segments import Segment
 from gridiron.restate.view import Member, Partition, View
 from gridiron.testing.objects import FakeObjects
 from tests.unit.manager.conftest import NOW, Manager, make_settings
@@ -56,6 +58,14 @@ def make_member(number: int) -> Member:
 
 def make_partition(number: int) -> Partition:
     return Partition(number, f"N{number}:1", "e1", True, ("N1", "N2"), 20, 12)
+
+
+SEGMENTS = (
+    Segment(2, 0, frozenset({"N2", "N3"})),
+    Segment(1, 1, frozenset({"N1", "N2"})),
+    Segment(1, 0, frozenset({"N3", "N9"})),
+)
+LOGS = (ClusterLog(id=1, nodes=("n1", "n2"), parts=2), ClusterLog(id=2, nodes=("n2", "n3"), parts=1))
 
 
 class FakeRestate:
@@ -81,6 +91,11 @@ class FakeRestate:
         if not self.majority:
             raise RestateUnavailable("http://10.0.0.1:5122", "no majority")
         return self.replication
+
+    async def fetch_segments(self) -> tuple[Segment, ...]:
+        if not self.majority:
+            raise RestateUnavailable("http://10.0.0.1:5122", "no majority")
+        return SEGMENTS
 
     async def set_worker_state(self, node_id: str, state: str) -> None:
         self.changes.append(f"{node_id} {state}")
@@ -201,6 +216,7 @@ async def test_how_a_cluster_is(operated: Operated) -> None:
         snapshot_at=stored.modified_at,
     )
     assert status.partitions[0] == first
+    assert status.logs == LOGS
     assert (status.node, status.replication, status.wanted_replication, status.told) == ("n1", 2, 2, 3)
     assert status.bucket == ClusterBucket(url=operated.objects.url, reachable=True)
     assert [warning.code for warning in status.warnings] == ["node_down", "version_differs", "no_spare_node"]
@@ -210,7 +226,7 @@ async def test_what_is_away_is_unknown_and_no_failure(operated: Operated) -> Non
     operated.restate.majority = False
     operated.objects.away = True
     status = await operated.control.fetch_status(READY)
-    assert status.replication is None
+    assert (status.replication, status.logs) == (None, None)
     assert not status.bucket.reachable
     assert {"manager_unreachable", "bucket_unavailable"} <= {each.code for each in status.warnings}
 
