@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Mapping
 from datetime import timedelta
@@ -45,8 +46,20 @@ class Control:
                 return None
             raise WorkersUnavailable(f"unix:{self._socket}", str(error) or type(error).__name__) from error
         except httpx2.TransportError as error:
+            if await self._has_ended():  # while it was asked
+                return None
             raise WorkersUnavailable(f"unix:{self._socket}", str(error) or type(error).__name__) from error
         return _decode(self._socket, response.status_code, content)
+
+    async def _has_ended(self) -> bool:
+        """Tell whether nobody listens on the socket; one that hangs does, as the kernel answers for it."""
+        try:
+            _, writer = await asyncio.open_unix_connection(self._socket)
+        except OSError as error:
+            return is_nobody_there(error)
+        writer.close()
+        await writer.wait_closed()
+        return False
 
     async def close(self) -> None:
         """Let go of the connection. Safe to repeat."""

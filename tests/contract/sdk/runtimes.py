@@ -20,10 +20,11 @@ from gridiron.cli.demo.subject import Subject, choose_settings
 from gridiron.testing.probe import build_probe
 from gridiron.testing.processes import descendants
 from gridiron.toolchain.programs import Toolchain, find_toolchain
+from tests.acceptance.nodes import WORKER
 from tests.harness import Client, alive, wait_until
 
 HERE = Path(__file__).parent
-FIRST_OFFSET = 5_000
+FIRST_OFFSET = 5_000 + 3 * WORKER
 ANSWER_SECONDS = 30
 STOP_SECONDS = 10
 
