@@ -69,11 +69,11 @@ class UnitCosts:
     )
     mesh: Cost = Cost(2.9, "×", "a call in a mesh, replication 2, against a node alone", "`mesh`")
     sent: Cost = Cost(
-        8.8, "kB", "sent between nodes for a call of one step, at the most", "`mesh`: 9.3 less 0.5"
+        5.9, "kB", "sent between nodes for a call of one step, at the most", "`mesh`: 6.3 less 0.4"
     )
     quiet: Cost = Cost(55, "ms/s", "processor time of an idle node alone", "`mesh`")
-    idle: Cost = Cost(98, "ms/s", "the same of one of three, without its looks", "`mesh`: 112 less 14")
-    node: Cost = Cost(265, "MiB", "memory of an idle node of three (PSS)", "`mesh`")
+    idle: Cost = Cost(90, "ms/s", "the same of one of three, without its looks", "`mesh`: 98 less 8")
+    node: Cost = Cost(275, "MiB", "memory of an idle node of three (PSS)", "`mesh`")
     forked: Cost = Cost(2.0, "ms", "processor time of a manager for starting restatectl", BY_HAND)
     started: Cost = Cost(10, "ms", "the same of restatectl", "`mesh`, and 9 to 12.5 by hand")
     asked: Cost = Cost(8.5, "ms", "the same of Restate for answering it", BY_HAND)
