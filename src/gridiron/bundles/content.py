@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import tarfile
+from gzip import BadGzipFile
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -40,9 +41,9 @@ def unpack_content(archive: Path, build: Build, directory: Path) -> None:
     module is not what the build's record says.
     """
     missing = {module.name: module for module in build.modules}
-    try:
-        with storing("Writing", directory):
-            directory.mkdir(parents=True)
+    with storing("Writing", directory):
+        directory.mkdir(parents=True)
+        try:
             with (
                 igzip.open(archive) as packed,  # type: ignore[no-untyped-call]
                 tarfile.open(fileobj=packed, mode="r|") as tar,
@@ -52,8 +53,8 @@ def unpack_content(archive: Path, build: Build, directory: Path) -> None:
                     if module is None or opened is None:
                         raise _damaged(archive, f"{member.name!r} is no module of {build.build_id}")
                     _write(opened, module, directory / module.name)
-    except (tarfile.TarError, EOFError, isal_zlib.error) as error:  # type: ignore[misc]
-        raise _damaged(archive, str(error)) from error
+        except (tarfile.TarError, EOFError, BadGzipFile, isal_zlib.error) as error:  # type: ignore[misc]
+            raise _damaged(archive, str(error)) from error
     if missing:
         raise _damaged(archive, f"{min(missing)} is missing")
 
