@@ -14,7 +14,7 @@ from tests.acceptance.mesh.node import MeshNode
 from tests.acceptance.mesh.rig import Mesh
 from tests.harness import wait_until
 
-ROUNDS = 15
+ROUNDS = 9
 MOST = 3
 """How many times as long it may take on all nodes as on one alone, on the same two cores."""
 
@@ -49,10 +49,13 @@ def test_a_build_is_deployed_called_read_and_rolled_back_on_whichever_node(mesh:
 
 
 def test_a_new_version_serves_on_all_nodes_soon(mesh: Mesh, tell: Tell) -> None:
-    wait_until(lambda: not drained(mesh.nodes[0]), RETIRED_SECONDS, "the loops have nothing to do")
     mesh_took, alone_took = [], []
     with mesh.alone() as alone:
         for version in map(str, range(ROUNDS)):
+            for node in (mesh.nodes[0], alone):  # what the version before was in the way of is not measured
+                wait_until(
+                    lambda node=node: not drained(node), RETIRED_SECONDS, "the loops have nothing to do"
+                )
             alone_took.append(deploy_everywhere(mesh, [alone], version))
             mesh_took.append(deploy_everywhere(mesh, mesh.nodes, version))
     ratio = statistics.median(mesh_took) / statistics.median(alone_took)

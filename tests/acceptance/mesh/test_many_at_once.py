@@ -1,4 +1,4 @@
-"""Activations that are sent to several nodes at once."""
+"""Activations that are sent to several nodes at once: last of all that deploy, as sixty builds are left."""
 
 from __future__ import annotations
 
