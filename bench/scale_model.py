@@ -199,8 +199,8 @@ class Mesh:
         if self.is_alone:
             return {"LIST": 0.0, "GET": 0.0, "PUT": 0.0, "DELETE": 0.0, "leases": 0.0}
         others = self.scenario.nodes - 1
-        # an activation lists its name twice; each other node lists the build that it copies
-        listed = self.pages * REMOVALS + 2 + others + 1  # the last one: of what is deleted
+        # an activation lists its name; each other node lists the build that it copies
+        listed = self.pages * REMOVALS + 1 + others + 1  # the last one: of what is deleted
         # each other node reads the record twice (to copy, and at its next look), the archive, and two states
         # (settled, and retired); the activation reads the name's secrets
         got = others * 5 + 1
@@ -305,7 +305,7 @@ class Mesh:
         """An activation in a mesh, beside what a node alone takes for it."""
         if self.is_alone:
             return 0.0
-        # one after the other: two for the lease and its return, two listings, five writes
+        # one after the other: two for the lease and its return, a listing, the secrets, five writes
         own = 10 * self.request_seconds
         caught_up = self.scenario.nodes * self.costs.reached.value / 1000
         return own + caught_up + self.spread_seconds + self.write_seconds

@@ -57,25 +57,12 @@ class BundleStore:
         """Give the builds that can be read, by timestamp."""
         return self.fetch_inventory().builds
 
-    def list_builds_of(self, name: str) -> tuple[Build, ...]:
-        """Give the builds of one name that are registered or were so, by timestamp.
-
-        Not those whose activation or removal is under way. Costs nothing for the builds of other names.
-        """
-        inventory = self.fetch_inventory_of(name)
-        kept = {None, Mark.RETIRED}
-        return tuple(
-            build
-            for build in inventory.builds
-            if build.name == name and inventory.marks.get(build.build_id) in kept
-        )
-
     def fetch_inventory(self) -> Inventory:
         """Give the builds, and beside them what should be one and cannot be read."""
         return self._inventory.fetch()
 
     def fetch_inventory_of(self, name: str) -> Inventory:
-        """Give the builds of one name, and perhaps others."""
+        """Give the builds of one name, and perhaps others. Costs nothing for those of most other names."""
         return self._inventory.fetch(f"{name}-")  # "a-" begins "a-b-1" too
 
     def fetch_identity(self) -> str:

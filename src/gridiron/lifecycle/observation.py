@@ -59,6 +59,13 @@ class Inventory:
     marks: Mapping[str, Mark] = field(default_factory=dict)  # by build id, of the builds
     elsewhere: frozenset[str] = frozenset()  # ids of those whose activation another node has under way
 
+    def list_kept(self, name: str) -> tuple[Build, ...]:
+        """Give the builds of a name that are registered or were so: none that comes or goes right now."""
+        kept = {None, Mark.RETIRED}
+        return tuple(
+            build for build in self.builds if build.name == name and self.marks.get(build.build_id) in kept
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Registration:

@@ -57,6 +57,7 @@ class Turn:
     """The turn of a name, which an activation holds."""
 
     start: str  # of Restate, when the turn began
+    builds: tuple[Build, ...]  # of the name, by timestamp
     check: Check  # whether it is still held
 
 
@@ -65,8 +66,7 @@ class Before:
     """How things were when an activation began."""
 
     turn: Turn  # of the name
-    builds: tuple[Build, ...]  # of it, by timestamp
-    active: tuple[Active, ...]  # of them
+    active: tuple[Active, ...]  # of its builds
     kept: Secrets = field(default_factory=dict)  # of the name
     wanted: Secrets = field(default_factory=dict)  # what these are to be in the end
 

@@ -94,8 +94,8 @@ def test_a_build_is_seen_by_all_nodes_as_it_was_stored(
     assert names == {"state", "metadata.json", "secrets.sealed", archive_of(bucket).rpartition("/")[2]}
     one.unmark(build.build_id)
     assert two.fetch_inventory() == Inventory(one.fetch_identity(), (build,))
-    assert two.list_builds_of("greeter") == two.list_builds() == (build,)
-    assert two.list_builds_of("greet") == ()
+    assert two.fetch_inventory_of("greeter").list_kept("greeter") == two.list_builds() == (build,)
+    assert two.fetch_inventory_of("greet").list_kept("greet") == ()
 
 
 def test_what_was_read_once_is_read_again_only_where_it_changed(

@@ -432,9 +432,9 @@ def test_the_builds_of_a_name_are_not_those_that_come_or_go(
 ) -> None:
     build = add(store, source)
     store.mark(build.build_id, mark)
-    assert store.list_builds_of("greeter") == ()
+    assert store.fetch_inventory_of("greeter").list_kept("greeter") == ()
     store.mark(build.build_id, Mark.RETIRED)
-    assert store.list_builds_of("greeter") == (build,)
+    assert store.fetch_inventory_of("greeter").list_kept("greeter") == (build,)
 
 
 def test_a_mark_is_no_part_of_the_content(store: BundleStore, root: Path, source: Path) -> None:
@@ -534,6 +534,6 @@ def test_the_builds_of_a_name_are_not_those_of_a_name_that_begins_alike(tmp_path
         (directory / "index.js").write_text("export default {}")
         store.publish(store.stage(directory), build := make_build("1", 1, name))
         store.unmark(build.build_id)
-    assert [build.name for build in store.list_builds_of("a")] == ["a"]
+    assert [build.name for build in store.fetch_inventory_of("a").list_kept("a")] == ["a"]
     assert [build.name for build in store.list_builds()] == ["a", "a-b", "ab"]
-    assert store.list_builds_of("b") == ()
+    assert store.fetch_inventory_of("b").list_kept("b") == ()
