@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import subprocess
 from pathlib import Path
 
@@ -11,16 +10,13 @@ import pytest
 from gridiron.cluster import Cluster
 from gridiron.settings import Settings, load_settings, variable_name
 from gridiron.toolchain.programs import find_toolchain
+from tests.pages import find_examples
 
-PAGE = Path(__file__).parents[2] / "docs/cluster.md"
-
-
-def examples(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+PAGE = "cluster.md"
 
 
 def test_haproxy_takes_its_configuration(tmp_path: Path) -> None:
-    (given,) = examples("haproxy")
+    (given,) = find_examples(PAGE, "haproxy")
     config = tmp_path / "haproxy.cfg"
     config.write_text(given)
     haproxy = find_toolchain(load_settings()).haproxy().path
@@ -31,7 +27,7 @@ def test_haproxy_takes_its_configuration(tmp_path: Path) -> None:
 
 
 def test_a_node_takes_its_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (given,) = examples("toml")
+    (given,) = find_examples(PAGE, "toml")
     for field in Settings.model_fields:
         monkeypatch.delenv(variable_name(field), raising=False)
     monkeypatch.setenv("GRIDIRON_CONFIG", str(tmp_path / "gridiron.toml"))

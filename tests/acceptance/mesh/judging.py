@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import httpx2
@@ -19,14 +19,18 @@ VERSION = "1"
 
 
 @contextmanager
-def steady_load(mesh: Mesh, what: str, tell: Callable[[str], None]) -> Iterator[Load]:
+def steady_load(
+    mesh: Mesh, what: str, tell: Callable[[str], None], urls: Sequence[str] = ()
+) -> Iterator[Load]:
     """Keep invocations in flight in the block, and see afterwards that each was answered as it should be.
+
+    They are sent to `urls`, or to the nodes themselves.
 
     The mesh is to be whole again at the end of the block.
     """
     if not mesh.nodes[0].answers(STEADY, VERSION):
         mesh.deploy(mesh.nodes[0], STEADY, VERSION)
-    with under_load(mesh.urls, STEADY) as load:
+    with under_load(urls or mesh.urls, STEADY, mesh.is_starting) as load:
         wait_until(lambda: count_in_flight(load, mesh) >= IN_FLIGHT, 60, "they are in flight")
         yield load
     tell(f"{what}: {load.describe()}")

@@ -7,7 +7,7 @@ import itertools
 import threading
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from random import Random
@@ -37,6 +37,9 @@ PATIENCE_SECONDS = 5
 LOST_SECONDS = 90
 """A call without an answer for so long after the last one began is lost."""
 
+UNKNOWN = "404 of a node that starts"
+"""Restate's ingress may answer before it has read what is registered (docs/limits.md)."""
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -56,6 +59,7 @@ class Load:
 
     urls: Sequence[str]  # of ingresses
     service: str
+    is_starting: Callable[[str], bool]  # the node behind a URL
     callers: int = CALLERS
     name: str = field(default_factory=lambda: f"load-{time.time_ns()}")
     outcomes: list[Outcome] = field(default_factory=list)
@@ -129,7 +133,10 @@ class Load:
             response = await http.post(url, json=body, headers={"idempotency-key": key}, timeout=timeout)
         except httpx2.TransportError as error:
             return Again(type(error).__name__)
-        return parse_attempt(response.status_code, response.headers.get(ERROR_SOURCE), response.content)
+        source = response.headers.get(ERROR_SOURCE)
+        if response.status_code == 404 and source == "ingress" and self.is_starting(url):
+            return Again(UNKNOWN)
+        return parse_attempt(response.status_code, source, response.content)
 
     # -- what came of it
 
@@ -173,9 +180,11 @@ class Load:
 
 
 @contextmanager
-def under_load(urls: Sequence[str], service: str, callers: int = CALLERS) -> Iterator[Load]:
+def under_load(
+    urls: Sequence[str], service: str, is_starting: Callable[[str], bool], callers: int = CALLERS
+) -> Iterator[Load]:
     """Keep invocations in flight; all callers have called at the beginning, all have answers at the end."""
-    load = Load(urls, service, callers)
+    load = Load(urls, service, is_starting, callers)
     thread = threading.Thread(target=load.run, name="load", daemon=True)  # one that is lost must not stay
     thread.start()
     try:

@@ -56,6 +56,7 @@ class MeshNode:
         given = {**LIGHT, **EVERYWHERE, "data_dir": directory / "data", "workerd": self._workerd}
         self._own = load_settings(**{**given, **settings})  # as the node itself has them
         self.client = Client(self)
+        self.starting = False  # until `await_ready` has seen that it is ready
 
     # -- where it is
 
@@ -95,6 +96,7 @@ class MeshNode:
         """Start it, with some other settings than before where they are given; `await_ready` waits for it."""
         self.configure(**changes)
         self._bring_key()
+        self.starting = True
         self._process = self.machine.start((*GRIDIRON, "up"), self._log, self._node())
 
     def configure(self, **changes: Any) -> None:
@@ -112,6 +114,7 @@ class MeshNode:
         wait_until(lambda: process.poll() is not None or self._has_said_ready(), seconds, self.complain())
         assert process.poll() is None, self.complain()
         self.client.await_ready(seconds, self.complain())
+        self.starting = False
 
     def complain(self) -> str:
         return f"{self!r} is not ready"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from tempfile import mkdtemp
@@ -14,6 +14,7 @@ from gridiron.secrets.key import KEY_SIZE
 from gridiron.settings import load_settings
 from gridiron.testing.probe import ProbeBundles, build_probe
 from gridiron.toolchain.programs import find_toolchain
+from tests.acceptance.mesh.balancer import balanced
 from tests.acceptance.mesh.bucket import Bucket
 from tests.acceptance.mesh.node import MeshNode
 from tests.harness import alive, wait_until
@@ -45,6 +46,10 @@ class Mesh:
         """Where invocations come in."""
         return [node.settings.ingress_url for node in self.nodes]
 
+    def is_starting(self, url: str) -> bool:
+        """Whether the node whose ingress has this URL was started, and has not been seen ready since."""
+        return any(node.starting for node in self.nodes if url.startswith(f"{node.settings.ingress_url}/"))
+
     def start(self) -> None:
         """Start the bucket and every node, and wait until each answers calls."""
         self.bucket.start()
@@ -66,6 +71,11 @@ class Mesh:
             yield node
         finally:
             node.close()
+
+    def balanced(self) -> AbstractContextManager[str]:
+        """Put a load balancer in front, and give its URL."""
+        directory = Path(mkdtemp(prefix="balancer-", dir=self.directory))
+        return balanced(self._switch.add(), self.nodes, directory)
 
     def deploy(self, node: MeshNode, name: str, version: str) -> dict[str, Any]:
         """Have a node activate a version of a name, which is also that of its service."""

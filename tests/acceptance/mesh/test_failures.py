@@ -58,7 +58,8 @@ def test_the_bucket_is_away(mesh: Mesh, tell: Tell) -> None:
 
 
 def test_all_nodes_get_new_settings_one_at_a_time(mesh: Mesh, tell: Tell) -> None:
-    with steady_load(mesh, "all nodes stopped and started with new settings, in turn", tell):
+    what = "all nodes stopped and started with new settings, in turn, behind a load balancer"
+    with mesh.balanced() as url, steady_load(mesh, what, tell, [url]):
         for node in mesh.nodes:
             node.stop()
             node.start(restate_memory=MORE)
