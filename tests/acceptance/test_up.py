@@ -15,6 +15,7 @@ import httpx2
 import pytest
 
 from gridiron.cli.demo.subject import Subject, choose_settings
+from gridiron.restate.nodelay import sockets_of
 from gridiron.settings import Settings
 from gridiron.testing.probe import ProbeBundles
 from gridiron.testing.processes import descendants
@@ -78,6 +79,25 @@ def test_killed_by_force_it_leaves_no_orphan(make_node: Callable[..., Subject]) 
     wait_until(lambda: not alive(processes), 5)
     node.wait()
     node.start()  # and the directory can be used again
+
+
+def test_restate_sends_without_delay(node: Subject) -> None:
+    ports = {node.settings.ports.fabric, node.settings.ports.ingress}
+    wait_until(lambda: ports <= undelayed(pid_of(node, "restate-server")), what=node.log)
+
+
+def undelayed(pid: int) -> set[int]:
+    """The ports at which what a process accepts has TCP_NODELAY."""
+    process = os.pidfd_open(pid)
+    try:
+        return {
+            each.getsockname()[1]
+            for each in sockets_of(process, pid)
+            if each.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+            and each.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+        }
+    finally:
+        os.close(process)
 
 
 def test_a_role_that_died_is_reported_with_the_delay(node: Subject) -> None:  # before others die on this node

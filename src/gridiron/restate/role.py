@@ -10,12 +10,15 @@ from gridiron.errors import ComponentFailed, RestoreUnfinished, StorageFailed
 from gridiron.identity.store import IdentityStore
 from gridiron.membership import begin_membership, check_membership
 from gridiron.restate.config import ensure_restate_config, restate_arguments
+from gridiron.restate.nodelay import hurry
 from gridiron.settings import Settings
 from gridiron.toolchain.programs import Toolchain
 
 
 def exec_restate(settings: Settings, toolchain: Toolchain) -> NoReturn:
     """Render the configuration, then become restate-server: same process id, signals and output.
+
+    A process beside it, which ends when Restate listens, has it send without delay.
 
     Raises RestoreUnfinished, ClusterTableMissing, TemplateInvalid, SettingsInvalid, KeyInvalid,
     StorageFailed, ToolMissing or ToolVersionWrong before, in a cluster BucketRefused, and ComponentFailed
@@ -32,6 +35,7 @@ def exec_restate(settings: Settings, toolchain: Toolchain) -> NoReturn:
     except OSError as error:
         raise StorageFailed("Making", str(settings.restate_dir), error.strerror or str(error)) from error
     begin_membership(settings)
+    hurry({settings.ports.fabric, settings.ports.ingress})
     try:
         os.execve(binary, restate_arguments(settings, binary), restate_environment(os.environ))  # noqa: S606 - no shell
     except OSError as error:
