@@ -15,7 +15,7 @@ import httpx2
 import pytest
 
 from gridiron.cli.demo.subject import Subject, choose_settings
-from gridiron.restate.nodelay import sockets_of
+from gridiron.restate.nodelay import open_process, sockets_of
 from gridiron.settings import Settings
 from gridiron.testing.probe import ProbeBundles
 from gridiron.testing.processes import descendants
@@ -88,7 +88,7 @@ def test_restate_sends_without_delay(node: Subject) -> None:
 
 def undelayed(pid: int) -> set[int]:
     """The ports at which what a process accepts has TCP_NODELAY."""
-    process = os.pidfd_open(pid)
+    process = open_process(pid)
     try:
         return {
             each.getsockname()[1]

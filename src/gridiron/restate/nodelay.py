@@ -35,7 +35,7 @@ LISTENS_LIMIT = timedelta(seconds=10)
 LOOK_INTERVAL = timedelta(milliseconds=10)
 
 _PR_SET_PTRACER = 0x59616D61  # prctl(2)
-_SYS_PIDFD_GETFD = 438  # in Linux' tables of system calls, the same on all architectures
+_SYS_PIDFD_OPEN, _SYS_PIDFD_GETFD = 434, 438  # in Linux' tables of system calls, for all architectures
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -48,24 +48,31 @@ def hurry(ports: Collection[int], limit: timedelta = LISTENS_LIMIT) -> None:
     if sys.platform != "linux":
         return
     pid = os.getpid()
-    process = os.pidfd_open(pid)
-    reading, writing = os.pipe()
-    child = os.fork()
-    if child == 0:
-        if helper := os.fork():  # its parent ends at once: Restate waits for no child
-            os.write(writing, str(helper).encode())
-            os._exit(0)
-        _help(process, pid, frozenset(ports), limit)
-    os.waitpid(child, 0)
-    _libc.prctl(_PR_SET_PTRACER, int(os.read(reading, 32)), 0, 0, 0)  # fails where there is no Yama to ask
-    for descriptor in (process, reading, writing):
-        os.close(descriptor)
-
-
-def _help(process: int, pid: int, ports: frozenset[int], limit: timedelta) -> NoReturn:
     try:
-        if problem := _hurry(process, pid, ports, limit):
+        process, (reading, writing) = open_process(pid), os.pipe()
+        child = os.fork()
+    except OSError as error:  # of an old kernel, or there are too many processes
+        log.warning("restate.answers_late", reason=error.strerror)
+        return
+    if child == 0:
+        _help(process, pid, frozenset(ports), limit, writing)
+    os.close(writing)
+    os.waitpid(child, 0)
+    if helper := os.read(reading, 32):
+        _libc.prctl(_PR_SET_PTRACER, int(helper), 0, 0, 0)  # fails where there is no Yama to ask
+    os.close(reading)
+    os.close(process)
+
+
+def _help(process: int, pid: int, ports: frozenset[int], limit: timedelta, writing: int) -> NoReturn:
+    """Become the helper, whose process id is written; its parent ends at once, as Restate waits for none."""
+    try:
+        if helper := os.fork():
+            os.write(writing, str(helper).encode())
+        elif problem := _hurry(process, pid, ports, limit):
             log.warning("restate.answers_late", reason=problem)
+    except Exception:
+        log.exception("restate.answers_late")
     finally:
         os._exit(0)
 
@@ -100,8 +107,13 @@ def _set_all(process: int, pid: int, ports: frozenset[int]) -> frozenset[int]:
     return frozenset(listened)
 
 
+def open_process(pid: int) -> int:
+    """Give a descriptor of a process, which is not inherited. Raises OSError."""
+    return _check(_libc.syscall(_SYS_PIDFD_OPEN, pid, 0))
+
+
 def sockets_of(process: int, pid: int) -> Iterator[socket.socket]:
-    """Give a process's TCP sockets, each until the next. `process` is a descriptor of it (pidfd_open(2)).
+    """Give a process's TCP sockets, each until the next. `process` is a descriptor of it (`open_process`).
 
     Raises OSError where this process may not have them.
     """
@@ -110,12 +122,19 @@ def sockets_of(process: int, pid: int) -> Iterator[socket.socket]:
         with suppress(FileNotFoundError):  # it is closed by now
             if not os.readlink(f"{directory}/{name}").startswith("socket:"):  # noqa: PTH115 - no file
                 continue
-            copy = _libc.syscall(_SYS_PIDFD_GETFD, process, int(name), 0)
-            if copy < 0:
-                code = ctypes.get_errno()
-                if code == errno.EBADF:  # so it is
+            try:
+                copy = _check(_libc.syscall(_SYS_PIDFD_GETFD, process, int(name), 0))
+            except OSError as error:
+                if error.errno == errno.EBADF:  # so it is
                     continue
-                raise OSError(code, os.strerror(code))
+                raise
             with socket.socket(fileno=copy) as found:
                 if found.family in {socket.AF_INET, socket.AF_INET6} and found.type == socket.SOCK_STREAM:
                     yield found
+
+
+def _check(descriptor: int) -> int:
+    if descriptor < 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))
+    return descriptor

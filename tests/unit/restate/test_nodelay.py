@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import sys
@@ -8,7 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
+from gridiron.restate.nodelay import hurry
 from tests.harness import wait_until
 
 BECOMES = """
@@ -73,3 +76,15 @@ def test_it_says_so_where_nobody_comes_to_listen(free_port: int) -> None:
 def test_it_ends_with_the_process(free_port: int) -> None:
     with running("", free_port, 60) as process:
         assert process.communicate(timeout=20) == ("", None)  # which waits for the last who could write
+
+
+def test_what_keeps_it_from_that_keeps_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> int:
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(os, "fork", fail)
+    with capture_logs() as logs:
+        hurry({8080})
+    assert [(each["event"], each["reason"]) for each in logs] == [
+        ("restate.answers_late", "Resource temporarily unavailable")
+    ]
