@@ -159,7 +159,7 @@ class Activator:
         with accounting("rollback", request.name, report_nothing, self._context) as steps:
             async with self._turn(request.name) as turn:
                 before = await self._look_before(request.name, turn)
-                earlier = find_earlier(request.name, turn.builds, before.active, request.build_id)
+                earlier = find_earlier(request.name, before.builds, before.active, request.build_id)
                 return await self._make_again(earlier, before, steps)
 
     async def change_secret(self, change: Change) -> SecretChanged:
@@ -264,22 +264,19 @@ class Activator:
         async with self._turns.hold(f"arrival {name}"):  # the loop may need the name's turn until the second
             start = await self._tend(deadline)
             async with self._turns.hold(name_turn(name)) as check:
+                inventory = None
                 if self._context.store.others_write:
                     inventory = await self._take_over(name)
                     await self._check_start(start)
-                else:
-                    inventory = await self._look_at(name)
-                yield Turn(start, inventory.list_kept(name), check)
-
-    async def _look_at(self, name: str) -> Inventory:
-        return await asyncio.to_thread(self._context.store.fetch_inventory_of, name)
+                yield Turn(start, check, inventory)
 
     async def _take_over(self, name: str) -> Inventory:
         """Look at the builds of a name, whose turn is held, and write down what others have registered."""
         deadline = time.monotonic() + CHANGING_LIMIT.total_seconds()
         await self._await_restate(self._context.restate.catch_up, deadline)
         inventory, registrations = await asyncio.gather(
-            self._look_at(name), self._context.restate.fetch_registrations()
+            asyncio.to_thread(self._context.store.fetch_inventory_of, name),
+            self._context.restate.fetch_registrations(),
         )
         with tolerating("registry.not_written"):
             self._context.registry.refresh(inventory.builds, registrations)
@@ -395,15 +392,24 @@ class Activator:
             raise
 
     async def _look_before(self, name: str, turn: Turn, plan: Callable[[Secrets], Secrets] = dict) -> Before:
-        """Look at what is active of a name, and its secrets; raises what `plan`, Restate and the disk raise.
+        """Look at the builds and secrets of a name; raises what `plan`, Restate and the disk raise.
 
         Restate says what is newest; which build that is stands in the registry. So this costs the same
         whatever else is registered. `plan` says what the secrets are to become.
         """
-        kept = await asyncio.to_thread(self._context.secrets.fetch, name)
+        kept, builds = await asyncio.gather(
+            asyncio.to_thread(self._context.secrets.fetch, name),
+            self._list_builds(name, turn),
+        )
         wanted = plan(kept)
-        newest = await self._context.restate.fetch_newest() if turn.builds else {}
-        return Before(turn, self._find_active(turn.builds, newest), kept, wanted)
+        newest = await self._context.restate.fetch_newest() if builds else {}
+        return Before(turn, builds, self._find_active(builds, newest), kept, wanted)
+
+    async def _list_builds(self, name: str, turn: Turn) -> tuple[Build, ...]:
+        inventory = turn.inventory
+        if inventory is None:
+            inventory = await asyncio.to_thread(self._context.store.fetch_inventory_of, name)
+        return inventory.list_kept(name)
 
     def _find_active(self, builds: Collection[Build], newest: Mapping[str, str]) -> tuple[Active, ...]:
         services: dict[str, list[str]] = defaultdict(list)

@@ -10,6 +10,7 @@ from typing import Literal
 
 from gridiron.bundles.staging import Staged
 from gridiron.errors import BuildNotFound, GridironError, NothingToRollBackTo
+from gridiron.lifecycle.observation import Inventory
 from gridiron.lifecycle.routing import Change, Routing, Service
 from gridiron.manager.api import Activated, ActivateRequest, ChangeView, Keeping, NodeCopy, Refusal
 from gridiron.manager.registry import Record
@@ -57,8 +58,8 @@ class Turn:
     """The turn of a name, which an activation holds."""
 
     start: str  # of Restate, when the turn began
-    builds: tuple[Build, ...]  # of the name, by timestamp
     check: Check  # whether it is still held
+    inventory: Inventory | None = None  # of the name; None: nobody has looked yet
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +67,8 @@ class Before:
     """How things were when an activation began."""
 
     turn: Turn  # of the name
-    active: tuple[Active, ...]  # of its builds
+    builds: tuple[Build, ...]  # of it, by timestamp
+    active: tuple[Active, ...]  # of them
     kept: Secrets = field(default_factory=dict)  # of the name
     wanted: Secrets = field(default_factory=dict)  # what these are to be in the end
 

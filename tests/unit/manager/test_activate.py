@@ -391,6 +391,20 @@ async def test_what_an_activation_failed_by_is_told_although_its_build_cannot_be
     assert manager.stored == []
 
 
+async def test_builds_that_cannot_be_listed_fail_the_check(
+    manager: Manager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unreadable(_: str) -> None:
+        raise StorageFailed("Reading", "/bundles", "Input/output error")
+
+    await manager.activate("1")
+    monkeypatch.setattr(manager.context.store, "fetch_inventory_of", unreadable)
+    with pytest.raises(ActivationFailed) as failure:
+        await manager.activate("2")
+    assert (failure.value.step, type(failure.value.cause)) == ("check", StorageFailed)
+    assert len(manager.stored) == 1
+
+
 async def test_activations_of_one_name_wait_for_restate_side_by_side(
     manager: Manager, monkeypatch: pytest.MonkeyPatch
 ) -> None:
