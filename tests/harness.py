@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import random
+import socket
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -144,6 +147,15 @@ def manager_of(node: Subject) -> int:
         if Path(f"/proc/{pid}/cmdline").read_bytes().rstrip(b"\0").endswith(b"gridiron\0manager"):
             return pid
     raise AssertionError(node.log)
+
+
+def free_port() -> int:
+    """A port that nobody listens on, below those that the kernel gives to connections at any time."""
+    while True:
+        port = random.randrange(20_000, 32_000)  # noqa: S311 - no secret
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def wait_until(

@@ -28,7 +28,7 @@ from gridiron.manager.peers.signing import Signature, derive_key
 from gridiron.toolchain.programs import find_toolchain
 from gridiron.workers.log_files import Place
 from gridiron.workers.logs import LogEvent, Wanted
-from tests.integration.workers.plane import free_port
+from tests.harness import free_port
 from tests.unit.manager.conftest import Manager, make_settings
 
 KEY = bytes(range(32))

@@ -108,7 +108,10 @@ def _set_all(process: int, pid: int, ports: frozenset[int]) -> frozenset[int]:
 
 
 def open_process(pid: int) -> int:
-    """Give a descriptor of a process, which is not inherited. Raises OSError."""
+    """Give a descriptor of a process, which is not inherited. Raises OSError.
+
+    Python has `os.pidfd_open` only where it was built with a recent Linux' headers; Restate needs none.
+    """
     return _check(_libc.syscall(_SYS_PIDFD_OPEN, pid, 0))
 
 

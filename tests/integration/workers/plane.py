@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
-import random
 import shutil
 import signal
 import socket
@@ -14,7 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import AbstractAsyncContextManager, contextmanager, suppress
+from contextlib import AbstractAsyncContextManager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -30,7 +29,7 @@ from gridiron.testing.signing import Signer
 from gridiron.workers.cells import Cells
 from gridiron.workers.control import ask_once
 from gridiron.workers.sockets import control_socket, list_cells
-from tests.harness import alive, wait_until
+from tests.harness import alive, free_port, wait_until
 from tests.integration.workers.duplex import DuplexStream, open_stream
 
 T = TypeVar("T")
@@ -203,15 +202,6 @@ def describe_module(path: str, body: bytes, rules: tuple[Rule, ...] = ()) -> Mod
     kind = kind_of(path, rules)
     assert kind is not None, path
     return Module(name=path, kind=kind, size=len(body), sha256=hashlib.sha256(body).hexdigest())
-
-
-def free_port() -> int:
-    """A port that nobody listens on, below those that the kernel gives to connections at any time."""
-    while True:
-        port = random.randrange(20_000, 32_000)  # noqa: S311 - no secret
-        with socket.socket() as probe, suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return port
 
 
 def listens(path: Path) -> bool:

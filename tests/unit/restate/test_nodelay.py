@@ -12,7 +12,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from gridiron.restate.nodelay import hurry
-from tests.harness import wait_until
+from tests.harness import free_port, wait_until
 
 BECOMES = """
 import os, sys
@@ -35,10 +35,8 @@ DOES_NOTHING = "import time; time.sleep(60)"
 
 
 @pytest.fixture
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
+def port() -> int:
+    return free_port()
 
 
 @contextmanager
@@ -59,22 +57,22 @@ def ask(port: int) -> bytes | None:
         return None
 
 
-def test_what_it_becomes_sends_without_delay_and_has_no_child(free_port: int) -> None:
-    with running(SERVES, free_port, 20) as process:
-        wait_until(lambda: ask(free_port) == b"1", what="an accepted connection has the option")
+def test_what_it_becomes_sends_without_delay_and_has_no_child(port: int) -> None:
+    with running(SERVES, port, 20) as process:
+        wait_until(lambda: ask(port) == b"1", what="an accepted connection has the option")
         assert Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text() == ""
 
 
-def test_it_says_so_where_nobody_comes_to_listen(free_port: int) -> None:
-    with running(DOES_NOTHING, free_port, 0.1) as process:
+def test_it_says_so_where_nobody_comes_to_listen(port: int) -> None:
+    with running(DOES_NOTHING, port, 0.1) as process:
         assert process.stdout is not None
         line = process.stdout.readline()
     assert "restate.answers_late" in line
-    assert f"nobody listens at {free_port}" in line
+    assert f"nobody listens at {port}" in line
 
 
-def test_it_ends_with_the_process(free_port: int) -> None:
-    with running("", free_port, 60) as process:
+def test_it_ends_with_the_process(port: int) -> None:
+    with running("", port, 60) as process:
         assert process.communicate(timeout=20) == ("", None)  # which waits for the last who could write
 
 
