@@ -8,9 +8,6 @@ from pydantic import ValidationError
 
 from gridiron.model import Value
 
-ERROR_SOURCE = "x-restate-error-source"
-"""The header with which Restate's ingress says whose an error is: its own, or the invocation's."""
-
 
 @dataclass(frozen=True, slots=True)
 class Call:

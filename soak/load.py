@@ -11,7 +11,8 @@ from typing import Any
 
 import httpx2
 
-from soak.calls import ERROR_SOURCE, Again, Answer, Call, Failed, parse_attempt
+from gridiron.restate.ingress import ERROR_SOURCE
+from soak.calls import Again, Answer, Call, Failed, parse_attempt
 from soak.events import Events
 from soak.ledger import Ledger
 

@@ -60,11 +60,16 @@ def _call_until_answered(http: httpx2.Client, path: str) -> httpx2.Response:
             if time.monotonic() > deadline:
                 raise
         else:
-            if response.status_code == 404 and response.headers.get(ERROR_SOURCE) == "ingress":
+            if is_unknown_service(response):
                 again_until.setdefault(404, time.monotonic() + UNKNOWN_SECONDS)
             if time.monotonic() > again_until.get(response.status_code, 0):
                 return response
         time.sleep(0.05)
+
+
+def is_unknown_service(response: httpx2.Response) -> bool:
+    """Whether an ingress knows no such service, or not yet; a handler's own 404 is another thing."""
+    return response.status_code == 404 and response.headers.get(ERROR_SOURCE) == "ingress"
 
 
 @contextmanager

@@ -16,8 +16,10 @@ from typing import Any
 import httpx2
 
 from gridiron.access.tls import NO_TLS
-from soak.calls import ERROR_SOURCE, Again, Answer, Failed, parse_attempt
+from gridiron.restate.ingress import ERROR_SOURCE
+from soak.calls import Again, Answer, Failed, parse_attempt
 from tests.harness import wait_until
+from tests.load import is_unknown_service
 
 IN_FLIGHT, CALLERS = 200, 220
 """Invocations, and those who call: some are always between two calls."""
@@ -133,10 +135,9 @@ class Load:
             response = await http.post(url, json=body, headers={"idempotency-key": key}, timeout=timeout)
         except httpx2.TransportError as error:
             return Again(type(error).__name__)
-        source = response.headers.get(ERROR_SOURCE)
-        if response.status_code == 404 and source == "ingress" and self.is_starting(url):
+        if is_unknown_service(response) and self.is_starting(url):
             return Again(UNKNOWN)
-        return parse_attempt(response.status_code, source, response.content)
+        return parse_attempt(response.status_code, response.headers.get(ERROR_SOURCE), response.content)
 
     # -- what came of it
 
